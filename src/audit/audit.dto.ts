@@ -1,0 +1,107 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsString, IsUUID, Matches } from 'class-validator';
+import { IsDateTime, IsPlainText, IsQueryInteger, MayBeAbsent } from '../common/validation.ts';
+
+export class ListAuditEventsQuery {
+  @ApiPropertyOptional({ description: 'Id of a staff member, or `staff`, `cli` or `system`.' })
+  @MayBeAbsent()
+  @IsString()
+  @Matches(/^(staff|cli|system|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i, {
+    message: 'must be the id of a staff member, or staff, cli or system',
+  })
+  actor?: string;
+
+  @ApiPropertyOptional({ example: 'channel-user.suspended' })
+  @MayBeAbsent()
+  @IsPlainText(1, 64)
+  action?: string;
+
+  @ApiPropertyOptional({ format: 'uuid', description: 'Id of the channel user or staff member that was changed.' })
+  @MayBeAbsent()
+  @IsUUID('all', { message: 'must be a UUID' })
+  target?: string;
+
+  @ApiPropertyOptional({ format: 'date-time', description: 'Not before this moment.' })
+  @MayBeAbsent()
+  @IsDateTime()
+  from?: string;
+
+  @ApiPropertyOptional({ format: 'date-time', description: 'Before this moment.' })
+  @MayBeAbsent()
+  @IsDateTime()
+  to?: string;
+
+  @ApiPropertyOptional({ minimum: 1, maximum: 200, default: 50 })
+  @MayBeAbsent()
+  @IsQueryInteger(1, 200)
+  limit?: number;
+
+  @ApiPropertyOptional({ description: 'The `nextCursor` of the page before.' })
+  @MayBeAbsent()
+  @IsPlainText(1, 1000)
+  cursor?: string;
+}
+
+class AuditActorDto {
+  @ApiProperty({ enum: ['staff', 'cli', 'system'] })
+  type!: string;
+
+  @ApiProperty({ type: String, format: 'uuid', nullable: true })
+  id!: string | null;
+
+  @ApiProperty()
+  name!: string;
+}
+
+class AuditTargetDto {
+  @ApiProperty({ enum: ['channel-user', 'staff'] })
+  type!: string;
+
+  @ApiProperty({ format: 'uuid' })
+  id!: string;
+
+  @ApiProperty()
+  name!: string;
+}
+
+export class AuditEventDto {
+  @ApiProperty({ format: 'uuid' })
+  id!: string;
+
+  @ApiProperty({ type: String, format: 'date-time' })
+  at!: Date;
+
+  @ApiProperty()
+  actor!: AuditActorDto;
+
+  @ApiProperty({ example: 'channel-user.suspended' })
+  action!: string;
+
+  @ApiProperty()
+  target!: AuditTargetDto;
+
+  @ApiProperty({ type: String, nullable: true, description: 'The address the request came from.' })
+  address!: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  requestId!: string | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  reason!: string | null;
+
+  @ApiProperty({
+    type: 'object',
+    additionalProperties: { type: 'array', items: {}, minItems: 2, maxItems: 2 },
+    description: 'Field → [before, after]; secrets are masked.',
+    example: { status: ['active', 'suspended'] },
+  })
+  changes!: Record<string, [unknown, unknown]>;
+}
+
+export class AuditEventPageDto {
+  @ApiProperty({ type: [AuditEventDto] })
+  items!: AuditEventDto[];
+
+  @ApiProperty({ type: String, nullable: true })
+  nextCursor!: string | null;
+}

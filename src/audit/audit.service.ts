@@ -1,0 +1,202 @@
+import { Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { type EntityManager, In, Repository } from 'typeorm';
+import { Clock } from '../common/clock.ts';
+import { decodeCursor, encodeCursor, type Page, pageOf, UUID_PATTERN } from '../common/page.ts';
+import type { Actor } from '../common/request-context.ts';
+import { DecryptionError, EncryptionService, seal, unseal } from '../encryption/encryption.service.ts';
+import { AuditEvent } from './audit-event.entity.ts';
+import { PersonalKey } from './personal-key.entity.ts';
+
+/** Field → [before, after], as JSON values. */
+export type Changes = Record<string, [before: unknown, after: unknown]>;
+
+export interface AuditRecord {
+  actor: Actor;
+  /** `noun.past-participle`, as in `channel-user.suspended`. */
+  action: string;
+  target: { type: 'channel-user' | 'staff'; id: string; name: string };
+  changes?: Changes;
+  reason?: string | undefined;
+}
+
+export interface ReadableEvent {
+  id: string;
+  at: Date;
+  actor: { type: string; id: string | null; name: string };
+  action: string;
+  target: { type: string; id: string; name: string };
+  address: string | null;
+  requestId: string | null;
+  reason: string | null;
+  changes: Changes;
+}
+
+export interface AuditFilter {
+  /** A staff member's id, or `staff`, `cli` or `system`. */
+  actor?: string;
+  action?: string;
+  target?: string;
+  from?: Date;
+  to?: Date;
+  limit: number;
+  cursor?: string;
+}
+
+interface ActorPersonal {
+  name: string;
+  address: string | null;
+}
+
+interface TargetPersonal {
+  name: string;
+  reason: string | null;
+  changes: Changes;
+}
+
+/** Names, addresses and free text: kept under the subject's own key. */
+const PERSONAL_FIELDS = new Set(['username', 'displayName', 'contactEmail', 'notes', 'email', 'name', 'label']);
+/** A change of one of these is told, its value never. */
+const SECRET_FIELDS = new Set(['password', 'secret', 'passwordHash', 'secretHash', 'token']);
+export const MASKED = '[masked]';
+export const ERASED = '[erased]';
+
+const keyContext = (subjectId: string): string => `personal-key:${subjectId}`;
+
+/**
+ * The differences between two states of the same resource.
+ *
+ * @returns only the fields that differ, compared as JSON
+ */
+export function changesBetween(before: Record<string, unknown>, after: Record<string, unknown>): Changes {
+  return Object.fromEntries(
+    Object.keys({ ...before, ...after })
+      .filter((field) => JSON.stringify(before[field] ?? null) !== JSON.stringify(after[field] ?? null))
+      .map((field) => [field, [before[field] ?? null, after[field] ?? null]]),
+  );
+}
+
+@Injectable()
+export class AuditService {
+  constructor(
+    @InjectRepository(AuditEvent) private readonly events: Repository<AuditEvent>,
+    @InjectRepository(PersonalKey) private readonly keys: Repository<PersonalKey>,
+    private readonly encryption: EncryptionService,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Writes an event in the transaction of the change it tells of: if one cannot be written, neither is.
+   *
+   * @param manager the transaction's
+   */
+  async record(manager: EntityManager, { actor, action, target, changes = {}, reason }: AuditRecord): Promise<void> {
+    const id = randomUUID();
+    const open: Changes = {};
+    const personal: TargetPersonal = { name: target.name, reason: reason ?? null, changes: {} };
+    for (const [field, [before, after]] of Object.entries(changes)) {
+      if (SECRET_FIELDS.has(field)) open[field] = [before === null ? null : MASKED, after === null ? null : MASKED];
+      else (PERSONAL_FIELDS.has(field) ? personal.changes : open)[field] = [before, after];
+    }
+    const targetKey = await this.#keyFor(manager, target.id);
+    const actorPersonal: ActorPersonal = { name: actor.name, address: actor.address };
+    const actorKey = actor.id === null ? undefined : await this.#keyFor(manager, actor.id);
+    await manager.insert(AuditEvent, {
+      id,
+      at: new Date(this.clock.now()),
+      actorType: actor.type,
+      actorId: actor.id,
+      actorPersonal: actorKey ? sealJson(actorKey, actorPersonal, `actor:${id}`) : null,
+      action,
+      targetType: target.type,
+      targetId: target.id,
+      targetPersonal: sealJson(targetKey, personal, `target:${id}`),
+      changes: open as object,
+      requestId: actor.requestId,
+    });
+  }
+
+  /** A page of the trail, newest first. What belongs to an erased person reads `[erased]`. */
+  async list(filter: AuditFilter): Promise<Page<ReadableEvent>> {
+    const query = this.events
+      .createQueryBuilder('event')
+      .orderBy('event.seq', 'DESC')
+      .take(filter.limit + 1);
+    if (filter.cursor !== undefined) {
+      const [seq] = decodeCursor(filter.cursor, 'seq', [/^\d{1,18}$/]);
+      query.andWhere('event.seq < :seq', { seq });
+    }
+    if (filter.actor !== undefined) {
+      query.andWhere(UUID_PATTERN.test(filter.actor) ? 'event.actorId = :actor' : 'event.actorType = :actor', {
+        actor: filter.actor,
+      });
+    }
+    if (filter.target !== undefined) query.andWhere('event.targetId = :target', { target: filter.target });
+    if (filter.action !== undefined) query.andWhere('event.action = :action', { action: filter.action });
+    if (filter.from !== undefined) query.andWhere('event.at >= :from', { from: filter.from });
+    if (filter.to !== undefined) query.andWhere('event.at < :to', { to: filter.to });
+    const page = pageOf(await query.getMany(), filter.limit, ({ seq }) => encodeCursor('seq', [seq]));
+    const keys = await this.#keysOf(page.items);
+    return { items: page.items.map((event) => readable(event, keys)), nextCursor: page.nextCursor };
+  }
+
+  async #keyFor(manager: EntityManager, subjectId: string): Promise<Buffer> {
+    const wrappedKey = this.encryption.encrypt(randomBytes(32), keyContext(subjectId));
+    await manager
+      .createQueryBuilder()
+      .insert()
+      .into(PersonalKey)
+      .values({ subjectId, wrappedKey })
+      .orIgnore()
+      .execute();
+    const row = await manager.findOneByOrFail(PersonalKey, { subjectId });
+    return this.encryption.decrypt(row.wrappedKey, keyContext(subjectId));
+  }
+
+  async #keysOf(events: AuditEvent[]): Promise<Map<string, Buffer>> {
+    const subjects = new Set(
+      events.flatMap(({ actorId, targetId }) => (actorId === null ? [targetId] : [actorId, targetId])),
+    );
+    const rows = await this.keys.findBy({ subjectId: In([...subjects]) });
+    return new Map(
+      rows.map(({ subjectId, wrappedKey }) => [subjectId, this.encryption.decrypt(wrappedKey, keyContext(subjectId))]),
+    );
+  }
+}
+
+function sealJson(key: Buffer, value: ActorPersonal | TargetPersonal, context: string): Buffer {
+  return seal(key, Buffer.from(JSON.stringify(value)), context);
+}
+
+function unsealJson<T>(key: Buffer | undefined, sealed: Buffer | null, context: string): T | undefined {
+  if (!key || !sealed) return undefined;
+  try {
+    return JSON.parse(unseal(key, sealed, context).toString()) as T;
+  } catch (error) {
+    // The person was erased and came back under a new key: the old part stays unreadable.
+    if (error instanceof DecryptionError) return undefined;
+    throw error;
+  }
+}
+
+function readable(event: AuditEvent, keys: Map<string, Buffer>): ReadableEvent {
+  const actorKey = event.actorId === null ? undefined : keys.get(event.actorId);
+  const actor = unsealJson<ActorPersonal>(actorKey, event.actorPersonal, `actor:${event.id}`);
+  const target = unsealJson<TargetPersonal>(keys.get(event.targetId), event.targetPersonal, `target:${event.id}`);
+  return {
+    id: event.id,
+    at: event.at,
+    actor: {
+      type: event.actorType,
+      id: event.actorId,
+      name: event.actorId === null ? event.actorType : (actor?.name ?? ERASED),
+    },
+    action: event.action,
+    target: { type: event.targetType, id: event.targetId, name: target?.name ?? ERASED },
+    address: actor?.address ?? null,
+    requestId: event.requestId,
+    reason: target === undefined ? ERASED : target.reason,
+    changes: { ...event.changes, ...target?.changes },
+  };
+}

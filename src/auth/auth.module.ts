@@ -1,0 +1,20 @@
+import { Module } from '@nestjs/common';
+import { JwtModule } from '@nestjs/jwt';
+import { PassportModule } from '@nestjs/passport';
+import { ChannelUserModule } from '../channel-user/channel-user.module.ts';
+import { SigningKeyModule } from '../signing-key/signing-key.module.ts';
+import { GenerateTokenController } from './generate-token.controller.ts';
+import { LocalStrategy } from './local.strategy.ts';
+import { MeController } from './me.controller.ts';
+import { PartnerPlaneService } from './partner-plane.service.ts';
+import { SignInService } from './sign-in.service.ts';
+import { TokenService } from './token.service.ts';
+
+/** Username and password in, token out; and what the global guard needs to let a token in. */
+@Module({
+  imports: [ChannelUserModule, SigningKeyModule, PassportModule, JwtModule.register({})],
+  controllers: [GenerateTokenController, MeController],
+  providers: [LocalStrategy, SignInService, PartnerPlaneService, TokenService],
+  exports: [TokenService, PartnerPlaneService],
+})
+export class AuthModule {}

@@ -1,0 +1,119 @@
+import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Clock } from '../common/clock.ts';
+import { type Role, ROLES } from '../common/request-context.ts';
+import { PUBLIC, ROLE, SCOPES } from '../common/security.ts';
+import {
+  InsufficientRoleError,
+  InsufficientScopeError,
+  InvalidTokenError,
+  NoTokenError,
+  WrongPlaneError,
+} from './auth.errors.ts';
+import { PartnerPlaneService } from './partner-plane.service.ts';
+import { StaffPlane } from './staff-plane.service.ts';
+import { type Plane, type TokenClaims, TokenService } from './token.service.ts';
+
+interface RouteRules {
+  readonly isPublic: boolean;
+  readonly scopes: readonly string[];
+  readonly role: Role | undefined;
+}
+
+const SCHEME = 'bearer ';
+
+/**
+ * The token of an Authorization header. Another scheme counts as no token (RFC 6750 §2.1); no expression runs over
+ * the header, whose length a client chooses.
+ */
+function bearerToken(authorization: string | undefined): string | undefined {
+  if (authorization === undefined) return undefined;
+  const scheme = authorization.slice(0, SCHEME.length).toLowerCase();
+  if (scheme !== SCHEME && scheme !== SCHEME.trimEnd()) return undefined;
+  return authorization.slice(SCHEME.length).trim();
+}
+
+/** The plane of a route: `/admin/*` is the staff's, everything else the partners'. */
+function planeOf(request: FastifyRequest): Plane {
+  const { url = '' } = request.routeOptions;
+  return url === '/admin' || url.startsWith('/admin/') ? 'staff' : 'partner';
+}
+
+/** Closes every route that does not say `@Public()`, and holds callers to the route's scopes or role. */
+@Injectable()
+export class JwtGuard implements CanActivate {
+  /** By class and handler: controllers may inherit a handler and say different rules. */
+  readonly #rules = new WeakMap<object, Map<object, RouteRules>>();
+
+  constructor(
+    private readonly reflector: Reflector,
+    private readonly tokens: TokenService,
+    private readonly partners: PartnerPlaneService,
+    private readonly staff: StaffPlane,
+    private readonly clock: Clock,
+  ) {}
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    const rules = this.#rulesOf(context);
+    if (rules.isPublic) return true;
+    const http = context.switchToHttp();
+    const request = http.getRequest<FastifyRequest>();
+    const plane = planeOf(request);
+    const { authorization } = request.headers;
+    const cookie = plane === 'staff' && authorization === undefined ? this.staff.cookieOf(request) : undefined;
+    const token = bearerToken(authorization) ?? cookie;
+    if (token === undefined) throw new NoTokenError();
+
+    const verified = await this.tokens.verify(token);
+    if (verified.plane === 'partner')
+      await this.#enterPartner(verified.claims, request, http.getResponse<FastifyReply>(), plane, rules);
+    else await this.#enterStaff(verified.claims, request, plane, rules);
+    if (cookie !== undefined) this.staff.refuseCrossSite(request);
+    return true;
+  }
+
+  async #enterPartner(
+    claims: TokenClaims,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    plane: Plane,
+    { scopes }: RouteRules,
+  ): Promise<void> {
+    const channelUser = await this.partners.authenticate(claims, request);
+    if (plane !== 'partner') throw new WrongPlaneError(plane);
+    request.channelUser = channelUser;
+    const left = claims.exp - Math.floor(this.clock.now() / 1000);
+    void reply.header('token-expires-in', String(left));
+    if (left * 10 <= claims.exp - claims.iat) void reply.header('token-refresh-due', 'true');
+    if (!scopes.every((scope) => channelUser.scopes.includes(scope))) throw new InsufficientScopeError(scopes);
+  }
+
+  async #enterStaff(claims: TokenClaims, request: FastifyRequest, plane: Plane, { role }: RouteRules): Promise<void> {
+    const member = await this.staff.authenticate(claims);
+    if (!member) throw new InvalidTokenError('The session has ended.');
+    if (plane !== 'staff') throw new WrongPlaneError(plane);
+    request.staff = member;
+    // A route that forgot to say its role is closed to everybody.
+    if (role === undefined) throw new InsufficientRoleError('(none declared)');
+    if (ROLES.indexOf(member.role) < ROLES.indexOf(role)) throw new InsufficientRoleError(role);
+  }
+
+  #rulesOf(context: ExecutionContext): RouteRules {
+    const handler = context.getHandler();
+    const controller = context.getClass();
+    let ofController = this.#rules.get(controller);
+    if (!ofController) this.#rules.set(controller, (ofController = new Map()));
+    let rules = ofController.get(handler);
+    if (!rules) {
+      const targets = [handler, controller];
+      rules = {
+        isPublic: this.reflector.getAllAndOverride<boolean | undefined>(PUBLIC, targets) === true,
+        scopes: this.reflector.getAllAndMerge<string[]>(SCOPES, targets),
+        role: this.reflector.getAllAndOverride<Role | undefined>(ROLE, targets),
+      };
+      ofController.set(handler, rules);
+    }
+    return rules;
+  }
+}

@@ -1,0 +1,75 @@
+import type { FastifyRequest } from 'fastify';
+import { parseForm } from '../common/form.ts';
+import { requireForm } from '../common/http.ts';
+import type { HttpOptions } from '../common/request-context.ts';
+import { SignInError } from './auth.errors.ts';
+
+/** What `/generateToken` was given, checked. */
+export interface PresentedCredentials {
+  readonly username: string;
+  readonly password: string;
+  /** They came in the URL (`LEGACY_QUERY_CREDENTIALS`). */
+  readonly fromQuery: boolean;
+}
+
+type Field = 'username' | 'password';
+const FIELDS = new Map<string, Field>([
+  ['Username', 'username'],
+  ['username', 'username'],
+  ['Password', 'password'],
+  ['password', 'password'],
+]);
+const MAX_CODE_POINTS = 256;
+
+type Fields = [Field, string | undefined][];
+
+function credentialFields(bytes: Uint8Array): Fields {
+  return parseForm(bytes).flatMap(([name, value]) => {
+    const field = FIELDS.get(name);
+    return field === undefined ? [] : [[field, value] as [Field, string | undefined]];
+  });
+}
+
+function queryFields(request: FastifyRequest): Fields {
+  const start = request.url.indexOf('?');
+  return start === -1 ? [] : credentialFields(Buffer.from(request.url.slice(start + 1)));
+}
+
+/** One value of each field, not empty, not too long, without control characters; anything else is malformed. */
+function valueOf(fields: Fields, field: Field): string {
+  const values = fields.filter(([name]) => name === field);
+  const value = values[0]?.[1];
+  // A string of more than 512 UTF-16 units has more than 256 code points: no need to count them.
+  if (values.length !== 1 || !value || value.length > 2 * MAX_CODE_POINTS || /\p{Cc}/u.test(value)) {
+    throw new SignInError('malformed_request');
+  }
+  if (value.length > MAX_CODE_POINTS && [...value].length > MAX_CODE_POINTS) throw new SignInError('malformed_request');
+  return value;
+}
+
+/**
+ * What can be refused before the body is read: credentials in the URL first, then the content type.
+ *
+ * @throws SignInError
+ */
+export function checkTokenRequest(request: FastifyRequest, { legacyQueryCredentials }: HttpOptions): void {
+  if (queryFields(request).length === 0) requireForm(request);
+  else if (!legacyQueryCredentials) throw new SignInError('credentials_in_url');
+}
+
+/**
+ * Reads the credentials of a request that passed {@link checkTokenRequest}.
+ *
+ * @throws SignInError `malformed_request`
+ */
+export function readCredentials(request: FastifyRequest): PresentedCredentials {
+  const inQuery = queryFields(request);
+  const inBody = Buffer.isBuffer(request.body) ? credentialFields(request.body) : [];
+  if (inQuery.length > 0 && inBody.length > 0) throw new SignInError('malformed_request');
+  const fields = [...inQuery, ...inBody];
+  return {
+    username: valueOf(fields, 'username'),
+    password: valueOf(fields, 'password'),
+    fromQuery: inQuery.length > 0,
+  };
+}

@@ -1,0 +1,202 @@
+import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Patch, Post, Query, Res } from '@nestjs/common';
+import {
+  ApiCreatedResponse,
+  ApiHeader,
+  ApiNoContentResponse,
+  ApiOkResponse,
+  ApiOperation,
+  ApiParam,
+} from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
+import { ApiProblems, StaffPlane } from '../common/api.ts';
+import { etagOf, ifMatch } from '../common/if-match.ts';
+import type { Actor } from '../common/request-context.ts';
+import { CurrentActor, Roles } from '../common/security.ts';
+import { UuidPipe } from '../common/validation.ts';
+import {
+  ChannelUserDto,
+  ChannelUserPageDto,
+  CreateChannelUserRequest,
+  CreateCredentialRequest,
+  CredentialListDto,
+  ListChannelUsersQuery,
+  NewChannelUserAnswer,
+  NewCredentialAnswer,
+  OptionalReasonRequest,
+  ReasonRequest,
+  UpdateChannelUserRequest,
+} from './channel-user.dto.ts';
+import type { ChannelUser } from './channel-user.entity.ts';
+import { ChannelUserService } from './channel-user.service.ts';
+import { CredentialService } from './credential.service.ts';
+
+const ETAG = { ETag: { description: 'The version, in quotes.', schema: { type: 'string' as const } } };
+const Id = (): ParameterDecorator => Param('id', UuidPipe);
+
+@Controller('admin/channel-users')
+@StaffPlane('Channel users')
+export class ChannelUserController {
+  constructor(
+    private readonly channelUsers: ChannelUserService,
+    private readonly credentials: CredentialService,
+  ) {}
+
+  @Post()
+  @Roles('operator')
+  @ApiOperation({ operationId: 'createChannelUser', summary: 'Provision a channel user; shows its password this once' })
+  @ApiCreatedResponse({
+    type: NewChannelUserAnswer,
+    headers: { ...ETAG, Location: { description: 'Path of the resource.', schema: { type: 'string' } } },
+  })
+  @ApiProblems(400, 409, 413, 415)
+  async create(
+    @Body() request: CreateChannelUserRequest,
+    @CurrentActor() actor: Actor,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<NewChannelUserAnswer> {
+    const answer = await this.channelUsers.create(request, actor);
+    void reply.headers({
+      location: `/admin/channel-users/${answer.channelUser.id}`,
+      etag: etagOf(answer.channelUser.version),
+    });
+    return answer;
+  }
+
+  @Get()
+  @Roles('viewer')
+  @ApiOperation({ operationId: 'listChannelUsers', summary: 'Search, filter and sort' })
+  @ApiOkResponse({ type: ChannelUserPageDto })
+  @ApiProblems(400)
+  list(@Query() query: ListChannelUsersQuery): Promise<ChannelUserPageDto> {
+    return this.channelUsers.list(query);
+  }
+
+  @Get(':id')
+  @Roles('viewer')
+  @ApiOperation({ operationId: 'getChannelUser', summary: 'Read one' })
+  @ApiParam({ name: 'id', format: 'uuid' })
+  @ApiOkResponse({ type: ChannelUserDto, headers: ETAG })
+  @ApiProblems(404)
+  async get(@Id() id: string, @Res({ passthrough: true }) reply: FastifyReply): Promise<ChannelUserDto> {
+    return this.#answer(await this.channelUsers.get(id), reply);
+  }
+
+  @Patch(':id')
+  @Roles('operator')
+  @ApiOperation({ operationId: 'updateChannelUser', summary: 'Change what the body names' })
+  @ApiParam({ name: 'id', format: 'uuid' })
+  @ApiHeader({ name: 'If-Match', required: false, description: 'The ETag the change is based on.' })
+  @ApiOkResponse({ type: ChannelUserDto, headers: ETAG })
+  @ApiProblems(400, 404, 412, 413, 415)
+  async update(
+    @Id() id: string,
+    @Body() request: UpdateChannelUserRequest,
+    @Headers('if-match') header: string | undefined,
+    @CurrentActor() actor: Actor,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<ChannelUserDto> {
+    return this.#answer(await this.channelUsers.update(id, request, ifMatch(header), actor), reply);
+  }
+
+  @Delete(':id')
+  @Roles('admin')
+  @HttpCode(204)
+  @ApiOperation({ operationId: 'deleteChannelUser', summary: 'Delete; its tokens die, its audit trail stays' })
+  @ApiParam({ name: 'id', format: 'uuid' })
+  @ApiNoContentResponse()
+  @ApiProblems(404)
+  delete(@Id() id: string, @CurrentActor() actor: Actor): Promise<void> {
+    return this.channelUsers.delete(id, actor);
+  }
+
+  @Post(':id/suspend')
+  @Roles('operator')
+  @HttpCode(200)
+  @ApiOperation({ operationId: 'suspendChannelUser', summary: 'Refuse its sign-ins and tokens from now on' })
+  @ApiParam({ name: 'id', format: 'uuid' })
+  @ApiOkResponse({ type: ChannelUserDto, headers: ETAG })
+  @ApiProblems(400, 404, 413, 415)
+  async suspend(
+    @Id() id: string,
+    @Body() { reason }: ReasonRequest,
+    @CurrentActor() actor: Actor,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<ChannelUserDto> {
+    return this.#answer(await this.channelUsers.suspend(id, reason, actor), reply);
+  }
+
+  @Post(':id/reactivate')
+  @Roles('operator')
+  @HttpCode(200)
+  @ApiOperation({ operationId: 'reactivateChannelUser', summary: 'End a suspension; unexpired tokens work again' })
+  @ApiParam({ name: 'id', format: 'uuid' })
+  @ApiOkResponse({ type: ChannelUserDto, headers: ETAG })
+  @ApiProblems(400, 404, 413, 415)
+  async reactivate(
+    @Id() id: string,
+    @Body() { reason }: OptionalReasonRequest,
+    @CurrentActor() actor: Actor,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<ChannelUserDto> {
+    return this.#answer(await this.channelUsers.reactivate(id, reason, actor), reply);
+  }
+
+  @Post(':id/revoke-tokens')
+  @Roles('operator')
+  @HttpCode(204)
+  @ApiOperation({ operationId: 'revokeTokens', summary: 'End every token issued before this call' })
+  @ApiParam({ name: 'id', format: 'uuid' })
+  @ApiNoContentResponse()
+  @ApiProblems(400, 404, 413, 415)
+  revokeTokens(@Id() id: string, @Body() { reason }: ReasonRequest, @CurrentActor() actor: Actor): Promise<void> {
+    return this.channelUsers.revokeTokens(id, reason, actor);
+  }
+
+  @Get(':id/credentials')
+  @Roles('viewer')
+  @ApiOperation({ operationId: 'listCredentials', summary: 'Its credentials, newest first; never a password' })
+  @ApiParam({ name: 'id', format: 'uuid' })
+  @ApiOkResponse({ type: CredentialListDto })
+  @ApiProblems(404)
+  async listCredentials(@Id() id: string): Promise<CredentialListDto> {
+    return { items: await this.credentials.list(id) };
+  }
+
+  @Post(':id/credentials')
+  @Roles('operator')
+  @ApiOperation({
+    operationId: 'createCredential',
+    summary: 'Rotate: a new password, shown this once, while the others expire',
+  })
+  @ApiParam({ name: 'id', format: 'uuid' })
+  @ApiCreatedResponse({ type: NewCredentialAnswer })
+  @ApiProblems(400, 404, 409, 413, 415)
+  async createCredential(
+    @Id() id: string,
+    @Body() request: CreateCredentialRequest,
+    @CurrentActor() actor: Actor,
+  ): Promise<NewCredentialAnswer> {
+    return { credential: await this.credentials.create(id, request, actor) };
+  }
+
+  @Delete(':id/credentials/:credentialId')
+  @Roles('operator')
+  @HttpCode(204)
+  @ApiOperation({ operationId: 'revokeCredential', summary: 'Revoke now, the tokens it obtained too' })
+  @ApiParam({ name: 'id', format: 'uuid' })
+  @ApiParam({ name: 'credentialId', format: 'uuid' })
+  @ApiNoContentResponse()
+  @ApiProblems(404)
+  revokeCredential(
+    @Id() id: string,
+    @Param('credentialId', UuidPipe) credentialId: string,
+    @CurrentActor() actor: Actor,
+  ): Promise<void> {
+    return this.credentials.revoke(id, credentialId, actor);
+  }
+
+  #answer(channelUser: ChannelUser, reply: FastifyReply): ChannelUserDto {
+    void reply.header('etag', etagOf(channelUser.version));
+    return this.channelUsers.present(channelUser);
+  }
+}

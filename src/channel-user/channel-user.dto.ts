@@ -1,0 +1,287 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import {
+  ArrayMaxSize,
+  ArrayUnique,
+  IsArray,
+  IsEmail,
+  IsIn,
+  IsInt,
+  IsString,
+  Matches,
+  Max,
+  MaxLength,
+  Min,
+  ValidateBy,
+} from 'class-validator';
+import { IsDateTime, IsPlainText, IsQueryInteger, MayBeAbsent, MayBeNull } from '../common/validation.ts';
+import { parseNetworks } from '../config/networks.ts';
+import { CHANNEL_USER_STATUSES, type ChannelUserStatus } from './channel-user.entity.ts';
+
+export const SORTS = ['username', '-username', 'createdAt', '-createdAt', 'lastTokenAt', '-lastTokenAt'] as const;
+export type Sort = (typeof SORTS)[number];
+
+const SCOPE = /^[a-z][a-z0-9_-]{0,63}(:[a-z][a-z0-9_-]{0,63})?$/;
+const ONE_DAY = 86_400;
+const TEN_YEARS = 10 * 365 * ONE_DAY;
+
+const IsNetwork = (): PropertyDecorator =>
+  ValidateBy(
+    {
+      name: 'isNetwork',
+      validator: {
+        validate: (value: unknown) =>
+          typeof value === 'string' && value !== '' && !/[\s,]/.test(value) && parseNetworks(value) !== undefined,
+      },
+    },
+    { each: true, message: 'each must be an IP address or a CIDR network, such as 192.0.2.0/24 or 2001:db8::/32' },
+  );
+
+/** What staff may set and change. */
+export class UpdateChannelUserRequest {
+  @ApiPropertyOptional({ minLength: 1, maxLength: 200, example: 'Blue Channel Manager' })
+  @MayBeAbsent()
+  @IsPlainText(1, 200)
+  displayName?: string;
+
+  @ApiPropertyOptional({ type: String, format: 'email', nullable: true, example: 'ops@blue.example' })
+  @MayBeNull()
+  @IsString({ message: 'must be an e-mail address' })
+  @MaxLength(254, { message: 'must be at most 254 characters' })
+  @IsEmail({}, { message: 'must be an e-mail address' })
+  contactEmail?: string | null;
+
+  @ApiPropertyOptional({ type: [String], example: ['calendar:write', 'property:read'] })
+  @MayBeAbsent()
+  @IsArray({ message: 'must be a list' })
+  @ArrayMaxSize(100, { message: 'must have at most 100 entries' })
+  @ArrayUnique({ message: 'must not repeat an entry' })
+  @IsString({ each: true, message: 'each must be text' })
+  @Matches(SCOPE, { each: true, message: 'each must be name or name:name in lower case' })
+  scopes?: string[];
+
+  @ApiPropertyOptional({ minimum: 60, maximum: ONE_DAY, default: 3600, description: 'Life of a token.' })
+  @MayBeAbsent()
+  @IsInt({ message: 'must be a whole number' })
+  @Min(60, { message: 'must be at least 60' })
+  @Max(ONE_DAY, { message: `must be at most ${String(ONE_DAY)}` })
+  tokenTtlSeconds?: number;
+
+  @ApiPropertyOptional({ minimum: 1, maximum: 1_000_000, default: 60 })
+  @MayBeAbsent()
+  @IsInt({ message: 'must be a whole number' })
+  @Min(1, { message: 'must be at least 1' })
+  @Max(1_000_000, { message: 'must be at most 1000000' })
+  tokensPerMinute?: number;
+
+  @ApiPropertyOptional({ type: [String], example: ['192.0.2.0/24'], description: 'Empty means anywhere.' })
+  @MayBeAbsent()
+  @IsArray({ message: 'must be a list' })
+  @ArrayMaxSize(100, { message: 'must have at most 100 entries' })
+  @ArrayUnique({ message: 'must not repeat an entry' })
+  @IsNetwork()
+  allowedIps?: string[];
+
+  @ApiPropertyOptional({ type: String, format: 'date-time', nullable: true })
+  @MayBeNull()
+  @IsDateTime()
+  expiresAt?: string | null;
+
+  @ApiPropertyOptional({ type: String, nullable: true, maxLength: 4000 })
+  @MayBeNull()
+  @IsPlainText(0, 4000, { lines: true })
+  notes?: string | null;
+}
+
+export class CreateChannelUserRequest extends UpdateChannelUserRequest {
+  @ApiProperty({ minLength: 3, maxLength: 64, pattern: '^[A-Za-z0-9._@-]{3,64}$', example: 'blue-channel' })
+  @IsString({ message: 'must be text' })
+  @Matches(/^[A-Za-z0-9._@-]{3,64}$/, { message: 'must be 3 to 64 of ASCII letters, digits, and . _ - @' })
+  username!: string;
+
+  @ApiProperty({ minLength: 1, maxLength: 200, example: 'Blue Channel Manager' })
+  @IsPlainText(1, 200)
+  declare displayName: string;
+}
+
+export class ReasonRequest {
+  @ApiProperty({ minLength: 1, maxLength: 500, example: 'Contract ended' })
+  @IsPlainText(1, 500)
+  reason!: string;
+}
+
+export class OptionalReasonRequest {
+  @ApiPropertyOptional({ minLength: 1, maxLength: 500 })
+  @MayBeAbsent()
+  @IsPlainText(1, 500)
+  reason?: string;
+}
+
+export class ListChannelUsersQuery {
+  @ApiPropertyOptional({ description: 'Part of the username, display name or e-mail; case makes no difference.' })
+  @MayBeAbsent()
+  @IsPlainText(0, 200)
+  q?: string;
+
+  @ApiPropertyOptional({ enum: CHANNEL_USER_STATUSES })
+  @MayBeAbsent()
+  @IsIn(CHANNEL_USER_STATUSES, { message: `must be one of ${CHANNEL_USER_STATUSES.join(', ')}` })
+  status?: ChannelUserStatus;
+
+  @ApiPropertyOptional({ example: 'calendar:write', description: 'Has this scope.' })
+  @MayBeAbsent()
+  @IsString()
+  @Matches(SCOPE, { message: 'must be name or name:name in lower case' })
+  scope?: string;
+
+  @ApiPropertyOptional({ enum: SORTS, default: 'username' })
+  @MayBeAbsent()
+  @IsIn(SORTS, { message: `must be one of ${SORTS.join(', ')}` })
+  sort?: Sort;
+
+  @ApiPropertyOptional({ minimum: 1, maximum: 200, default: 50 })
+  @MayBeAbsent()
+  @IsQueryInteger(1, 200)
+  limit?: number;
+
+  @ApiPropertyOptional({ description: 'The `nextCursor` of the page before.' })
+  @MayBeAbsent()
+  @IsPlainText(1, 1000)
+  cursor?: string;
+}
+
+export class ChannelUserDto {
+  @ApiProperty({ format: 'uuid' })
+  id!: string;
+
+  @ApiProperty({ example: 'blue-channel' })
+  username!: string;
+
+  @ApiProperty({ example: 'Blue Channel Manager' })
+  displayName!: string;
+
+  @ApiProperty({ type: String, format: 'email', nullable: true })
+  contactEmail!: string | null;
+
+  @ApiProperty({ enum: CHANNEL_USER_STATUSES })
+  status!: ChannelUserStatus;
+
+  @ApiProperty({ type: [String] })
+  scopes!: string[];
+
+  @ApiProperty()
+  tokenTtlSeconds!: number;
+
+  @ApiProperty()
+  tokensPerMinute!: number;
+
+  @ApiProperty({ type: [String] })
+  allowedIps!: string[];
+
+  @ApiProperty({ type: String, format: 'date-time', nullable: true })
+  expiresAt!: Date | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  notes!: string | null;
+
+  @ApiProperty({ type: String, format: 'date-time' })
+  createdAt!: Date;
+
+  @ApiProperty({ type: String, format: 'date-time' })
+  updatedAt!: Date;
+
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'Exact to about a minute.' })
+  lastTokenAt!: Date | null;
+
+  @ApiProperty({ description: 'Counts what staff changed; the ETag is this number in quotes.' })
+  version!: number;
+}
+
+export class ChannelUserPageDto {
+  @ApiProperty({ type: [ChannelUserDto] })
+  items!: ChannelUserDto[];
+
+  @ApiProperty({ type: Number, nullable: true, description: 'Exact up to 10000, `null` above.' })
+  total!: number | null;
+
+  @ApiProperty({ type: String, nullable: true })
+  nextCursor!: string | null;
+}
+
+export class CreateCredentialRequest {
+  @ApiPropertyOptional({ minLength: 1, maxLength: 100, example: 'production' })
+  @MayBeAbsent()
+  @IsPlainText(1, 100)
+  label?: string;
+
+  @ApiPropertyOptional({ type: String, format: 'date-time', nullable: true })
+  @MayBeNull()
+  @IsDateTime()
+  expiresAt?: string | null;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    nullable: true,
+    minimum: 0,
+    maximum: TEN_YEARS,
+    default: ONE_DAY,
+    description:
+      'When the other live credentials expire, never later than they would have; 0 at once, null not at all.',
+  })
+  @MayBeNull()
+  @IsInt({ message: 'must be a whole number or null' })
+  @Min(0, { message: 'must be at least 0' })
+  @Max(TEN_YEARS, { message: `must be at most ${String(TEN_YEARS)}` })
+  retireOthersInSeconds?: number | null;
+}
+
+export class CredentialDto {
+  @ApiProperty({ format: 'uuid' })
+  id!: string;
+
+  @ApiProperty({ example: 'initial' })
+  label!: string;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: '3f2a90bc',
+    description: 'First 8 hexadecimal digits of the SHA-256 of the password; `null` unless Latchkey generated it.',
+  })
+  fingerprint!: string | null;
+
+  @ApiProperty({ enum: ['active', 'expired', 'revoked'] })
+  status!: string;
+
+  @ApiProperty({ type: String, format: 'date-time' })
+  createdAt!: Date;
+
+  @ApiProperty({ type: String, format: 'date-time', nullable: true })
+  expiresAt!: Date | null;
+
+  @ApiProperty({ type: String, format: 'date-time', nullable: true })
+  revokedAt!: Date | null;
+
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'Exact to about a minute.' })
+  lastUsedAt!: Date | null;
+}
+
+export class CredentialListDto {
+  @ApiProperty({ type: [CredentialDto] })
+  items!: CredentialDto[];
+}
+
+/** With the password, this once. */
+export class NewCredentialDto extends CredentialDto {
+  @ApiProperty({ format: 'uuid', description: 'Shown this once; nobody can read it again.' })
+  password!: string;
+}
+
+export class NewCredentialAnswer {
+  @ApiProperty()
+  credential!: NewCredentialDto;
+}
+
+export class NewChannelUserAnswer extends NewCredentialAnswer {
+  @ApiProperty()
+  channelUser!: ChannelUserDto;
+}

@@ -1,0 +1,17 @@
+import { Module } from '@nestjs/common';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { AuditModule } from '../audit/audit.module.ts';
+import { ChannelUserController } from './channel-user.controller.ts';
+import { ChannelUser } from './channel-user.entity.ts';
+import { ChannelUserService } from './channel-user.service.ts';
+import { Credential } from './credential.entity.ts';
+import { CredentialService } from './credential.service.ts';
+
+/** Partners' accounts and their credentials: the module to copy the shape of. */
+@Module({
+  imports: [TypeOrmModule.forFeature([ChannelUser, Credential]), AuditModule],
+  controllers: [ChannelUserController],
+  providers: [ChannelUserService, CredentialService],
+  exports: [ChannelUserService, CredentialService],
+})
+export class ChannelUserModule {}

@@ -1,0 +1,333 @@
+import { Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { DataSource, type EntityManager, Repository } from 'typeorm';
+import { type Changes, changesBetween, AuditService } from '../audit/audit.service.ts';
+import { Clock } from '../common/clock.ts';
+import { uniqueViolation } from '../common/postgres-errors.ts';
+import { decodeCursor, encodeCursor, pageOf, TIMESTAMP_PATTERN, UUID_PATTERN } from '../common/page.ts';
+import type { Actor } from '../common/request-context.ts';
+import type {
+  ChannelUserDto,
+  ChannelUserPageDto,
+  CreateChannelUserRequest,
+  ListChannelUsersQuery,
+  NewChannelUserAnswer,
+  UpdateChannelUserRequest,
+} from './channel-user.dto.ts';
+import { ChannelUser, type ChannelUserStatus } from './channel-user.entity.ts';
+import { ChannelUserNotFoundError, OutdatedVersionError, UsernameTakenError } from './channel-user.errors.ts';
+import { Credential } from './credential.entity.ts';
+import { CredentialService } from './credential.service.ts';
+
+export type { ChannelUser, Credential };
+
+/** Lists count exactly up to here; counting on would cost as much as reading everything. */
+const MAX_TOTAL = 10_000;
+const DEFAULT_PAGE = 50;
+
+/**
+ * How each sort reads and compares: the column, and how its value is written in a cursor. A channel user that never
+ * obtained a token sorts before all others.
+ */
+const ORDERS = {
+  username: { column: 'channelUser.usernameKey', cast: '', pattern: /^[a-z0-9._@-]{1,64}$/ },
+  createdAt: { column: 'channelUser.createdAt', cast: '::timestamptz', pattern: TIMESTAMP_PATTERN },
+  lastTokenAt: {
+    column: `COALESCE(channelUser.lastTokenAt, '-infinity'::timestamptz)`,
+    cast: '::timestamptz',
+    pattern: /^-infinity$|^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/,
+  },
+} as const;
+type Order = keyof typeof ORDERS;
+
+const sortKey = (order: Order, { usernameKey, createdAt, lastTokenAt }: ChannelUser): string =>
+  order === 'username'
+    ? usernameKey
+    : ((order === 'createdAt' ? createdAt : lastTokenAt)?.toISOString() ?? '-infinity');
+
+/** ASCII only, so that it agrees with the database whatever its locale. */
+export const usernameKeyOf = (username: string): string => username.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+
+const searchTextOf = ({ username, displayName, contactEmail }: ChannelUser): string =>
+  [username, displayName, contactEmail ?? ''].join('\n').toLowerCase();
+
+const escapeLike = (text: string): string => text.replace(/[\\%_]/g, '\\$&');
+
+/** What staff change of a channel user, as the audit trail compares it. */
+const auditable = ({ displayName, contactEmail, scopes, tokenTtlSeconds, tokensPerMinute, ...rest }: ChannelUser) => ({
+  displayName,
+  contactEmail,
+  scopes,
+  tokenTtlSeconds,
+  tokensPerMinute,
+  allowedIps: rest.allowedIps,
+  expiresAt: rest.expiresAt,
+  notes: rest.notes,
+});
+
+@Injectable()
+export class ChannelUserService {
+  constructor(
+    @InjectRepository(ChannelUser) private readonly channelUsers: Repository<ChannelUser>,
+    private readonly dataSource: DataSource,
+    private readonly credentials: CredentialService,
+    private readonly audit: AuditService,
+    private readonly clock: Clock,
+  ) {}
+
+  /** The resource as the API shows it. */
+  present(channelUser: ChannelUser): ChannelUserDto {
+    return {
+      id: channelUser.id,
+      username: channelUser.username,
+      displayName: channelUser.displayName,
+      contactEmail: channelUser.contactEmail,
+      status: channelUser.statusAt(this.clock.now()),
+      scopes: channelUser.scopes,
+      tokenTtlSeconds: channelUser.tokenTtlSeconds,
+      tokensPerMinute: channelUser.tokensPerMinute,
+      allowedIps: channelUser.allowedIps,
+      expiresAt: channelUser.expiresAt,
+      notes: channelUser.notes,
+      createdAt: channelUser.createdAt,
+      updatedAt: channelUser.updatedAt,
+      lastTokenAt: channelUser.lastTokenAt,
+      version: channelUser.version,
+    };
+  }
+
+  /**
+   * Provisions a channel user with its first credential.
+   *
+   * @returns the resource and the credential with its password, which nobody can read again
+   * @throws UsernameTakenError
+   */
+  async create(request: CreateChannelUserRequest, actor: Actor): Promise<NewChannelUserAnswer> {
+    const now = new Date(this.clock.now());
+    const channelUser = this.channelUsers.create({
+      username: request.username,
+      usernameKey: usernameKeyOf(request.username),
+      displayName: request.displayName,
+      contactEmail: request.contactEmail ?? null,
+      suspendedAt: null,
+      expiresAt: request.expiresAt == null ? null : new Date(request.expiresAt),
+      scopes: request.scopes ?? [],
+      tokenTtlSeconds: request.tokenTtlSeconds ?? 3600,
+      tokensPerMinute: request.tokensPerMinute ?? 60,
+      allowedIps: request.allowedIps ?? [],
+      notes: request.notes ?? null,
+      epoch: 0,
+      version: 1,
+      createdAt: now,
+      updatedAt: now,
+      lastTokenAt: null,
+    });
+    channelUser.searchText = searchTextOf(channelUser);
+    try {
+      return await this.dataSource.transaction(async (manager) => {
+        await manager.insert(ChannelUser, channelUser);
+        const credential = await this.credentials.insert(manager, channelUser, { label: 'initial', expiresAt: null });
+        await this.#record(manager, 'channel-user.created', channelUser, actor, {
+          changes: changesBetween({}, { username: channelUser.username, ...auditable(channelUser) }),
+        });
+        await this.credentials.recordCreated(manager, channelUser, credential, actor);
+        return { channelUser: this.present(channelUser), credential };
+      });
+    } catch (error) {
+      throw uniqueViolation(error) === 'uq_channel_user_username' ? new UsernameTakenError(error) : error;
+    }
+  }
+
+  /** A page of channel users; the cost does not depend on how far the page lies from the start. */
+  async list(query: ListChannelUsersQuery): Promise<ChannelUserPageDto> {
+    const { sort = 'username', limit = DEFAULT_PAGE, cursor } = query;
+    const order = sort.replace('-', '') as Order;
+    const descending = sort.startsWith('-');
+    const { column, cast, pattern } = ORDERS[order];
+    const filtered = this.#filtered(query);
+    const page = filtered
+      .clone()
+      .orderBy(column, descending ? 'DESC' : 'ASC')
+      .addOrderBy('channelUser.id', descending ? 'DESC' : 'ASC')
+      .limit(limit + 1);
+    if (cursor !== undefined) {
+      const [key, id] = decodeCursor(cursor, sort, [pattern, UUID_PATTERN]);
+      const comparison = descending ? '<' : '>';
+      page.andWhere(`(${column}, channelUser.id) ${comparison} (:key${cast}, :id::uuid)`, { key, id });
+    }
+    const [rows, total] = await Promise.all([page.getMany(), this.#count(filtered)]);
+    const { items, nextCursor } = pageOf(rows, limit, (row) => encodeCursor(sort, [sortKey(order, row), row.id]));
+    return { items: items.map((item) => this.present(item)), total, nextCursor };
+  }
+
+  /** @throws ChannelUserNotFoundError */
+  async get(id: string): Promise<ChannelUser> {
+    const channelUser = await this.channelUsers.findOneBy({ id });
+    if (!channelUser) throw new ChannelUserNotFoundError();
+    return channelUser;
+  }
+
+  /**
+   * Changes what the request names and leaves the rest.
+   *
+   * @param acceptsVersion what If-Match demands
+   * @throws ChannelUserNotFoundError, OutdatedVersionError
+   */
+  update(
+    id: string,
+    request: UpdateChannelUserRequest,
+    acceptsVersion: (version: number) => boolean,
+    actor: Actor,
+  ): Promise<ChannelUser> {
+    return this.#change(id, async (manager, channelUser) => {
+      if (!acceptsVersion(channelUser.version)) throw new OutdatedVersionError();
+      const before = auditable(channelUser);
+      const { expiresAt, ...rest } = request;
+      Object.assign(channelUser, rest);
+      if (expiresAt !== undefined) channelUser.expiresAt = expiresAt === null ? null : new Date(expiresAt);
+      const changes = changesBetween(before, auditable(channelUser));
+      if (Object.keys(changes).length === 0) return;
+      await this.#save(manager, channelUser);
+      await this.#record(manager, 'channel-user.updated', channelUser, actor, { changes });
+    });
+  }
+
+  /** Deletes the account; its credentials and tokens die with it, its audit trail stays. */
+  async delete(id: string, actor: Actor): Promise<void> {
+    await this.#change(id, async (manager, channelUser) => {
+      await manager.delete(ChannelUser, { id });
+      await this.#record(manager, 'channel-user.deleted', channelUser, actor, {
+        changes: changesBetween({ username: channelUser.username, ...auditable(channelUser) }, {}),
+      });
+    });
+  }
+
+  /** Refuses sign-ins and tokens from now on. Suspending twice changes nothing. */
+  suspend(id: string, reason: string, actor: Actor): Promise<ChannelUser> {
+    return this.#changeStatus(id, true, reason, actor);
+  }
+
+  /** Ends a suspension: tokens that have not expired work again. */
+  reactivate(id: string, reason: string | undefined, actor: Actor): Promise<ChannelUser> {
+    return this.#changeStatus(id, false, reason, actor);
+  }
+
+  /** Ends every token issued before this call, for good. */
+  async revokeTokens(id: string, reason: string, actor: Actor): Promise<void> {
+    await this.#change(id, async (manager, channelUser) => {
+      const epoch = channelUser.epoch + 1;
+      await manager.update(ChannelUser, { id }, { epoch });
+      await this.#record(manager, 'channel-user.tokens-revoked', channelUser, actor, {
+        reason,
+        changes: { epoch: [channelUser.epoch, epoch] },
+      });
+    });
+  }
+
+  /** The account that a sign-in names, with all its credentials, or `null`. */
+  findForSignIn(username: string): Promise<ChannelUser | null> {
+    return this.#withCredentials()
+      .where('channelUser.usernameKey = :key', { key: usernameKeyOf(username) })
+      .getOne();
+  }
+
+  /** The account that a token names, with all its credentials, or `null`. */
+  findForToken(id: string): Promise<ChannelUser | null> {
+    return this.#withCredentials().where('channelUser.id = :id', { id }).getOne();
+  }
+
+  #withCredentials() {
+    return this.channelUsers
+      .createQueryBuilder('channelUser')
+      .leftJoinAndMapMany(
+        'channelUser.credentials',
+        Credential,
+        'credential',
+        'credential.channelUserId = channelUser.id',
+      )
+      .addSelect('credential.secretHash');
+  }
+
+  #filtered({ q, status, scope }: ListChannelUsersQuery) {
+    const query = this.channelUsers.createQueryBuilder('channelUser');
+    const now = new Date(this.clock.now());
+    if (q !== undefined && q.trim() !== '') {
+      query.andWhere('channelUser.searchText LIKE :q', { q: `%${escapeLike(q.trim().toLowerCase())}%` });
+    }
+    const conditions: Record<ChannelUserStatus, string> = {
+      suspended: 'channelUser.suspendedAt IS NOT NULL',
+      expired: 'channelUser.suspendedAt IS NULL AND channelUser.expiresAt <= :now',
+      active: 'channelUser.suspendedAt IS NULL AND (channelUser.expiresAt IS NULL OR channelUser.expiresAt > :now)',
+    };
+    if (status !== undefined) query.andWhere(conditions[status], { now });
+    if (scope !== undefined) query.andWhere('channelUser.scopes @> :scopes', { scopes: [scope] });
+    return query;
+  }
+
+  async #count(filtered: ReturnType<Repository<ChannelUser>['createQueryBuilder']>): Promise<number | null> {
+    const rows = filtered
+      .clone()
+      .select('1')
+      .limit(MAX_TOTAL + 1);
+    const counted = await this.dataSource
+      .createQueryBuilder()
+      .select('count(*)::int', 'total')
+      .from(`(${rows.getQuery()})`, 'rows')
+      .setParameters(rows.getParameters())
+      .getRawOne<{ total: number }>();
+    const total = counted?.total ?? 0;
+    return total > MAX_TOTAL ? null : total;
+  }
+
+  #changeStatus(id: string, suspend: boolean, reason: string | undefined, actor: Actor): Promise<ChannelUser> {
+    return this.#change(id, async (manager, channelUser) => {
+      if ((channelUser.suspendedAt !== null) === suspend) return;
+      const now = this.clock.now();
+      const before = channelUser.statusAt(now);
+      channelUser.suspendedAt = suspend ? new Date(now) : null;
+      await this.#save(manager, channelUser);
+      await this.#record(manager, suspend ? 'channel-user.suspended' : 'channel-user.reactivated', channelUser, actor, {
+        reason,
+        changes: { status: [before, channelUser.statusAt(now)] },
+      });
+    });
+  }
+
+  /** Runs a change in a transaction that holds the row, so that two of them cannot overwrite each other. */
+  #change(id: string, work: (manager: EntityManager, channelUser: ChannelUser) => Promise<void>): Promise<ChannelUser> {
+    return this.dataSource.transaction(async (manager) => {
+      const channelUser = await manager.findOne(ChannelUser, { where: { id }, lock: { mode: 'pessimistic_write' } });
+      if (!channelUser) throw new ChannelUserNotFoundError();
+      await work(manager, channelUser);
+      return channelUser;
+    });
+  }
+
+  /** Writes what staff may change and counts the version. */
+  async #save(manager: EntityManager, channelUser: ChannelUser): Promise<void> {
+    channelUser.version += 1;
+    channelUser.updatedAt = new Date(this.clock.now());
+    channelUser.searchText = searchTextOf(channelUser);
+    const { suspendedAt, version, updatedAt, searchText } = channelUser;
+    await manager.update(
+      ChannelUser,
+      { id: channelUser.id },
+      { ...auditable(channelUser), suspendedAt, version, updatedAt, searchText },
+    );
+  }
+
+  #record(
+    manager: EntityManager,
+    action: string,
+    { id, username }: ChannelUser,
+    actor: Actor,
+    details: { changes: Changes; reason?: string | undefined },
+  ): Promise<void> {
+    return this.audit.record(manager, {
+      actor,
+      action,
+      target: { type: 'channel-user', id, name: username },
+      ...details,
+    });
+  }
+}

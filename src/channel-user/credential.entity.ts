@@ -1,0 +1,60 @@
+import {
+  Column,
+  CreateDateColumn,
+  Entity,
+  Index,
+  JoinColumn,
+  ManyToOne,
+  PrimaryGeneratedColumn,
+  type Relation,
+} from 'typeorm';
+import { ChannelUser } from './channel-user.entity.ts';
+
+export type CredentialStatus = 'active' | 'expired' | 'revoked';
+
+/** One password of a channel user. Several may be live, so that a partner can rotate without a gap. */
+@Entity('credential')
+@Index('ix_credential_channel_user', ['channelUserId'])
+export class Credential {
+  @PrimaryGeneratedColumn('uuid', { primaryKeyConstraintName: 'pk_credential' })
+  id!: string;
+
+  @Column('uuid', { name: 'channel_user_id' })
+  channelUserId!: string;
+
+  @ManyToOne(() => ChannelUser, { onDelete: 'CASCADE' })
+  @JoinColumn({ name: 'channel_user_id', foreignKeyConstraintName: 'fk_credential_channel_user' })
+  channelUser?: Relation<ChannelUser>;
+
+  @Column('text')
+  label!: string;
+
+  /** First 8 hexadecimal digits of the password's SHA-256; `null` unless Latchkey generated it. */
+  @Column('text', { nullable: true })
+  fingerprint!: string | null;
+
+  /** Names its own scheme, see `secret-hash.ts`. */
+  @Column('text', { name: 'secret_hash', select: false })
+  secretHash!: string;
+
+  @CreateDateColumn({ type: 'timestamptz', precision: 3, name: 'created_at' })
+  createdAt!: Date;
+
+  @Column({ type: 'timestamptz', precision: 3, name: 'expires_at', nullable: true })
+  expiresAt!: Date | null;
+
+  @Column({ type: 'timestamptz', precision: 3, name: 'revoked_at', nullable: true })
+  revokedAt!: Date | null;
+
+  @Column({ type: 'timestamptz', precision: 3, name: 'last_used_at', nullable: true })
+  lastUsedAt!: Date | null;
+
+  isExpiredAt(now: number): boolean {
+    return this.expiresAt !== null && this.expiresAt.getTime() <= now;
+  }
+
+  statusAt(now: number): CredentialStatus {
+    if (this.revokedAt !== null) return 'revoked';
+    return this.isExpiredAt(now) ? 'expired' : 'active';
+  }
+}

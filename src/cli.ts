@@ -1,0 +1,137 @@
+import { NestFactory } from '@nestjs/core';
+import { Command, Option } from 'commander';
+import { writeFile } from 'node:fs/promises';
+import { BlockList } from 'node:net';
+import { createApp } from './app.ts';
+import { AppModule } from './app.module.ts';
+import { AppError } from './common/errors.ts';
+import { createLogger, NestLogger } from './common/logging.ts';
+import { type Actor, type Role, ROLES } from './common/request-context.ts';
+import { DtoPipe } from './common/validation.ts';
+import { loadConfig } from './config/config.ts';
+import { revertMigration, runMigrations } from './database/migrate.ts';
+import { exitWith } from './exit.ts';
+import { buildOpenApi } from './openapi.ts';
+import { CreateStaffRequest } from './staff/staff.dto.ts';
+import { StaffService } from './staff/staff.service.ts';
+import { prepare } from './startup.ts';
+import { pino } from 'pino';
+
+const CLI: Actor = { type: 'cli', id: null, name: 'cli', address: null, requestId: null };
+
+const say = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+/** Runs a command with the application's own services, on the database that the environment names. */
+async function withStaff(work: (staff: StaffService) => Promise<void>): Promise<void> {
+  const environment = loadConfig(process.env);
+  const runtime = await prepare(environment, 'command');
+  try {
+    const logger = createLogger('warn', pino.destination({ fd: 2, sync: true }));
+    const context = await NestFactory.createApplicationContext(AppModule.for(runtime.config), {
+      logger: new NestLogger(logger),
+      abortOnError: false,
+    });
+    try {
+      await work(context.get(StaffService));
+    } finally {
+      await context.close();
+    }
+  } finally {
+    await runtime.stop();
+  }
+}
+
+/** Holds the options to the same rules as the API. @throws InvalidInputError */
+const checked = (options: { email: string; name: string; role: Role }): CreateStaffRequest =>
+  new DtoPipe().transform(options, { type: 'body', metatype: CreateStaffRequest }) as CreateStaffRequest;
+
+/** Migrations need the database only: with DATABASE_URL, nothing is started around them. */
+async function withDatabase(work: (url: string) => Promise<void>): Promise<void> {
+  const environment = loadConfig(process.env);
+  if (environment.databaseUrl !== undefined) return work(environment.databaseUrl);
+  const { startEmbeddedPostgres } = await import('./database/embedded-postgres.ts');
+  const postgres = await startEmbeddedPostgres({ dataDir: environment.dataDir, mode: 'command' });
+  try {
+    await work(postgres.url);
+  } finally {
+    await postgres.stop();
+  }
+}
+
+/** A configuration for describing the application without running it. */
+const NOWHERE = {
+  production: false,
+  port: 3000,
+  databaseUrl: 'postgres://nowhere',
+  databasePoolSize: 1,
+  publicUrl: 'http://localhost:3000',
+  tokenAudience: 'http://localhost:3000',
+  keyEncryptionKey: Buffer.alloc(32),
+  trustedProxies: new BlockList(),
+  legacyQueryCredentials: false,
+};
+
+const program = new Command('latchkey').description('Latchkey on the command line').showHelpAfterError();
+
+const staff = program.command('staff').description('the people who provision');
+
+staff
+  .command('create')
+  .description('create an account and show its password this once')
+  .requiredOption('--email <address>')
+  .requiredOption('--name <name>')
+  .addOption(new Option('--role <role>').choices(ROLES).default('admin'))
+  .action(({ email, name, role }: { email: string; name: string; role: Role }) =>
+    withStaff(async (service) => {
+      const created = await service.create(checked({ email, name, role }), CLI);
+      say(`E-mail: ${created.email}`);
+      say(`Role: ${created.role}`);
+      say(`Password: ${created.password}`);
+    }),
+  );
+
+staff
+  .command('reset-password')
+  .description('show a new password this once and end the sessions')
+  .requiredOption('--email <address>')
+  .action(({ email }: { email: string }) =>
+    withStaff(async (service) => {
+      const { password } = await service.resetPassword({ email }, CLI);
+      say(`Password: ${password}`);
+    }),
+  );
+
+const migrate = program.command('migrate').description('the database schema');
+
+migrate
+  .command('run', { isDefault: true })
+  .description('bring the schema to its newest form')
+  .action(() =>
+    withDatabase(async (url) => {
+      const names = await runMigrations(url);
+      say(names.length === 0 ? 'Nothing to do.' : `Done: ${names.join(', ')}`);
+    }),
+  );
+
+migrate
+  .command('revert')
+  .description('take back the newest migration, with its data')
+  .action(() => withDatabase(revertMigration));
+
+program
+  .command('openapi')
+  .description('write openapi.json')
+  .argument('[file]', 'where to', 'openapi.json')
+  .action(async (file: string) => {
+    const { nest } = await createApp(NOWHERE, createLogger('silent'), { preview: true });
+    await writeFile(file, `${JSON.stringify(buildOpenApi(nest), null, 2)}\n`);
+  });
+
+program.parseAsync().catch((error: unknown) => {
+  if (!(error instanceof AppError)) exitWith(error);
+  process.stderr.write(`${error.message}\n`);
+  for (const { field, messages } of error.errors ?? []) process.stderr.write(`  ${field} ${messages.join(', ')}\n`);
+  process.exit(1);
+});

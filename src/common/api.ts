@@ -1,0 +1,108 @@
+import { applyDecorators } from '@nestjs/common';
+import {
+  ApiBearerAuth,
+  ApiCookieAuth,
+  ApiExtraModels,
+  ApiProperty,
+  ApiPropertyOptional,
+  ApiResponse,
+  ApiTags,
+  getSchemaPath,
+} from '@nestjs/swagger';
+
+/** How OpenAPI names the two ways to authenticate. */
+export const PARTNER_TOKEN = 'partnerToken';
+export const STAFF_TOKEN = 'staffToken';
+export const STAFF_COOKIE = 'staffCookie';
+
+class FieldErrorDto {
+  @ApiProperty({ example: 'scopes.0', description: 'Path of the field; empty for the body as a whole.' })
+  field!: string;
+
+  @ApiProperty({ type: [String] })
+  messages!: string[];
+}
+
+/** RFC 9457 problem details. */
+export class ProblemDto {
+  @ApiProperty({ example: 'urn:latchkey:problem:channel-user.not-found' })
+  type!: string;
+
+  @ApiProperty({ example: 'Not Found' })
+  title!: string;
+
+  @ApiProperty({ example: 404 })
+  status!: number;
+
+  @ApiProperty({ example: 'There is no such channel user.' })
+  detail!: string;
+
+  @ApiProperty({ example: 'channel-user.not-found', description: 'Stable: branch on this.' })
+  code!: string;
+
+  @ApiProperty({ format: 'uuid', description: 'The same as the X-Request-Id header.' })
+  requestId!: string;
+
+  @ApiPropertyOptional({ type: [FieldErrorDto] })
+  errors?: FieldErrorDto[];
+}
+
+const DESCRIPTIONS: Record<number, string> = {
+  400: 'The input is not valid; `errors` says which fields.',
+  401: 'No valid token.',
+  403: 'Not allowed: role, scope, plane or origin.',
+  404: 'There is no such resource.',
+  409: 'Conflicts with what is there.',
+  412: 'The version in If-Match is outdated.',
+  413: 'The body is too large.',
+  415: 'The body must be application/json.',
+  429: 'Too many attempts.',
+  503: 'The database cannot answer; try again after Retry-After seconds.',
+};
+
+const text = (description: string): object => ({ description, schema: { type: 'string' } });
+
+export const WWW_AUTHENTICATE = { 'WWW-Authenticate': text('RFC 6750 §3.') };
+export const RETRY_AFTER = { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } };
+
+function headersOf(status: number): Record<string, object> {
+  return {
+    'X-Request-Id': text('Names this request in the log.'),
+    ...(status === 401 && WWW_AUTHENTICATE),
+    ...((status === 429 || status === 503) && RETRY_AFTER),
+  };
+}
+
+/** Documents problem answers of a route or controller. */
+export function ApiProblems(...statuses: number[]): MethodDecorator & ClassDecorator {
+  return applyDecorators(
+    ApiExtraModels(ProblemDto),
+    ...statuses.map((status) =>
+      ApiResponse({
+        status,
+        description: DESCRIPTIONS[status] ?? 'Refused.',
+        headers: headersOf(status),
+        content: { 'application/problem+json': { schema: { $ref: getSchemaPath(ProblemDto) } } },
+      }),
+    ),
+  );
+}
+
+/** A controller of the staff plane (`/admin/*`). Says what every route there may answer. */
+export function StaffPlane(tag: string, ...statuses: number[]): ClassDecorator {
+  return applyDecorators(
+    ApiTags(tag),
+    ApiBearerAuth(STAFF_TOKEN),
+    ApiCookieAuth(STAFF_COOKIE),
+    ApiProblems(...new Set([401, 403, 503, ...statuses])),
+  );
+}
+
+/** A controller of the partner plane. */
+export function PartnerPlane(tag: string, ...statuses: number[]): ClassDecorator {
+  return applyDecorators(
+    ApiTags(tag),
+    ApiBearerAuth(PARTNER_TOKEN),
+    ApiProblems(...new Set([401, 403, 503, ...statuses])),
+  );
+}

@@ -1,0 +1,84 @@
+import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { STATUS_CODES } from 'node:http';
+import { AppError, UnavailableError } from './errors.ts';
+import { postgresError } from './postgres-errors.ts';
+import type { RouteSettings } from './request-context.ts';
+
+/** What Fastify's own errors say to the outside; any other of its 4xx keeps its status with a general text. */
+const FASTIFY_ERRORS: Record<string, [code: string, detail: string]> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: ['request.too-large', 'The request body is too large.'],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: ['request.unsupported-content-type', 'The body must be application/json.'],
+  FST_ERR_CTP_INVALID_JSON_BODY: ['request.malformed-json', 'The body is not valid JSON.'],
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['request.malformed', 'The body does not have the length that was announced.'],
+  FST_ERR_BAD_URL: ['request.bad-url', 'The URL is not valid.'],
+};
+
+const GENERAL: Record<number, [code: string, detail: string]> = {
+  400: ['request.malformed', 'The request is malformed.'],
+  404: ['route.not-found', 'There is nothing at this path.'],
+  408: ['request.timeout', 'The request took too long to arrive.'],
+  413: ['request.too-large', 'The request body is too large.'],
+  414: ['request.uri-too-long', 'The URL is too long.'],
+  415: ['request.unsupported-content-type', 'The body must be application/json.'],
+  431: ['request.headers-too-large', 'The request headers are too large.'],
+};
+
+/** Makes one of Latchkey's errors of anything that was thrown. The original becomes the private cause. */
+export function toAppError(error: unknown): AppError {
+  if (error instanceof AppError) return error;
+  const fromPostgres = postgresError(error);
+  if (fromPostgres) return fromPostgres;
+  const { code, statusCode } = error as { code?: unknown; statusCode?: unknown };
+  if (code === 'FST_ERR_HANDLER_TIMEOUT') return new UnavailableError(error);
+  const status = error instanceof HttpException ? error.getStatus() : typeof statusCode === 'number' ? statusCode : 500;
+  if (status >= 400 && status < 500) {
+    const known = FASTIFY_ERRORS[String(code)] ?? GENERAL[status] ?? ['request.refused', 'The request was refused.'];
+    return new AppError({ status, code: known[0], detail: known[1] }, error);
+  }
+  return new AppError(
+    { status: 500, code: 'server.error', detail: 'Something went wrong here. The request id helps us to find it.' },
+    error,
+  );
+}
+
+/** The `application/problem+json` document of an error (RFC 9457). */
+export function problemOf(error: AppError, requestId: string): Record<string, unknown> {
+  return {
+    type: `urn:latchkey:problem:${error.code}`,
+    title: STATUS_CODES[error.status] ?? 'Error',
+    status: error.status,
+    detail: error.message,
+    code: error.code,
+    requestId,
+    ...(error.errors && { errors: error.errors }),
+  };
+}
+
+/** The one place where errors become HTTP answers. */
+@Catch()
+export class ErrorFilter implements ExceptionFilter {
+  catch(thrown: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    this.answer(thrown, http.getRequest<FastifyRequest>(), http.getResponse<FastifyReply>());
+  }
+
+  /** Answers outside of Nest's routes too: Fastify's router and parsers end here. */
+  answer(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+    const error = toAppError(thrown);
+    request.errorCode = error.code;
+    if (error.status >= 500) {
+      const level = error.status === 503 ? 'warn' : 'error';
+      request.log[level]({ err: error.cause ?? error, code: error.code }, 'request failed');
+    }
+    // The deadline has answered, or the client has gone.
+    if (reply.sent) return;
+    void reply.status(error.status).headers(error.headers);
+    const settings: RouteSettings = request.matchedConfig ?? request.routeOptions.config;
+    if (settings.renderError) {
+      settings.renderError(error, request, reply);
+    } else {
+      void reply.type('application/problem+json; charset=utf-8').send(JSON.stringify(problemOf(error, request.id)));
+    }
+  }
+}

@@ -1,0 +1,62 @@
+const PLUS = 0x2b;
+const PERCENT = 0x25;
+const AMPERSAND = 0x26;
+const EQUALS = 0x3d;
+const SPACE = 0x20;
+
+/** The value of an ASCII hexadecimal digit, or -1. */
+function hexDigit(byte: number | undefined): number {
+  if (byte === undefined) return -1;
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
+  const lower = byte | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
+}
+
+// ignoreBOM keeps a leading U+FEFF: it is part of the value, not an encoding mark.
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** Undoes `+` and percent-encoding; a `%` without two digits stays one, as in the URL standard. */
+function decode(bytes: Uint8Array): string | undefined {
+  const decoded = new Uint8Array(bytes.length);
+  let length = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i] ?? 0;
+    const high = byte === PERCENT ? hexDigit(bytes[i + 1]) : -1;
+    const low = high >= 0 ? hexDigit(bytes[i + 2]) : -1;
+    if (low >= 0) {
+      decoded[length++] = high * 16 + low;
+      i += 2;
+    } else {
+      decoded[length++] = byte === PLUS ? SPACE : byte;
+    }
+  }
+  try {
+    return utf8.decode(decoded.subarray(0, length));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Parses `application/x-www-form-urlencoded` (URL standard §5.1), strictly: repeated fields are kept, and invalid
+ * UTF-8 is told from valid.
+ *
+ * @param bytes the body or query, undecoded
+ * @returns name and value of each field in order; a value that is not UTF-8 is `undefined`, a field whose name is not
+ *   is left out, since no caller can mean it
+ */
+export function parseForm(bytes: Uint8Array): [name: string, value: string | undefined][] {
+  const fields: [string, string | undefined][] = [];
+  for (let start = 0; start < bytes.length;) {
+    let end = bytes.indexOf(AMPERSAND, start);
+    if (end === -1) end = bytes.length;
+    if (end > start) {
+      const equals = bytes.subarray(start, end).indexOf(EQUALS);
+      const nameEnd = equals === -1 ? end : start + equals;
+      const name = decode(bytes.subarray(start, nameEnd));
+      if (name !== undefined) fields.push([name, decode(bytes.subarray(Math.min(nameEnd + 1, end), end))]);
+    }
+    start = end + 1;
+  }
+  return fields;
+}

@@ -1,0 +1,200 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import findMyWay, { type HTTPMethod } from 'find-my-way';
+import type { Socket } from 'node:net';
+import { randomUUID } from 'node:crypto';
+import { clientAddress } from './client-address.ts';
+import { type ErrorFilter, problemOf } from './error.filter.ts';
+import { AppError } from './errors.ts';
+import type { HttpOptions, RouteSettings } from './request-context.ts';
+
+/** Headers and body together may take this long to arrive; then the connection ends. */
+export const REQUEST_TIMEOUT_MS = 15_000;
+/** Contract §5: one deadline for every request, well inside the five seconds that are promised. */
+export const HANDLER_TIMEOUT_MS = 4_000;
+export const MAX_HEADER_BYTES = 32 * 1024;
+const MAX_JSON_BYTES = 256 * 1024;
+const MAX_FORM_BYTES = 8 * 1024;
+
+/** Sent with every answer, also where no route matched. */
+function securityHeaders(requestId: string): Record<string, string> {
+  return { 'x-request-id': requestId, 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' };
+}
+
+/** The media type without its parameters, lower case; empty when there is none. */
+function mediaTypeOf(request: FastifyRequest): string {
+  return (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
+}
+
+function hasBody(request: FastifyRequest): boolean {
+  const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
+  return encoding !== undefined || (length !== undefined && length !== '0');
+}
+
+function unsupportedContentType(form: boolean): AppError {
+  return new AppError({
+    status: 415,
+    code: 'request.unsupported-content-type',
+    detail: `The body must be ${form ? 'application/x-www-form-urlencoded' : 'application/json'}.`,
+  });
+}
+
+/**
+ * Knows every route of the running server by method and path, so that a path that exists under another method is
+ * answered with 405 and `Allow` (RFC 9110 §15.5.6), and lists them for the tests that walk all of them.
+ */
+export class RouteTable {
+  readonly routes: { method: string; url: string }[] = [];
+  readonly #router = findMyWay({ maxParamLength: 500 });
+  readonly #methods = new Set<string>();
+
+  add(method: string, url: string, settings: RouteSettings): void {
+    this.routes.push({ method, url });
+    this.#methods.add(method);
+    this.#router.on(method as HTTPMethod, url, () => undefined, settings);
+  }
+
+  /** @returns the methods that the path answers to, and the settings of one of its routes */
+  match(path: string): { methods: string[]; settings: RouteSettings } | undefined {
+    const found = [...this.#methods].flatMap((method) => {
+      const route = this.#router.find(method as HTTPMethod, path);
+      return route ? [{ method, settings: (route.store ?? {}) as RouteSettings }] : [];
+    });
+    const [first] = found;
+    return first && { methods: found.map(({ method }) => method).sort(), settings: first.settings };
+  }
+}
+
+function pathOf(url: string): string {
+  const end = url.search(/[?#]/);
+  return end === -1 ? url : url.slice(0, end);
+}
+
+/** 405 where the path exists under another method, else 404; decided before authentication and before any body. */
+function refuseUnknownRoute(request: FastifyRequest, table: RouteTable): AppError {
+  const match = table.match(pathOf(request.url));
+  if (!match) return new AppError({ status: 404, code: 'route.not-found', detail: 'There is nothing at this path.' });
+  request.matchedConfig = match.settings;
+  return new AppError({
+    status: 405,
+    code: 'route.method-not-allowed',
+    detail: `This path answers to ${match.methods.join(', ')}.`,
+    headers: { allow: match.methods.join(', ') },
+  });
+}
+
+/**
+ * Sets up what happens around every route: request ids, security headers, unknown paths and methods, content types,
+ * body parsers and the request log.
+ *
+ * @param fastify the server, before any route is added
+ */
+export function prepareFastify(
+  fastify: FastifyInstance,
+  { filter, table, options }: { filter: ErrorFilter; table: RouteTable; options: HttpOptions },
+): void {
+  fastify.decorateRequest('clientAddress', undefined);
+  fastify.decorateRequest('channelUser', undefined);
+  fastify.decorateRequest('staff', undefined);
+  fastify.decorateRequest('errorCode', undefined);
+  fastify.decorateRequest('matchedConfig', undefined);
+
+  fastify.addHook('onRoute', ({ method, url, config }) => {
+    for (const each of [method].flat()) table.add(each, url, config ?? {});
+  });
+
+  fastify.addHook('onRequest', (request, reply, done) => {
+    void reply.headers(securityHeaders(request.id));
+    request.clientAddress = clientAddress(request.raw.socket.remoteAddress, request.headers, options.trustedProxies);
+    try {
+      if (request.is404) throw refuseUnknownRoute(request, table);
+      const settings: RouteSettings = request.routeOptions.config;
+      settings.beforeBody?.(request, options);
+      if (settings.body !== 'form' && hasBody(request) && mediaTypeOf(request) !== 'application/json') {
+        throw unsupportedContentType(false);
+      }
+      done();
+    } catch (error) {
+      filter.answer(error, request, reply);
+    }
+  });
+
+  fastify.addHook('onResponse', (request, reply, done) => {
+    const { statusCode } = reply;
+    request.log.info(
+      {
+        method: request.method,
+        // The template, never the URL: what a client puts there may be a credential.
+        route: request.is404 ? undefined : request.routeOptions.url,
+        status: statusCode,
+        code: request.errorCode,
+        durationMs: Math.round(reply.elapsedTime * 10) / 10,
+        address: request.clientAddress,
+        channelUser: request.channelUser?.id,
+        staff: request.staff?.id,
+      },
+      'request',
+    );
+    done();
+  });
+
+  fastify.removeAllContentTypeParsers();
+  const parseJson = fastify.getDefaultJsonParser('error', 'error');
+  fastify.addContentTypeParser(
+    'application/json',
+    { parseAs: 'string', bodyLimit: MAX_JSON_BYTES },
+    (request, body, done) => {
+      // Clients send the header without a body, with DELETE above all.
+      if (body === '') done(null, undefined);
+      else void parseJson(request, body as string, done);
+    },
+  );
+  fastify.addContentTypeParser(
+    'application/x-www-form-urlencoded',
+    { parseAs: 'buffer', bodyLimit: MAX_FORM_BYTES },
+    (_request, body, done) => {
+      done(null, body);
+    },
+  );
+}
+
+/** For `beforeBody` of a route that takes a form. @throws AppError 415 */
+export function requireForm(request: FastifyRequest): void {
+  if (mediaTypeOf(request) !== 'application/x-www-form-urlencoded') throw unsupportedContentType(true);
+}
+
+/** Answers what Node's HTTP parser refuses before there is a request: 431, 408 and 400. */
+export function answerParserError(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const [status, code, detail]: [number, string, string] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? [431, 'request.headers-too-large', 'The request headers are too large.']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? [408, 'request.timeout', 'The request took too long to arrive.']
+        : [400, 'request.malformed', 'This is not a valid HTTP request.'];
+  const refusal = new AppError({ status, code, detail });
+  const requestId = randomUUID();
+  const problem = problemOf(refusal, requestId);
+  const body = JSON.stringify(problem);
+  const headers = {
+    ...securityHeaders(requestId),
+    'content-type': 'application/problem+json; charset=utf-8',
+    'content-length': String(Buffer.byteLength(body)),
+    connection: 'close',
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.end(`HTTP/1.1 ${String(status)} ${String(problem['title'])}\r\n${lines.join('')}\r\n${body}`);
+}
+
+/** Answers what Fastify's router refuses before any hook runs, such as a URL with a broken escape. */
+export function answerRouterError(
+  error: Error,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  filter: ErrorFilter,
+): void {
+  void reply.headers(securityHeaders(request.id));
+  filter.answer(error, request, reply);
+}

@@ -1,0 +1,91 @@
+import type { LoggerService } from '@nestjs/common';
+import { type DestinationStream, type Logger, pino } from 'pino';
+
+interface SerializedError {
+  type: string;
+  message: string;
+  code?: string;
+  stack?: string;
+  cause?: SerializedError;
+}
+
+/**
+ * An error as the log may show it. Driver errors carry queries, parameters and the values of the offending row, so
+ * only an allow-list of properties is taken.
+ */
+function serializeError(error: unknown, depth = 0): SerializedError {
+  if (!(error instanceof Error)) return { type: typeof error, message: 'a value that is not an error was thrown' };
+  const { code, driverError, cause } = error as { code?: unknown; driverError?: unknown; cause?: unknown };
+  const inner = driverError ?? cause;
+  return {
+    type: error.constructor.name,
+    message: error.message,
+    ...(typeof code === 'string' && { code }),
+    ...(error.stack !== undefined && { stack: error.stack }),
+    ...(inner !== undefined && depth < 3 && { cause: serializeError(inner, depth + 1) }),
+  };
+}
+
+/**
+ * The one logger: JSON lines on standard output.
+ *
+ * @param level pino's level
+ * @param destination where to write instead, for tests
+ */
+export function createLogger(level: string, destination?: DestinationStream): Logger {
+  return pino(
+    {
+      level,
+      base: undefined,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: (error: unknown) => serializeError(error) },
+      // Nothing logs these on purpose; should a later line do so by accident, the value does not get out.
+      redact: {
+        paths: [
+          'authorization',
+          'cookie',
+          'password',
+          'token',
+          '*.authorization',
+          '*.cookie',
+          '*.password',
+          '*.token',
+        ].concat('*.headers.authorization', '*.headers.cookie'),
+        censor: '[redacted]',
+      },
+    },
+    destination ?? pino.destination({ fd: 1, sync: false }),
+  );
+}
+
+/** Nest's own messages, through pino. Its start-up chatter is debug. */
+export class NestLogger implements LoggerService {
+  constructor(private readonly logger: Logger) {}
+
+  log(message: unknown, ...rest: unknown[]): void {
+    this.logger.debug(this.#fields(rest), String(message));
+  }
+  error(message: unknown, ...rest: unknown[]): void {
+    if (message instanceof Error) this.logger.error({ err: message, ...this.#fields(rest) });
+    else this.logger.error(this.#fields(rest), String(message));
+  }
+  warn(message: unknown, ...rest: unknown[]): void {
+    this.logger.warn(this.#fields(rest), String(message));
+  }
+  debug(message: unknown, ...rest: unknown[]): void {
+    this.logger.debug(this.#fields(rest), String(message));
+  }
+  verbose(message: unknown, ...rest: unknown[]): void {
+    this.logger.trace(this.#fields(rest), String(message));
+  }
+
+  #fields(rest: unknown[]): { context?: string; detail?: string } {
+    const context = rest.at(-1);
+    const detail = rest.length > 1 ? rest[0] : undefined;
+    return {
+      ...(typeof context === 'string' && { context }),
+      ...(typeof detail === 'string' && { detail }),
+    };
+  }
+}

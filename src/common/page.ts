@@ -1,0 +1,53 @@
+import { InvalidInputError } from './errors.ts';
+
+/** One page of a list; `nextCursor` is `null` on the last one. */
+export interface Page<T> {
+  items: T[];
+  nextCursor: string | null;
+}
+
+/** A cursor is the sort key of the last row seen, so that pages cost the same wherever they start. */
+export type CursorKey = readonly (string | null)[];
+
+/**
+ * @param sort the order the cursor belongs to; a cursor of another order is refused
+ * @param key the sort key of the page's last row
+ */
+export function encodeCursor(sort: string, key: CursorKey): string {
+  return Buffer.from(JSON.stringify([sort, ...key])).toString('base64url');
+}
+
+/**
+ * @param cursor what {@link encodeCursor} made
+ * @param patterns one for each part of the key; a part may be `null` where the pattern is
+ * @throws InvalidInputError when the cursor was not made for this list and order
+ */
+export function decodeCursor(cursor: string, sort: string, patterns: readonly RegExp[]): string[] {
+  try {
+    const parsed: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+    if (Array.isArray(parsed) && parsed[0] === sort && parsed.length === patterns.length + 1) {
+      const key = parsed.slice(1) as unknown[];
+      if (key.every((part, i): part is string => typeof part === 'string' && patterns[i]?.test(part) === true)) {
+        return key;
+      }
+    }
+  } catch {
+    // Falls through: every bad form is the same error.
+  }
+  throw new InvalidInputError([{ field: 'cursor', messages: ['must be a nextCursor of this list in the same order'] }]);
+}
+
+/**
+ * Cuts the row that was read beyond the page and makes the cursor from the last one kept.
+ *
+ * @param rows up to `limit + 1` rows
+ */
+export function pageOf<Row>(rows: Row[], limit: number, cursorOf: (row: Row) => string): Page<Row> {
+  const items = rows.slice(0, limit);
+  const last = items.at(-1);
+  return { items, nextCursor: rows.length > limit && last !== undefined ? cursorOf(last) : null };
+}
+
+export const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+/** Milliseconds precision, as every timestamp of Latchkey has. */
+export const TIMESTAMP_PATTERN = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;

@@ -1,0 +1,70 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { BlockList } from 'node:net';
+import type { AppError } from './errors.ts';
+
+/** A channel user as its token presents it: what `@CurrentChannelUser()` gives. */
+export interface CurrentChannelUser {
+  readonly id: string;
+  readonly username: string;
+  readonly displayName: string;
+  /** The token's scopes that the account still has. */
+  readonly scopes: readonly string[];
+  readonly token: { readonly id: string; readonly issuedAt: Date; readonly expiresAt: Date };
+  readonly credential: { readonly id: string; readonly label: string; readonly expiresAt: Date | null };
+}
+
+export const ROLES = ['viewer', 'operator', 'admin'] as const;
+/** Each role may do what the ones before it may. */
+export type Role = (typeof ROLES)[number];
+
+/** A signed-in staff member: what `@CurrentStaff()` gives. */
+export interface CurrentStaff {
+  readonly id: string;
+  readonly name: string;
+  readonly email: string;
+  readonly role: Role;
+  readonly createdAt: Date;
+  readonly lastSignInAt: Date | null;
+  readonly sessionId: string;
+}
+
+declare module 'fastify' {
+  // eslint-disable-next-line @typescript-eslint/no-empty-object-type -- declaration merging needs an interface
+  interface FastifyContextConfig extends RouteSettings {}
+  interface FastifyRequest {
+    /** The client's address behind trusted proxies; absent when it is not known. */
+    clientAddress?: string | undefined;
+    channelUser?: CurrentChannelUser;
+    staff?: CurrentStaff;
+    /** The code of the error that was answered, for the log. */
+    errorCode?: string;
+    /** The route's settings, also where only the method did not match. */
+    matchedConfig?: RouteSettings;
+  }
+}
+
+/** What the HTTP layer needs of the configuration. */
+export interface HttpOptions {
+  /** Peers whose forwarding headers are believed. */
+  readonly trustedProxies: BlockList;
+  readonly legacyQueryCredentials: boolean;
+}
+
+/** What a controller may say to the HTTP layer with `@RouteConfig()`. */
+export interface RouteSettings {
+  /** The media type of the body; JSON unless said otherwise. */
+  body?: 'form';
+  /** Runs before the content type is looked at and the body is read; throws to refuse. */
+  beforeBody?: (request: FastifyRequest, options: HttpOptions) => void;
+  /** Writes errors in the route's own form instead of `application/problem+json`. */
+  renderError?: (error: AppError, request: FastifyRequest, reply: FastifyReply) => void;
+}
+
+/** Who causes a change, for the audit trail. */
+export interface Actor {
+  readonly type: 'staff' | 'cli' | 'system';
+  readonly id: string | null;
+  readonly name: string;
+  readonly address: string | null;
+  readonly requestId: string | null;
+}

@@ -1,0 +1,54 @@
+import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
+import type {
+  Actor,
+  CurrentChannelUser as ChannelUserPrincipal,
+  CurrentStaff as StaffPrincipal,
+  Role,
+} from './request-context.ts';
+
+export const PUBLIC = 'latchkey:public';
+export const SCOPES = 'latchkey:scopes';
+export const ROLE = 'latchkey:role';
+
+/** Opens a route, or every route of a controller, to callers without a token. Everything else is closed. */
+export const Public = (): MethodDecorator & ClassDecorator => SetMetadata(PUBLIC, true);
+
+/** On the partner plane: the token must have all of these scopes, else 403 `insufficient_scope`. */
+export const Scopes = (...scopes: string[]): MethodDecorator & ClassDecorator => SetMetadata(SCOPES, scopes);
+
+/** On the staff plane (`/admin/*`): the least role that may call this. Every route there must say one. */
+export const Roles = (role: Role): MethodDecorator & ClassDecorator => SetMetadata(ROLE, role);
+
+/** Parameter: the channel user whose token opened the route. */
+export const CurrentChannelUser = createParamDecorator(
+  (_: unknown, context: ExecutionContext): ChannelUserPrincipal => {
+    const { channelUser } = context.switchToHttp().getRequest<FastifyRequest>();
+    if (!channelUser) throw new Error('@CurrentChannelUser() on a route that is not on the partner plane');
+    return channelUser;
+  },
+);
+
+/** Parameter: the staff member whose session opened the route. */
+export const CurrentStaff = createParamDecorator((_: unknown, context: ExecutionContext): StaffPrincipal => {
+  const { staff } = context.switchToHttp().getRequest<FastifyRequest>();
+  if (!staff) throw new Error('@CurrentStaff() on a route that is not on the staff plane');
+  return staff;
+});
+
+/** The signed-in staff member of a request as the author of what it changes. */
+export function actorOf(request: FastifyRequest, staff: StaffPrincipal | undefined = request.staff): Actor {
+  if (!staff) throw new Error('A change was attempted on a route that is not on the staff plane');
+  return {
+    type: 'staff',
+    id: staff.id,
+    name: staff.name,
+    address: request.clientAddress ?? null,
+    requestId: request.id,
+  };
+}
+
+/** Parameter: who makes the change, for the audit trail. */
+export const CurrentActor = createParamDecorator((_: unknown, context: ExecutionContext): Actor =>
+  actorOf(context.switchToHttp().getRequest<FastifyRequest>()),
+);

@@ -1,0 +1,247 @@
+import 'reflect-metadata';
+import { plainToInstance, Transform } from 'class-transformer';
+import {
+  IsBoolean,
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  IsUrl,
+  Matches,
+  Max,
+  Min,
+  Validate,
+  ValidatorConstraint,
+  type ValidatorConstraintInterface,
+  validateSync,
+} from 'class-validator';
+import type { BlockList } from 'node:net';
+import { parseNetworks } from './networks.ts';
+
+/** Secrets that stand in examples; production refuses to start with one of them. */
+const EXAMPLE_SECRETS = new Set(['change-me', 'changeme', 'example', 'secret', 'password', 'postgres', 'latchkey']);
+
+const emptyIsAbsent = ({ value }: { value: unknown }): unknown => (value === '' ? undefined : value);
+const toInteger = ({ value }: { value: unknown }): unknown =>
+  typeof value === 'string' && /^-?\d{1,15}$/.test(value) ? Number(value) : emptyIsAbsent({ value });
+const toBoolean = ({ value }: { value: unknown }): unknown =>
+  value === 'true' ? true : value === 'false' ? false : emptyIsAbsent({ value });
+
+/**
+ * Reads a 256-bit key.
+ *
+ * @param text 32 bytes as base64, base64url or 64 hexadecimal digits
+ * @returns the key, or `undefined` when the text is not one
+ */
+export function parseKeyEncryptionKey(text: string): Buffer | undefined {
+  if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, 'hex');
+  if (!/^[A-Za-z0-9+/_-]{43}=?$/.test(text)) return undefined;
+  const key = Buffer.from(text, 'base64');
+  return key.length === 32 ? key : undefined;
+}
+
+@ValidatorConstraint({ name: 'isKeyEncryptionKey' })
+class IsKeyEncryptionKey implements ValidatorConstraintInterface {
+  validate(value: unknown): boolean {
+    return typeof value === 'string' && parseKeyEncryptionKey(value) !== undefined;
+  }
+  defaultMessage(): string {
+    return 'must be 32 random bytes as base64 or hexadecimal (openssl rand -base64 32)';
+  }
+}
+
+@ValidatorConstraint({ name: 'isNetworkList' })
+class IsNetworkList implements ValidatorConstraintInterface {
+  validate(value: unknown): boolean {
+    return typeof value === 'string' && parseNetworks(value) !== undefined;
+  }
+  defaultMessage(): string {
+    return 'must be a comma-separated list of IP addresses or CIDR networks';
+  }
+}
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+const ORIGIN = /^https?:\/\/[^/?#@\s]+(\/[^?#\s]*)?$/;
+
+/** The environment, one property a variable. `.env.example` describes each of them. */
+export class Environment {
+  @IsOptional()
+  @IsIn(['development', 'production', 'test'], { message: 'must be development, production or test' })
+  @Transform(emptyIsAbsent)
+  NODE_ENV: 'development' | 'production' | 'test' = 'development';
+
+  @IsOptional()
+  @Matches(/^[A-Za-z0-9.:_-]+$/, { message: 'must be an address or a host name' })
+  @Transform(emptyIsAbsent)
+  HOST = '127.0.0.1';
+
+  @IsOptional()
+  @IsInt({ message: 'must be a whole number' })
+  @Min(0, { message: 'must be at least 0' })
+  @Max(65535, { message: 'must be at most 65535' })
+  @Transform(toInteger)
+  PORT = 3000;
+
+  @IsOptional()
+  @IsUrl(
+    { protocols: ['postgres', 'postgresql'], require_tld: false, require_protocol: true, allow_underscores: true },
+    { message: 'must be a URL such as postgres://user:password@host:5432/database' },
+  )
+  @Transform(emptyIsAbsent)
+  DATABASE_URL?: string;
+
+  @IsOptional()
+  @IsInt({ message: 'must be a whole number' })
+  @Min(1, { message: 'must be at least 1' })
+  @Max(1000, { message: 'must be at most 1000' })
+  @Transform(toInteger)
+  DATABASE_POOL_SIZE = 10;
+
+  @IsOptional()
+  @IsString({ message: 'must be a path' })
+  @Transform(emptyIsAbsent)
+  LATCHKEY_DATA_DIR = '.latchkey';
+
+  @IsOptional()
+  @Matches(ORIGIN, { message: 'must be an http or https URL without query or fragment' })
+  @Transform(emptyIsAbsent)
+  PUBLIC_URL?: string;
+
+  @IsOptional()
+  @Matches(/^\S{1,255}$/, { message: 'must be 1 to 255 characters without spaces' })
+  @Transform(emptyIsAbsent)
+  TOKEN_AUDIENCE?: string;
+
+  @IsOptional()
+  @Validate(IsKeyEncryptionKey)
+  @Transform(emptyIsAbsent)
+  KEY_ENCRYPTION_KEY?: string;
+
+  @IsOptional()
+  @Validate(IsNetworkList)
+  @Transform(emptyIsAbsent)
+  TRUSTED_PROXIES = '';
+
+  @IsOptional()
+  @IsBoolean({ message: 'must be true or false' })
+  @Transform(toBoolean)
+  LEGACY_QUERY_CREDENTIALS = false;
+
+  @IsOptional()
+  @IsIn(LOG_LEVELS, { message: `must be one of ${LOG_LEVELS.join(', ')}` })
+  @Transform(emptyIsAbsent)
+  LOG_LEVEL: (typeof LOG_LEVELS)[number] = 'info';
+}
+
+/** The start is refused: each problem names the variable and the rule, never the value. */
+export class ConfigError extends Error {
+  constructor(readonly problems: string[]) {
+    super(`The configuration is not usable:\n${problems.map((problem) => `  - ${problem}`).join('\n')}`);
+  }
+}
+
+/** What the environment says, checked; `publicUrl` and `keyEncryptionKey` may still be derived by the quickstart. */
+export interface EnvironmentConfig {
+  readonly production: boolean;
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+  readonly databaseUrl: string | undefined;
+  readonly databasePoolSize: number;
+  readonly dataDir: string;
+  readonly publicUrl: string | undefined;
+  readonly tokenAudience: string | undefined;
+  readonly keyEncryptionKey: Buffer | undefined;
+  /** Peers whose `Forwarded` and `X-Forwarded-*` headers are believed. */
+  readonly trustedProxies: BlockList;
+  readonly legacyQueryCredentials: boolean;
+  readonly logLevel: Environment['LOG_LEVEL'];
+}
+
+/** The configuration of a running application, complete. Injected by this class. */
+export abstract class Config {
+  abstract readonly production: boolean;
+  abstract readonly port: number;
+  abstract readonly databaseUrl: string;
+  abstract readonly databasePoolSize: number;
+  /** The issuer (`iss`), without a trailing slash. */
+  abstract readonly publicUrl: string;
+  /** The `aud` of partner tokens. */
+  abstract readonly tokenAudience: string;
+  /** 32 bytes: encrypts signing keys and personal values at rest. */
+  abstract readonly keyEncryptionKey: Buffer;
+  abstract readonly trustedProxies: BlockList;
+  abstract readonly legacyQueryCredentials: boolean;
+}
+
+function isExampleSecret(value: string): boolean {
+  const key = parseKeyEncryptionKey(value);
+  // A key of one repeated byte, or of printable text, was typed and not generated.
+  return (
+    EXAMPLE_SECRETS.has(value.toLowerCase()) ||
+    (key !== undefined && (new Set(key).size < 12 || key.every((byte) => byte >= 0x20 && byte < 0x7f)))
+  );
+}
+
+function productionProblems(environment: Environment): string[] {
+  const problems: string[] = [];
+  if (environment.DATABASE_URL === undefined) {
+    problems.push('DATABASE_URL is required in production (the embedded database is for trying Latchkey out)');
+  } else {
+    const password = decodeURIComponent(new URL(environment.DATABASE_URL).password);
+    if (EXAMPLE_SECRETS.has(password.toLowerCase())) {
+      problems.push('DATABASE_URL must not carry an example password in production');
+    }
+  }
+  if (environment.PUBLIC_URL !== undefined && !environment.PUBLIC_URL.startsWith('https://')) {
+    problems.push('PUBLIC_URL must be an https URL in production');
+  }
+  if (environment.KEY_ENCRYPTION_KEY !== undefined && isExampleSecret(environment.KEY_ENCRYPTION_KEY)) {
+    problems.push('KEY_ENCRYPTION_KEY must not be an example value in production (openssl rand -base64 32)');
+  }
+  return problems;
+}
+
+/**
+ * Reads and checks the environment. Nothing else in Latchkey reads `process.env`.
+ *
+ * @param variables the environment; variables that are not Latchkey's are ignored, empty ones count as absent
+ * @throws ConfigError naming every variable that breaks a rule
+ */
+export function loadConfig(variables: Record<string, string | undefined>): EnvironmentConfig {
+  const known = Object.keys(new Environment());
+  const names = [...known, 'DATABASE_URL', 'PUBLIC_URL', 'TOKEN_AUDIENCE', 'KEY_ENCRYPTION_KEY'];
+  const given = Object.fromEntries(names.filter((name) => variables[name]).map((name) => [name, variables[name]]));
+  const environment = plainToInstance(Environment, given, { exposeDefaultValues: true });
+  const problems = validateSync(environment).flatMap(({ property, constraints = {} }) =>
+    Object.values(constraints).map((message) => `${property} ${message}`),
+  );
+  if (problems.length === 0) {
+    if (environment.DATABASE_URL !== undefined || environment.NODE_ENV === 'production') {
+      for (const name of ['PUBLIC_URL', 'KEY_ENCRYPTION_KEY'] as const) {
+        if (environment[name] === undefined) {
+          const when = environment.DATABASE_URL === undefined ? 'in production' : 'when DATABASE_URL is set';
+          problems.push(`${name} is required ${when}, the same on all instances`);
+        }
+      }
+    }
+    if (environment.NODE_ENV === 'production') problems.push(...productionProblems(environment));
+  }
+  const trustedProxies = parseNetworks(environment.TRUSTED_PROXIES);
+  if (problems.length > 0 || trustedProxies === undefined) throw new ConfigError(problems);
+  return {
+    production: environment.NODE_ENV === 'production',
+    host: environment.HOST,
+    port: environment.PORT,
+    databaseUrl: environment.DATABASE_URL,
+    databasePoolSize: environment.DATABASE_POOL_SIZE,
+    dataDir: environment.LATCHKEY_DATA_DIR,
+    publicUrl: environment.PUBLIC_URL?.replace(/\/+$/, ''),
+    tokenAudience: environment.TOKEN_AUDIENCE,
+    keyEncryptionKey:
+      environment.KEY_ENCRYPTION_KEY === undefined ? undefined : parseKeyEncryptionKey(environment.KEY_ENCRYPTION_KEY),
+    trustedProxies,
+    legacyQueryCredentials: environment.LEGACY_QUERY_CREDENTIALS,
+    logLevel: environment.LOG_LEVEL,
+  };
+}

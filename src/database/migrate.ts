@@ -1,0 +1,57 @@
+import { DataSource } from 'typeorm';
+import { dataSourceOptions, loadMigrations } from './data-source.ts';
+
+/** Any number will do, as long as every instance takes the same: one migrates, the others wait for it. */
+const MIGRATION_LOCK = 7_236_001;
+
+async function withMigrations<T>(url: string, work: (dataSource: DataSource) => Promise<T>): Promise<T> {
+  const dataSource = new DataSource({ ...dataSourceOptions(url, 2, false), migrations: await loadMigrations() });
+  await dataSource.initialize();
+  try {
+    return await work(dataSource);
+  } finally {
+    await dataSource.destroy();
+  }
+}
+
+async function locked<T>(dataSource: DataSource, work: () => Promise<T>): Promise<T> {
+  const runner = dataSource.createQueryRunner();
+  try {
+    await runner.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
+    return await work();
+  } finally {
+    await runner.query('SELECT pg_advisory_unlock($1)', [MIGRATION_LOCK]);
+    await runner.release();
+  }
+}
+
+/**
+ * Brings the schema to its newest form. Each migration is a transaction of its own.
+ *
+ * @param url the database
+ * @returns the names of the migrations that were run, none when there was nothing to do
+ */
+export function runMigrations(url: string): Promise<string[]> {
+  return withMigrations(url, (dataSource) =>
+    locked(dataSource, async () => {
+      const done = await dataSource.runMigrations({ transaction: 'each' });
+      return done.map(({ name }) => name);
+    }),
+  );
+}
+
+/**
+ * Takes back the newest migration.
+ *
+ * @param url the database
+ */
+export function revertMigration(url: string): Promise<void> {
+  return withMigrations(url, (dataSource) =>
+    locked(dataSource, () => dataSource.undoLastMigration({ transaction: 'each' })),
+  );
+}
+
+/** Whether the schema is older than this version of Latchkey. */
+export function hasPendingMigrations(url: string): Promise<boolean> {
+  return withMigrations(url, (dataSource) => dataSource.showMigrations());
+}

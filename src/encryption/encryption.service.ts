@@ -1,0 +1,69 @@
+import { Injectable } from '@nestjs/common';
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import { Config } from '../config/config.ts';
+
+const VERSION = 1;
+const KEY_ID_BYTES = 4;
+const IV_BYTES = 12;
+const TAG_BYTES = 16;
+const HEADER_BYTES = 1 + KEY_ID_BYTES;
+
+/** What was encrypted cannot be read with the key at hand. */
+export class DecryptionError extends Error {}
+
+/**
+ * Encrypts with AES-256-GCM. The result is: version (1 byte), key id (4), IV (12), tag (16), ciphertext.
+ *
+ * @param key 32 bytes
+ * @param context authenticated but not stored: decryption needs the same, so that a value cannot be moved elsewhere
+ */
+export function seal(key: Buffer, plaintext: Buffer, context: string): Buffer {
+  const iv = randomBytes(IV_BYTES);
+  const header = Buffer.concat([Buffer.of(VERSION), keyId(key)]);
+  const cipher = createCipheriv('aes-256-gcm', key, iv, { authTagLength: TAG_BYTES });
+  cipher.setAAD(Buffer.concat([header, Buffer.from(context)]));
+  const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()]);
+  return Buffer.concat([header, iv, cipher.getAuthTag(), ciphertext]);
+}
+
+/**
+ * Decrypts what {@link seal} made.
+ *
+ * @throws DecryptionError for another key, another context or changed bytes
+ */
+export function unseal(key: Buffer, sealed: Buffer, context: string): Buffer {
+  const header = sealed.subarray(0, HEADER_BYTES);
+  const iv = sealed.subarray(HEADER_BYTES, HEADER_BYTES + IV_BYTES);
+  const tag = sealed.subarray(HEADER_BYTES + IV_BYTES, HEADER_BYTES + IV_BYTES + TAG_BYTES);
+  if (header[0] !== VERSION || tag.length !== TAG_BYTES) throw new DecryptionError('Unknown form of encrypted value');
+  if (!header.subarray(1).equals(keyId(key))) throw new DecryptionError('Encrypted under another key');
+  const decipher = createDecipheriv('aes-256-gcm', key, iv, { authTagLength: TAG_BYTES });
+  decipher.setAAD(Buffer.concat([header, Buffer.from(context)]));
+  decipher.setAuthTag(tag);
+  try {
+    return Buffer.concat([decipher.update(sealed.subarray(HEADER_BYTES + IV_BYTES + TAG_BYTES)), decipher.final()]);
+  } catch (cause) {
+    throw new DecryptionError('The encrypted value or its context was changed', { cause });
+  }
+}
+
+/** Tells keys apart without telling them. */
+function keyId(key: Buffer): Buffer {
+  return createHash('sha256').update('latchkey key id\0').update(key).digest().subarray(0, KEY_ID_BYTES);
+}
+
+/** Encryption at rest under the key encryption key. */
+@Injectable()
+export class EncryptionService {
+  constructor(private readonly config: Config) {}
+
+  /** See {@link seal}. */
+  encrypt(plaintext: Buffer, context: string): Buffer {
+    return seal(this.config.keyEncryptionKey, plaintext, context);
+  }
+
+  /** See {@link unseal}. */
+  decrypt(sealed: Buffer, context: string): Buffer {
+    return unseal(this.config.keyEncryptionKey, sealed, context);
+  }
+}

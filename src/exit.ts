@@ -1,0 +1,20 @@
+/**
+ * Ends the process for a reason: one that a person can mend is told in a sentence, anything else with its stack.
+ * Standard error, so that it can be told from output.
+ */
+export function exitWith(error: unknown): never {
+  const told = error instanceof Error && TOLD.has(error.constructor.name);
+  const { message, stack = message } = error instanceof Error ? error : new Error(String(error));
+  const text = told ? message : stack;
+  const { code, port, address } = error as { code?: string; port?: number; address?: string };
+  if (code === 'EADDRINUSE') {
+    process.stderr.write(
+      `Latchkey cannot listen on ${String(address)}:${String(port)}: something else does. Set PORT.\n`,
+    );
+  } else {
+    process.stderr.write(`Latchkey did not start. ${text}\n`);
+  }
+  process.exit(1);
+}
+
+const TOLD = new Set(['ConfigError', 'StartError', 'EmbeddedPostgresError', 'UnreadableKeyError']);

@@ -1,0 +1,63 @@
+import type { INestApplication } from '@nestjs/common';
+import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import { PARTNER_TOKEN, STAFF_COOKIE, STAFF_TOKEN } from './common/api.ts';
+
+const DESCRIPTION = `Latchkey gives connectivity partners their credentials and their bearer tokens.
+
+Partners: post \`Username\` and \`Password\` to \`/generateToken\`, send the answer as \`Authorization: Bearer …\`.
+Staff: sign in at \`/admin/session\`, provision partners at \`/admin/channel-users\`.
+
+Errors are \`application/problem+json\` (RFC 9457) everywhere but on \`/generateToken\`.`;
+
+/**
+ * Describes every route of the application.
+ *
+ * @param nest the application; one built with `preview` will do
+ */
+export function buildOpenApi(nest: INestApplication): OpenAPIObject {
+  const config = new DocumentBuilder()
+    .setTitle('Latchkey')
+    .setDescription(DESCRIPTION)
+    .setVersion('1')
+    .setLicense('MIT', 'https://spdx.org/licenses/MIT.html')
+    .addServer('/', 'This server')
+    .addTag('Tokens', 'For partners: obtain a token and see whose it is.')
+    .addTag('Session', 'For staff: sign in and out.')
+    .addTag('Channel users', 'For staff: provision partners and rotate their credentials.')
+    .addTag('Staff', 'For admins: the people who provision.')
+    .addTag('Audit', 'For staff: who changed what.')
+    .addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'JWT' }, PARTNER_TOKEN)
+    .addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'JWT' }, STAFF_TOKEN)
+    .addCookieAuth('latchkey_session_3000', { type: 'apiKey', in: 'cookie' }, STAFF_COOKIE)
+    .build();
+  return SwaggerModule.createDocument(nest, config);
+}
+
+const isStaffPath = (path: string): boolean => path.startsWith('/admin/');
+
+function onlyPaths(document: OpenAPIObject, keep: (path: string) => boolean): OpenAPIObject {
+  const paths = Object.fromEntries(Object.entries(document.paths).filter(([path]) => keep(path)));
+  const used = new Set(
+    Object.values(paths).flatMap((item) =>
+      Object.values(item as Record<string, { tags?: string[] }>).flatMap(({ tags = [] }) => tags),
+    ),
+  );
+  return { ...document, paths, tags: document.tags?.filter(({ name }) => used.has(name)) ?? [] };
+}
+
+/** Serves the reference: the partner plane at `/docs`, the staff plane at `/docs/admin`. */
+export function serveReference(nest: INestApplication): void {
+  let document: OpenAPIObject | undefined;
+  // Built when somebody reads it, not at each start.
+  const whole = (): OpenAPIObject => (document ??= buildOpenApi(nest));
+  SwaggerModule.setup('docs/admin', nest, () => onlyPaths(whole(), isStaffPath), {
+    customSiteTitle: 'Latchkey for staff',
+    jsonDocumentUrl: 'docs/admin/openapi.json',
+    raw: ['json'],
+  });
+  SwaggerModule.setup('docs', nest, () => onlyPaths(whole(), (path) => !isStaffPath(path)), {
+    customSiteTitle: 'Latchkey for partners',
+    jsonDocumentUrl: 'docs/openapi.json',
+    raw: ['json'],
+  });
+}

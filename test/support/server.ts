@@ -1,0 +1,84 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+
+export interface ServerOptions {
+  /** What to run; the built server unless said otherwise. */
+  command?: string[];
+  /** The whole environment, but for PATH and HOME. */
+  env: Record<string, string>;
+  cwd?: string;
+}
+
+/** A process of Latchkey, as a person starts it from a terminal. */
+export class ServerProcess {
+  stdout = '';
+  stderr = '';
+  readonly #child: ChildProcess;
+  readonly exited: Promise<number | NodeJS.Signals>;
+
+  constructor({ command = [process.execPath, 'dist/src/main.js'], env, cwd }: ServerOptions) {
+    const [file = '', ...args] = command;
+    // A process group of its own, as a shell gives to a job: Ctrl-C goes to all of it.
+    this.#child = spawn(file, args, {
+      env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+      ...(cwd !== undefined && { cwd }),
+    });
+    this.#child.stdout?.on('data', (chunk: Buffer) => (this.stdout += chunk.toString()));
+    this.#child.stderr?.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()));
+    this.exited = once(this.#child, 'close').then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
+  }
+
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error('The process did not start');
+    return this.#child.pid;
+  }
+
+  /** Standard output, line by line, without the log. */
+  get lines(): string[] {
+    return this.stdout.split('\n').filter((line) => line !== '' && !line.startsWith('{'));
+  }
+
+  /** The one line that starts with a text, without it. */
+  line(start: string): string {
+    const found = this.lines.filter((line) => line.startsWith(start));
+    if (found.length !== 1) throw new Error(`${String(found.length)} lines start with "${start}"`);
+    return found[0]?.slice(start.length) ?? '';
+  }
+
+  /** Waits until it serves. @returns its address */
+  async listening(timeoutMs = 60_000): Promise<string> {
+    const end = Date.now() + timeoutMs;
+    let ended = false;
+    void this.exited.then(() => (ended = true));
+    while (Date.now() < end) {
+      const url = /^Listening on (\S+)$/m.exec(this.stdout)?.[1];
+      if (url !== undefined) return url;
+      if (ended) break;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    throw new Error(`The server does not serve:\n${this.stdout}\n${this.stderr}`);
+  }
+
+  /** Ctrl-C: SIGINT to the whole group. @returns the exit code */
+  async interrupt(): Promise<number | NodeJS.Signals> {
+    process.kill(-this.pid, 'SIGINT');
+    return this.exited;
+  }
+
+  async kill(signal: NodeJS.Signals): Promise<number | NodeJS.Signals> {
+    process.kill(this.pid, signal);
+    return this.exited;
+  }
+}
+
+/** Whether a process exists. */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
