@@ -7,7 +7,7 @@ import { dataSourceOptions } from './database/data-source.ts';
 import { hasPendingMigrations, runMigrations } from './database/migrate.ts';
 
 /** The start is refused, for a reason that a person can do something about. */
-export class StartError extends Error {}
+class StartError extends Error {}
 
 export interface Runtime {
   readonly config: Config;

@@ -2,12 +2,14 @@ import { readFile } from 'node:fs/promises';
 import { buildOpenApi } from '../src/openapi.ts';
 import { TestApp } from './support/app.ts';
 
-type Operation = {
+interface Operation {
   operationId: string;
   security?: unknown[];
   responses: Record<string, { headers?: Record<string, unknown> }>;
-};
-type Document = { paths: Record<string, Record<string, Operation>> };
+}
+interface Document {
+  paths: Record<string, Record<string, Operation>>;
+}
 
 let app: TestApp;
 beforeAll(async () => {

@@ -103,7 +103,7 @@ describe('the quickstart', () => {
     await first.listening();
     const second = start();
     expect(await second.exited).toBe(1);
-    expect(second.stderr).toMatch(new RegExp(`${String(first.pid)}`));
+    expect(second.stderr).toMatch(new RegExp(String(first.pid)));
     expect(second.stderr).not.toMatch(/\n\s+at /);
   });
 

@@ -59,8 +59,8 @@ interface TargetPersonal {
 const PERSONAL_FIELDS = new Set(['username', 'displayName', 'contactEmail', 'notes', 'email', 'name', 'label']);
 /** A change of one of these is told, its value never. */
 const SECRET_FIELDS = new Set(['password', 'secret', 'passwordHash', 'secretHash', 'token']);
-export const MASKED = '[masked]';
-export const ERASED = '[erased]';
+const MASKED = '[masked]';
+const ERASED = '[erased]';
 
 const keyContext = (subjectId: string): string => `personal-key:${subjectId}`;
 

@@ -103,7 +103,7 @@ export class JwtGuard implements CanActivate {
     const handler = context.getHandler();
     const controller = context.getClass();
     let ofController = this.#rules.get(controller);
-    if (!ofController) this.#rules.set(controller, (ofController = new Map()));
+    if (!ofController) this.#rules.set(controller, (ofController = new Map<object, RouteRules>()));
     let rules = ofController.get(handler);
     if (!rules) {
       const targets = [handler, controller];

@@ -49,8 +49,7 @@ export class PartnerPlaneService {
     if (
       !channelUser ||
       // A token outlives the expiry of its credential, not its revocation.
-      !credential ||
-      credential.revokedAt !== null ||
+      credential?.revokedAt !== null ||
       channelUser.epoch !== claims['epoch'] ||
       channelUser.statusAt(now) !== 'active' ||
       !isAllowedAddress(channelUser, request.clientAddress)

@@ -41,7 +41,7 @@ export class SignInService {
     const now = this.clock.now();
     const channelUser = await this.channelUsers.findForSignIn(username);
     const credential = channelUser && this.credentials.match(channelUser.credentials ?? [], password);
-    if (!channelUser || !credential || credential.revokedAt !== null || !isAllowedAddress(channelUser, address)) {
+    if (!channelUser || credential?.revokedAt !== null || !isAllowedAddress(channelUser, address)) {
       throw new SignInError('invalid_credentials');
     }
     const status = channelUser.statusAt(now);

@@ -17,7 +17,7 @@ import { IsDateTime, IsPlainText, IsQueryInteger, MayBeAbsent, MayBeNull } from 
 import { parseNetworks } from '../config/networks.ts';
 import { CHANNEL_USER_STATUSES, type ChannelUserStatus } from './channel-user.entity.ts';
 
-export const SORTS = ['username', '-username', 'createdAt', '-createdAt', 'lastTokenAt', '-lastTokenAt'] as const;
+const SORTS = ['username', '-username', 'createdAt', '-createdAt', 'lastTokenAt', '-lastTokenAt'] as const;
 export type Sort = (typeof SORTS)[number];
 
 const SCOPE = /^[a-z][a-z0-9_-]{0,63}(:[a-z][a-z0-9_-]{0,63})?$/;

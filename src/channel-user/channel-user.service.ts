@@ -46,7 +46,7 @@ const sortKey = (order: Order, { usernameKey, createdAt, lastTokenAt }: ChannelU
     : ((order === 'createdAt' ? createdAt : lastTokenAt)?.toISOString() ?? '-infinity');
 
 /** ASCII only, so that it agrees with the database whatever its locale. */
-export const usernameKeyOf = (username: string): string => username.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+const usernameKeyOf = (username: string): string => username.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 
 const searchTextOf = ({ username, displayName, contactEmail }: ChannelUser): string =>
   [username, displayName, contactEmail ?? ''].join('\n').toLowerCase();

@@ -24,7 +24,7 @@ class FieldErrorDto {
 }
 
 /** RFC 9457 problem details. */
-export class ProblemDto {
+class ProblemDto {
   @ApiProperty({ example: 'urn:latchkey:problem:channel-user.not-found' })
   type!: string;
 
@@ -62,7 +62,7 @@ const DESCRIPTIONS: Record<number, string> = {
 
 const text = (description: string): object => ({ description, schema: { type: 'string' } });
 
-export const WWW_AUTHENTICATE = { 'WWW-Authenticate': text('RFC 6750 §3.') };
+const WWW_AUTHENTICATE = { 'WWW-Authenticate': text('RFC 6750 §3.') };
 export const RETRY_AFTER = { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } };
 
 function headersOf(status: number): Record<string, object> {

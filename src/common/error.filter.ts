@@ -25,7 +25,7 @@ const GENERAL: Record<number, [code: string, detail: string]> = {
 };
 
 /** Makes one of Latchkey's errors of anything that was thrown. The original becomes the private cause. */
-export function toAppError(error: unknown): AppError {
+function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   const fromPostgres = postgresError(error);
   if (fromPostgres) return fromPostgres;

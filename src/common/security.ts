@@ -14,7 +14,11 @@ export const ROLE = 'latchkey:role';
 /** Opens a route, or every route of a controller, to callers without a token. Everything else is closed. */
 export const Public = (): MethodDecorator & ClassDecorator => SetMetadata(PUBLIC, true);
 
-/** On the partner plane: the token must have all of these scopes, else 403 `insufficient_scope`. */
+/**
+ * On the partner plane: the token must have all of these scopes, else 403 `insufficient_scope`.
+ *
+ * @public For module authors.
+ */
 export const Scopes = (...scopes: string[]): MethodDecorator & ClassDecorator => SetMetadata(SCOPES, scopes);
 
 /** On the staff plane (`/admin/*`): the least role that may call this. Every route there must say one. */

@@ -10,8 +10,6 @@ import { type Binaries, findBinaries, type ServerUser, serverUser } from './embe
 import { EmbeddedPostgresError, explain } from './embedded-error.ts';
 import { isAlive, type Mode, Ownership } from './embedded-owner.ts';
 
-export { EmbeddedPostgresError };
-
 export interface EmbeddedPostgres {
   /** postgres://latchkey:…@127.0.0.1:port/latchkey */
   readonly url: string;
@@ -239,7 +237,7 @@ class Server {
       }
       const log = (await readFile(logFile)).subarray(logStart).toString();
       // Somebody took the port between our choice and the server's start.
-      if (attempt < 4 && /Address already in use/.test(log)) continue;
+      if (attempt < 4 && log.includes('Address already in use')) continue;
       const fatal = log.split('\n').findLast((line) => /FATAL|PANIC|error/i.test(line)) ?? log;
       throw explain('The database did not start', new Error('postgres ended'), fatal);
     }

@@ -21,7 +21,7 @@ export interface ActiveKey extends VerificationKey {
 }
 
 /** The stored keys cannot be read: the start stops with this message. */
-export class UnreadableKeyError extends Error {
+class UnreadableKeyError extends Error {
   constructor(cause: unknown) {
     super(
       'The signing keys in the database cannot be decrypted: KEY_ENCRYPTION_KEY is not the one they were encrypted with.',

@@ -50,12 +50,10 @@ export class ServerProcess {
   /** Waits until it serves. @returns its address */
   async listening(timeoutMs = 60_000): Promise<string> {
     const end = Date.now() + timeoutMs;
-    let ended = false;
-    void this.exited.then(() => (ended = true));
     while (Date.now() < end) {
       const url = /^Listening on (\S+)$/m.exec(this.stdout)?.[1];
       if (url !== undefined) return url;
-      if (ended) break;
+      if (this.#child.exitCode !== null || this.#child.signalCode !== null) break;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     throw new Error(`The server does not serve:\n${this.stdout}\n${this.stderr}`);
