@@ -29,7 +29,9 @@ function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   const fromPostgres = postgresError(error);
   if (fromPostgres) return fromPostgres;
-  const { code, statusCode } = error as { code?: unknown; statusCode?: unknown };
+  // Nest wraps Fastify's 4xx errors and keeps them as the cause.
+  const source = error instanceof HttpException && error.cause !== undefined ? error.cause : error;
+  const { code, statusCode } = source as { code?: unknown; statusCode?: unknown };
   if (code === 'FST_ERR_HANDLER_TIMEOUT') return new UnavailableError(error);
   const status = error instanceof HttpException ? error.getStatus() : typeof statusCode === 'number' ? statusCode : 500;
   if (status >= 400 && status < 500) {
