@@ -124,7 +124,7 @@ export class AuditService {
       .orderBy('event.seq', 'DESC')
       .take(filter.limit + 1);
     if (filter.cursor !== undefined) {
-      const [seq] = decodeCursor(filter.cursor, 'seq', [/^\d{1,18}$/]);
+      const [seq] = decodeCursor(filter.cursor, 'seq', [(text) => /^\d{1,18}$/.test(text)]);
       query.andWhere('event.seq < :seq', { seq });
     }
     if (filter.actor !== undefined) {

@@ -3,17 +3,22 @@ import {
   ArrayMaxSize,
   ArrayUnique,
   IsArray,
-  IsEmail,
   IsIn,
   IsInt,
   IsString,
   Matches,
   Max,
-  MaxLength,
   Min,
   ValidateBy,
 } from 'class-validator';
-import { IsDateTime, IsPlainText, IsQueryInteger, MayBeAbsent, MayBeNull } from '../common/validation.ts';
+import {
+  IsDateTime,
+  IsEmailAddress,
+  IsPlainText,
+  IsQueryInteger,
+  MayBeAbsent,
+  MayBeNull,
+} from '../common/validation.ts';
 import { parseNetworks } from '../config/networks.ts';
 import { CHANNEL_USER_STATUSES, type ChannelUserStatus } from './channel-user.entity.ts';
 
@@ -36,18 +41,11 @@ const IsNetwork = (): PropertyDecorator =>
     { each: true, message: 'each must be an IP address or a CIDR network, such as 192.0.2.0/24 or 2001:db8::/32' },
   );
 
-/** What staff may set and change. */
-export class UpdateChannelUserRequest {
-  @ApiPropertyOptional({ minLength: 1, maxLength: 200, example: 'Blue Channel Manager' })
-  @MayBeAbsent()
-  @IsPlainText(1, 200)
-  displayName?: string;
-
+/** What staff may set at any time. */
+class ChannelUserFields {
   @ApiPropertyOptional({ type: String, format: 'email', nullable: true, example: 'ops@blue.example' })
   @MayBeNull()
-  @IsString({ message: 'must be an e-mail address' })
-  @MaxLength(254, { message: 'must be at most 254 characters' })
-  @IsEmail({}, { message: 'must be an e-mail address' })
+  @IsEmailAddress()
   contactEmail?: string | null;
 
   @ApiPropertyOptional({ type: [String], example: ['calendar:write', 'property:read'] })
@@ -92,7 +90,14 @@ export class UpdateChannelUserRequest {
   notes?: string | null;
 }
 
-export class CreateChannelUserRequest extends UpdateChannelUserRequest {
+export class UpdateChannelUserRequest extends ChannelUserFields {
+  @ApiPropertyOptional({ minLength: 1, maxLength: 200, example: 'Blue Channel Manager' })
+  @MayBeAbsent()
+  @IsPlainText(1, 200)
+  displayName?: string;
+}
+
+export class CreateChannelUserRequest extends ChannelUserFields {
   @ApiProperty({ minLength: 3, maxLength: 64, pattern: '^[A-Za-z0-9._@-]{3,64}$', example: 'blue-channel' })
   @IsString({ message: 'must be text' })
   @Matches(/^[A-Za-z0-9._@-]{3,64}$/, { message: 'must be 3 to 64 of ASCII letters, digits, and . _ - @' })
@@ -100,7 +105,7 @@ export class CreateChannelUserRequest extends UpdateChannelUserRequest {
 
   @ApiProperty({ minLength: 1, maxLength: 200, example: 'Blue Channel Manager' })
   @IsPlainText(1, 200)
-  declare displayName: string;
+  displayName!: string;
 }
 
 export class ReasonRequest {

@@ -4,7 +4,7 @@ import { DataSource, type EntityManager, Repository } from 'typeorm';
 import { type Changes, changesBetween, AuditService } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
 import { uniqueViolation } from '../common/postgres-errors.ts';
-import { decodeCursor, encodeCursor, pageOf, TIMESTAMP_PATTERN, UUID_PATTERN } from '../common/page.ts';
+import { decodeCursor, encodeCursor, pageOf, isTimestamp, isUuid } from '../common/page.ts';
 import type { Actor } from '../common/request-context.ts';
 import type {
   ChannelUserDto,
@@ -30,12 +30,12 @@ const DEFAULT_PAGE = 50;
  * obtained a token sorts before all others.
  */
 const ORDERS = {
-  username: { column: 'channelUser.usernameKey', cast: '', pattern: /^[a-z0-9._@-]{1,64}$/ },
-  createdAt: { column: 'channelUser.createdAt', cast: '::timestamptz', pattern: TIMESTAMP_PATTERN },
+  username: { column: 'channelUser.usernameKey', cast: '', isKey: (text: string) => /^[a-z0-9._@-]{1,64}$/.test(text) },
+  createdAt: { column: 'channelUser.createdAt', cast: '::timestamptz', isKey: isTimestamp },
   lastTokenAt: {
     column: `COALESCE(channelUser.lastTokenAt, '-infinity'::timestamptz)`,
     cast: '::timestamptz',
-    pattern: /^-infinity$|^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/,
+    isKey: (text: string) => text === '-infinity' || isTimestamp(text),
   },
 } as const;
 type Order = keyof typeof ORDERS;
@@ -143,7 +143,7 @@ export class ChannelUserService {
     const { sort = 'username', limit = DEFAULT_PAGE, cursor } = query;
     const order = sort.replace('-', '') as Order;
     const descending = sort.startsWith('-');
-    const { column, cast, pattern } = ORDERS[order];
+    const { column, cast, isKey } = ORDERS[order];
     const filtered = this.#filtered(query);
     const page = filtered
       .clone()
@@ -151,7 +151,7 @@ export class ChannelUserService {
       .addOrderBy('channelUser.id', descending ? 'DESC' : 'ASC')
       .limit(limit + 1);
     if (cursor !== undefined) {
-      const [key, id] = decodeCursor(cursor, sort, [pattern, UUID_PATTERN]);
+      const [key, id] = decodeCursor(cursor, sort, [isKey, isUuid]);
       const comparison = descending ? '<' : '>';
       page.andWhere(`(${column}, channelUser.id) ${comparison} (:key${cast}, :id::uuid)`, { key, id });
     }

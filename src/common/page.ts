@@ -19,15 +19,15 @@ export function encodeCursor(sort: string, key: CursorKey): string {
 
 /**
  * @param cursor what {@link encodeCursor} made
- * @param patterns one for each part of the key; a part may be `null` where the pattern is
+ * @param parts what each part of the key must satisfy
  * @throws InvalidInputError when the cursor was not made for this list and order
  */
-export function decodeCursor(cursor: string, sort: string, patterns: readonly RegExp[]): string[] {
+export function decodeCursor(cursor: string, sort: string, parts: readonly ((text: string) => boolean)[]): string[] {
   try {
     const parsed: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
-    if (Array.isArray(parsed) && parsed[0] === sort && parsed.length === patterns.length + 1) {
+    if (Array.isArray(parsed) && parsed[0] === sort && parsed.length === parts.length + 1) {
       const key = parsed.slice(1) as unknown[];
-      if (key.every((part, i): part is string => typeof part === 'string' && patterns[i]?.test(part) === true)) {
+      if (key.every((part, i): part is string => typeof part === 'string' && parts[i]?.(part) === true)) {
         return key;
       }
     }
@@ -49,5 +49,11 @@ export function pageOf<Row>(rows: Row[], limit: number, cursorOf: (row: Row) => 
 }
 
 export const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
-/** Milliseconds precision, as every timestamp of Latchkey has. */
-export const TIMESTAMP_PATTERN = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+
+export const isUuid = (text: string): boolean => UUID_PATTERN.test(text);
+
+/** As `toISOString()` writes it, with the milliseconds that every timestamp of Latchkey has. */
+export function isTimestamp(text: string): boolean {
+  const date = new Date(text);
+  return !Number.isNaN(date.getTime()) && date.toISOString() === text;
+}

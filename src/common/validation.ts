@@ -1,6 +1,6 @@
 import { type ArgumentMetadata, applyDecorators, Injectable, type PipeTransform } from '@nestjs/common';
 import { plainToInstance, Transform } from 'class-transformer';
-import { IsInt, Max, Min, ValidateBy, ValidateIf, type ValidationError, validateSync } from 'class-validator';
+import { isEmail, IsInt, Max, Min, ValidateBy, ValidateIf, type ValidationError, validateSync } from 'class-validator';
 import { type FieldError, InvalidInputError } from './errors.ts';
 import { UUID_PATTERN } from './page.ts';
 
@@ -40,14 +40,29 @@ export function IsPlainText(min: number, max: number, { lines = false } = {}): P
   });
 }
 
-const DATE_TIME = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d)(?::(\d\d)(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)$/;
+/** An e-mail address of at most 254 characters (RFC 5321 §4.5.3.1.3). A domain without a dot will do inside a company. */
+export const IsEmailAddress = (): PropertyDecorator =>
+  ValidateBy({
+    name: 'isEmailAddress',
+    validator: {
+      validate: (value: unknown) =>
+        typeof value === 'string' &&
+        value.length <= 254 &&
+        value.isWellFormed() &&
+        !/\p{Cc}/u.test(value) &&
+        isEmail(value, { require_tld: false }),
+      defaultMessage: () => 'must be an e-mail address of at most 254 characters',
+    },
+  });
+
+const DATE_TIME = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d)(?::(\d\d)(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)$/;
 
 /** An ISO 8601 date and time with its zone, a day that exists, between the years 1 and 9999. */
 function isDateTime(value: unknown): boolean {
   const parts = typeof value === 'string' ? DATE_TIME.exec(value) : null;
   if (!parts || typeof value !== 'string') return false;
   const [year, month, day] = parts.slice(1, 4).map(Number) as [number, number, number];
-  const date = new Date(value.replace(',', '.'));
+  const date = new Date(value);
   const lastDay = new Date(Date.UTC(2000 + (year % 400), month, 0)).getUTCDate();
   return (
     !Number.isNaN(date.getTime()) &&
@@ -97,6 +112,20 @@ function fieldErrors(errors: ValidationError[], path = ''): FieldError[] {
 
 type Dto = new () => object;
 
+/** No request of ours is deeper than a few levels, and what walks over values does so recursively. */
+const MAX_DEPTH = 16;
+
+function isTooDeep(value: object): boolean {
+  let level: object[] = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_DEPTH) return true;
+    level = level.flatMap((each) =>
+      Object.values(each).filter((child): child is object => typeof child === 'object' && child !== null),
+    );
+  }
+  return false;
+}
+
 /**
  * Turns bodies and queries into their DTO, or answers 400 with every field that breaks a rule. Unknown fields are
  * refused. Unlike Nest's own pipe it refuses a body that is not an object, arrays included.
@@ -105,10 +134,11 @@ type Dto = new () => object;
 export class DtoPipe implements PipeTransform {
   transform(value: unknown, { type, metatype }: ArgumentMetadata): unknown {
     if ((type !== 'body' && type !== 'query') || !metatype || metatype === Object || metatype === String) return value;
-    const input = value ?? {};
-    if (typeof input !== 'object' || Array.isArray(input) || Buffer.isBuffer(input)) {
+    const input = value === undefined ? {} : value;
+    if (typeof input !== 'object' || input === null || Array.isArray(input) || Buffer.isBuffer(input)) {
       throw new InvalidInputError([{ field: '', messages: ['must be a JSON object'] }]);
     }
+    if (isTooDeep(input)) throw new InvalidInputError([{ field: '', messages: ['must not be nested so deeply'] }]);
     const dto = plainToInstance(metatype as Dto, input, { exposeUnsetFields: false });
     const errors = validateSync(dto, {
       whitelist: true,
@@ -116,7 +146,13 @@ export class DtoPipe implements PipeTransform {
       forbidUnknownValues: true,
       stopAtFirstError: false,
     });
-    if (errors.length > 0) throw new InvalidInputError(fieldErrors(errors));
+    // class-transformer leaves out names that an object inherits, so the whitelist does not see them.
+    const inherited = Object.keys(input).filter((key) => !Object.hasOwn(dto, key));
+    const found = [
+      ...fieldErrors(errors),
+      ...inherited.map((field) => ({ field, messages: ['is not a known field'] })),
+    ];
+    if (found.length > 0) throw new InvalidInputError(found);
     return dto;
   }
 }

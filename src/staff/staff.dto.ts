@@ -1,15 +1,13 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsBoolean, IsEmail, IsIn, IsString, MaxLength } from 'class-validator';
+import { IsBoolean, IsIn } from 'class-validator';
 import { type Role, ROLES } from '../common/request-context.ts';
-import { IsPlainText, MayBeAbsent } from '../common/validation.ts';
+import { IsEmailAddress, IsPlainText, MayBeAbsent } from '../common/validation.ts';
 
 const IsRole = (): PropertyDecorator => IsIn(ROLES, { message: `must be one of ${ROLES.join(', ')}` });
 
 export class CreateStaffRequest {
   @ApiProperty({ format: 'email', maxLength: 254, example: 'mia@connectivity.example' })
-  @IsString({ message: 'must be an e-mail address' })
-  @MaxLength(254, { message: 'must be at most 254 characters' })
-  @IsEmail({ require_tld: false }, { message: 'must be an e-mail address' })
+  @IsEmailAddress()
   email!: string;
 
   @ApiProperty({ minLength: 1, maxLength: 200, example: 'Mia Berg' })

@@ -19,6 +19,10 @@ export function presentStaff({ id, email, name, role, createdAt, lastSignInAt }:
   return { id, email, name, role, createdAt, lastSignInAt };
 }
 
+function refuseLastAdmin(admins: Staff[], id: string): void {
+  if (admins.length === 1 && admins[0]?.id === id) throw new LastAdminError();
+}
+
 @Injectable()
 export class StaffService {
   constructor(
@@ -75,12 +79,13 @@ export class StaffService {
    */
   async update(id: string, request: UpdateStaffRequest, actor: Actor): Promise<StaffDto> {
     return this.dataSource.transaction(async (manager) => {
+      const admins = await this.#lockAdmins(manager);
       const member = await this.#lock(manager, { id });
       const { name, role } = member;
       const changes = changesBetween({ name, role }, { name, role, ...request });
       if (Object.keys(changes).length === 0) return presentStaff(member);
       if (changes['role']) {
-        if (member.role === 'admin') await this.#refuseLastAdmin(manager, id);
+        refuseLastAdmin(admins, id);
         await manager.delete(StaffSession, { staffId: id });
       }
       Object.assign(member, request);
@@ -93,8 +98,9 @@ export class StaffService {
   /** @throws StaffNotFoundError, LastAdminError */
   async delete(id: string, actor: Actor): Promise<void> {
     await this.dataSource.transaction(async (manager) => {
+      const admins = await this.#lockAdmins(manager);
       const member = await this.#lock(manager, { id });
-      if (member.role === 'admin') await this.#refuseLastAdmin(manager, id);
+      refuseLastAdmin(admins, id);
       await manager.delete(Staff, { id });
       const { email, name, role } = member;
       await this.#record(manager, 'staff.deleted', member, actor, changesBetween({ email, name, role }, {}));
@@ -125,14 +131,12 @@ export class StaffService {
     return member;
   }
 
-  /** Locks every admin, so that two admins cannot remove each other at the same moment. */
-  async #refuseLastAdmin(manager: EntityManager, id: string): Promise<void> {
-    const admins = await manager.find(Staff, {
-      where: { role: 'admin' },
-      order: { id: 'ASC' },
-      lock: { mode: 'pessimistic_write' },
-    });
-    if (admins.every((admin) => admin.id === id)) throw new LastAdminError();
+  /**
+   * Locks every admin, always before anybody else and in one order: two admins can neither remove each other at the
+   * same moment nor wait for each other.
+   */
+  #lockAdmins(manager: EntityManager): Promise<Staff[]> {
+    return manager.find(Staff, { where: { role: 'admin' }, order: { id: 'ASC' }, lock: { mode: 'pessimistic_write' } });
   }
 
   #record(manager: EntityManager, action: string, member: Staff, actor: Actor, changes: Changes): Promise<void> {

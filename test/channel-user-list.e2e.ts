@@ -1,0 +1,359 @@
+import { type Answer, TestApp } from './support/app.ts';
+import { secret } from './support/secrets.ts';
+
+interface Item {
+  id: string;
+  username: string;
+  displayName: string;
+  status: string;
+  scopes: string[];
+  createdAt: string;
+  lastTokenAt: string | null;
+}
+interface Page {
+  items: Item[];
+  total: number | null;
+  nextCursor: string | null;
+}
+interface Problem {
+  code: string;
+  errors?: { field: string; messages: string[] }[];
+}
+
+const USERS = '/admin/channel-users';
+const NUMBER = 31;
+
+let app: TestApp;
+let token: string;
+let all: Item[];
+
+const query = (parameters: Record<string, string> | string): Promise<Answer> =>
+  app.request(
+    'GET',
+    `${USERS}?${typeof parameters === 'string' ? parameters : new URLSearchParams(parameters).toString()}`,
+    {
+      token,
+    },
+  );
+const list = async (parameters: Record<string, string>): Promise<Page> => {
+  const answer = await query(parameters);
+  expect({ status: answer.status, text: answer.status === 200 ? '' : answer.text }).toEqual({ status: 200, text: '' });
+  return answer.json<Page>();
+};
+const names = async (parameters: Record<string, string>): Promise<string[]> => {
+  const { items, total, nextCursor } = await list({ limit: '200', ...parameters });
+  expect({ total, nextCursor }).toEqual({ total: items.length, nextCursor: null });
+  return items.map(({ username }) => username);
+};
+const provision = async (
+  fields: Record<string, unknown>,
+): Promise<{ username: string; password: string; id: string }> => {
+  const operator = (await app.asStaff('operator')).token;
+  const answer = await app.request('POST', USERS, { token: operator, json: { displayName: 'Walked', ...fields } });
+  expect(answer.status).toBe(201);
+  const { channelUser, credential } = answer.json<{
+    channelUser: { id: string; username: string };
+    credential: { password: string };
+  }>();
+  return { id: channelUser.id, username: channelUser.username, password: secret(credential.password) };
+};
+
+beforeAll(async () => {
+  app = await TestApp.start();
+  token = (await app.asStaff('viewer')).token;
+  const operator = (await app.asStaff('operator')).token;
+  const special: Record<string, unknown>[] = [
+    { username: 'Percent', displayName: '100% sure' },
+    { username: 'under_score', displayName: 'plain' },
+    { username: 'underXscore', displayName: 'plain' },
+    { username: 'Backslash', displayName: 'C:\\temp\\' },
+    { username: 'Umlaut', displayName: '\u00dcberall GmbH', contactEmail: 'Ops@Walked.example' },
+    { username: 'b-scoped', displayName: 'Scoped', scopes: ['calendar:write', 'property'] },
+    { username: 'A-scoped', displayName: 'Scoped', scopes: ['calendar'] },
+    { username: 'expired-one', displayName: 'x', expiresAt: '2020-01-01T00:00:00Z' },
+    { username: 'expired-suspended', displayName: 'x', expiresAt: '2020-01-01T00:00:00Z' },
+    { username: 'suspended-one', displayName: 'x' },
+  ];
+  const made: { id: string; username: string; password: string }[] = [];
+  for (let i = 0; i < NUMBER; i++) {
+    made.push(await provision(special[i] ?? { username: `${i % 2 ? 'W' : 'w'}alker${String((i * 7) % NUMBER)}` }));
+  }
+  for (const username of ['suspended-one', 'expired-suspended']) {
+    const id = made.find((each) => each.username === username)?.id ?? '';
+    await app.request('POST', `${USERS}/${id}/suspend`, { token: operator, json: { reason: 'r' } });
+  }
+  for (const [i, partner] of made.entries()) {
+    if (i >= 10 && i % 3 !== 0) await app.generateToken(partner);
+  }
+  // Ties, to the millisecond; two thirds of the rows have no lastTokenAt or share it.
+  await app.dataSource.query(
+    `UPDATE channel_user SET created_at = date_trunc('minute', created_at) - (length(username) % 4) * interval '1 minute'`,
+  );
+  await app.dataSource.query(
+    `UPDATE channel_user SET last_token_at = '2026-01-01T00:00:00.123Z'::timestamptz + (length(username) % 2) * interval '1 ms'
+     WHERE last_token_at IS NOT NULL`,
+  );
+  all = (await list({ limit: '200' })).items;
+});
+afterAll(() => app.close());
+afterEach(() => {
+  app.clockOffset = 0;
+});
+
+describe('a list', () => {
+  it('is open to a viewer, by username, fifty at most', async () => {
+    const page = await list({});
+    expect(Object.keys(page).sort()).toEqual(['items', 'nextCursor', 'total']);
+    expect(page.total).toBe(NUMBER);
+    expect(page.items).toHaveLength(NUMBER);
+    expect(page.nextCursor).toBeNull();
+    const keys = page.items.map(({ username }) => username.toLowerCase());
+    expect(keys).toEqual([...keys].sort());
+    expect(Object.keys(page.items[0] ?? {}).sort()).toEqual(
+      [
+        'id username displayName contactEmail status scopes tokenTtlSeconds tokensPerMinute allowedIps expiresAt',
+        'notes createdAt updatedAt lastTokenAt version',
+      ]
+        .join(' ')
+        .split(' ')
+        .sort(),
+    );
+  });
+
+  it('has ties and rows without a token, so that the walks below mean something', () => {
+    expect(new Set(all.map(({ createdAt }) => createdAt)).size).toBeLessThan(15);
+    expect(all.filter(({ lastTokenAt }) => lastTokenAt === null).length).toBeGreaterThan(5);
+    const tokens = all.flatMap(({ lastTokenAt }) => lastTokenAt ?? []);
+    expect(tokens.length).toBeGreaterThan(5);
+    expect(new Set(tokens).size).toBe(2);
+  });
+
+  it.each(['username', '-username', 'createdAt', '-createdAt', 'lastTokenAt', '-lastTokenAt'])(
+    'sorted by %s is walked with cursors: each row once, in order',
+    async (sort) => {
+      const seen: Item[] = [];
+      let cursor: string | null = null;
+      let pages = 0;
+      do {
+        const page: Page = await list({ sort, limit: '3', ...(cursor !== null && { cursor }) });
+        expect(page.total).toBe(NUMBER);
+        expect(page.items.length).toBe(page.nextCursor === null ? NUMBER % 3 : 3);
+        seen.push(...page.items);
+        cursor = page.nextCursor;
+        pages++;
+      } while (cursor !== null && pages < 50);
+      expect(seen.map(({ id }) => id).sort()).toEqual(all.map(({ id }) => id).sort());
+      const field = sort.replace('-', '') as 'username' | 'createdAt' | 'lastTokenAt';
+      const keys = seen.map((item) => (item[field] ?? '').toLowerCase());
+      const ordered = [...keys].sort();
+      expect(keys).toEqual(sort.startsWith('-') ? ordered.reverse() : ordered);
+      const backwards = await list({ sort: sort.startsWith('-') ? sort.slice(1) : `-${sort}`, limit: '200' });
+      expect(backwards.items.map(({ id }) => id).reverse()).toEqual(seen.map(({ id }) => id));
+    },
+  );
+
+  it('ends exactly: no empty page after one that is just full', async () => {
+    const page = await list({ limit: String(NUMBER) });
+    expect({ length: page.items.length, nextCursor: page.nextCursor }).toEqual({ length: NUMBER, nextCursor: null });
+    const almost = await list({ limit: String(NUMBER - 1) });
+    const rest = await list({ limit: String(NUMBER - 1), cursor: almost.nextCursor ?? '' });
+    expect({ length: rest.items.length, nextCursor: rest.nextCursor }).toEqual({ length: 1, nextCursor: null });
+  });
+
+  it('goes on behind a row that was deleted meanwhile', async () => {
+    const doomed = await provision({ username: '---doomed' });
+    const first = await list({ limit: '1' });
+    expect(first.items[0]?.username).toBe('---doomed');
+    await app.request('DELETE', `${USERS}/${doomed.id}`, { token: (await app.asStaff('admin')).token });
+    const next = await list({ limit: '1', cursor: first.nextCursor ?? '' });
+    expect(next.items[0]?.id).toBe(all[0]?.id);
+  });
+
+  it('walks a filtered list, counting only what the filter lets through', async () => {
+    const walkers = all.filter(({ username }) => username.toLowerCase().startsWith('walker'));
+    const seen: string[] = [];
+    let cursor: string | null = null;
+    do {
+      const page: Page = await list({
+        q: 'WALKER',
+        sort: '-createdAt',
+        limit: '4',
+        ...(cursor !== null && { cursor }),
+      });
+      expect(page.total).toBe(walkers.length);
+      seen.push(...page.items.map(({ id }) => id));
+      cursor = page.nextCursor;
+    } while (cursor !== null);
+    expect(seen.sort()).toEqual(walkers.map(({ id }) => id).sort());
+  });
+
+  it('counts exactly to ten thousand, and says null above that', async () => {
+    const insert = (count: number, prefix: string): Promise<unknown> =>
+      app.dataSource.query(
+        `INSERT INTO channel_user (username, username_key, display_name, scopes, token_ttl_seconds, tokens_per_minute,
+           allowed_ips, search_text, updated_at)
+         SELECT n, n, 'Bulk', '{}', 3600, 60, '{}', n || E'\\nbulk\\n', now()
+         FROM (SELECT $1 || i AS n FROM generate_series(1, $2::int) i) numbers`,
+        [prefix, count],
+      );
+    try {
+      await insert(10_000, 'bulk-');
+      expect((await list({ q: 'bulk-', limit: '1' })).total).toBe(10_000);
+      await insert(1, 'bulk-more-');
+      expect((await list({ q: 'bulk-', limit: '1' })).total).toBeNull();
+      expect((await list({ limit: '1' })).total).toBeNull();
+      expect((await list({ q: 'bulk-', limit: '200', sort: '-lastTokenAt' })).items).toHaveLength(200);
+    } finally {
+      await app.dataSource.query(`DELETE FROM channel_user WHERE username LIKE 'bulk-%'`);
+    }
+  });
+});
+
+describe('searching', () => {
+  it('finds parts of username, display name and e-mail, whatever their case', async () => {
+    expect(await names({ q: 'ackslas' })).toEqual(['Backslash']);
+    expect(await names({ q: 'BACKSLASH' })).toEqual(['Backslash']);
+    expect(await names({ q: '\u00fcBER' })).toEqual(['Umlaut']);
+    expect(await names({ q: 'ops@walked.EXAMPLE' })).toEqual(['Umlaut']);
+    expect(await names({ q: ' gmbh ' })).toEqual(['Umlaut']);
+    expect(await names({ q: 'no such thing' })).toEqual([]);
+    expect(await names({ q: '' })).toHaveLength(NUMBER);
+  });
+
+  it('takes wildcards and backslashes as themselves', async () => {
+    expect(await names({ q: '%' })).toEqual(['Percent']);
+    expect(await names({ q: '0%' })).toEqual(['Percent']);
+    expect(await names({ q: 'under_score' })).toEqual(['under_score']);
+    expect(await names({ q: '_' })).toEqual(['under_score']);
+    expect(await names({ q: '\\' })).toEqual(['Backslash']);
+    expect(await names({ q: '\\temp\\' })).toEqual(['Backslash']);
+    expect(await names({ q: '\\%' })).toEqual([]);
+    expect(await names({ q: `' OR 1=1 --` })).toEqual([]);
+  });
+
+  it('does not match across the fields', async () => {
+    expect(await names({ q: 'umlaut\u00fcberall' })).toEqual([]);
+    expect((await query({ q: 'umlaut\n\u00fcberall' })).status).toBe(400);
+  });
+});
+
+describe('filtering', () => {
+  it('by status: suspended outranks expired, and the three are everybody', async () => {
+    expect(await names({ status: 'suspended' })).toEqual(['expired-suspended', 'suspended-one']);
+    expect(await names({ status: 'expired' })).toEqual(['expired-one']);
+    const active = await list({ status: 'active', limit: '200' });
+    expect(active.total).toBe(NUMBER - 3);
+    expect(new Set(active.items.map(({ status }) => status))).toEqual(new Set(['active']));
+  });
+
+  it('by status follows the clock', async () => {
+    const { id } = await provision({
+      username: 'soon-over',
+      expiresAt: new Date(Date.now() + 3_600_000).toISOString(),
+    });
+    expect(await names({ q: 'soon-over', status: 'active' })).toEqual(['soon-over']);
+    app.clockOffset = 3_600_001;
+    expect(await names({ q: 'soon-over', status: 'expired' })).toEqual(['soon-over']);
+    expect(await names({ q: 'soon-over', status: 'active' })).toEqual([]);
+    app.clockOffset = 0;
+    await app.request('DELETE', `${USERS}/${id}`, { token: (await app.asStaff('admin')).token });
+  });
+
+  it('by scope: the whole of it', async () => {
+    expect(await names({ scope: 'calendar' })).toEqual(['A-scoped']);
+    expect(await names({ scope: 'calendar:write' })).toEqual(['b-scoped']);
+    expect(await names({ scope: 'property' })).toEqual(['b-scoped']);
+    expect(await names({ scope: 'prop' })).toEqual([]);
+  });
+
+  it('by all at once', async () => {
+    expect(await names({ q: 'scoped', status: 'active', scope: 'calendar', sort: '-createdAt' })).toEqual(['A-scoped']);
+    expect(await names({ q: 'scoped', status: 'expired' })).toEqual([]);
+  });
+});
+
+describe('a query that is not valid', () => {
+  const refuse = (answer: Answer, field?: string): void => {
+    const problem = answer.json<Problem>();
+    expect({ status: answer.status, code: problem.code }).toEqual({ status: 400, code: 'request.invalid' });
+    expect(answer.headers.get('content-type')).toMatch(/^application\/problem\+json/);
+    expect((problem.errors ?? []).map((error) => error.field)).toEqual(field === undefined ? [] : [field]);
+  };
+
+  it.each(['0', '201', '-1', '1.5', '1e2', '0x10', ' 5', 'abc', '', '99999999999999999999', 'NaN', '\u0665'])(
+    'is refused: limit=%s',
+    async (limit) => {
+      refuse(await query({ limit }), 'limit');
+    },
+  );
+
+  it.each([
+    ['status', 'Active'],
+    ['status', 'deleted'],
+    ['sort', 'displayName'],
+    ['sort', '--username'],
+    ['sort', 'username;'],
+    ['sort', 'constructor'],
+    ['scope', 'A'],
+    ['scope', 'a:b:c'],
+    ['scope', ''],
+    ['q', 'a\u0000b'],
+    ['q', 'x'.repeat(201)],
+    ['page', '2'],
+    ['constructor', 'x'],
+  ])('is refused: %s=%s', async (field, value) => {
+    refuse(await query({ [field]: value }), field);
+  });
+
+  it.each(['q', 'status', 'sort', 'limit', 'scope', 'cursor'])('is refused: %s twice', async (field) => {
+    const value = { q: 'a', status: 'active', sort: 'username', limit: '1', scope: 'a', cursor: 'a' }[field] ?? '';
+    refuse(await query(`${field}=${value}&${field}=${value}`), field);
+  });
+
+  const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const ID = '3f8f54a6-5f0a-4d2e-9a53-0c4a5b8d7e11';
+
+  it.each([
+    ['garbage', 'garbage'],
+    ['empty', ''],
+    ['too long', 'x'.repeat(1001)],
+    ['no JSON', Buffer.from('{').toString('base64url')],
+    ['null', encode(null)],
+    ['an object', encode({ 0: 'username', length: 3 })],
+    ['too short', encode(['username', 'abc'])],
+    ['too long a key', encode(['username', 'abc', ID, ID])],
+    ['of another order', encode(['-username', 'abc', ID])],
+    ['of the audit trail', encode(['seq', '1'])],
+    ['with no UUID', encode(['username', 'abc', 'x'])],
+    ['with a number', encode(['username', 5, ID])],
+    ['with null', encode(['username', null, ID])],
+    ['with a list', encode(['username', ['abc'], ID])],
+    ['with what no username is', encode(['username', "a'b", ID])],
+  ])('is refused: a cursor that is %s', async (_, cursor) => {
+    refuse(await query({ cursor }), 'cursor');
+  });
+
+  it.each([
+    ['createdAt', 'yesterday'],
+    ['createdAt', '-infinity'],
+    ['createdAt', '2026-13-45T99:99:99.999Z'],
+    ['createdAt', '2026-02-30T00:00:00.000Z'],
+    ['lastTokenAt', 'infinity'],
+    ['lastTokenAt', '2026-02-30T00:00:00.000Z'],
+  ])('is refused: a cursor by %s with %s', async (sort, key) => {
+    for (const direction of ['', '-']) {
+      const answer = await query({ sort: direction + sort, cursor: encode([direction + sort, key, ID]) });
+      refuse(answer, 'cursor');
+    }
+  });
+
+  it('is refused: a true cursor under another sort, or changed', async () => {
+    const { nextCursor } = await list({ limit: '3', sort: 'createdAt' });
+    for (const sort of ['-createdAt', 'username', 'lastTokenAt']) {
+      refuse(await query({ sort, cursor: nextCursor ?? '' }), 'cursor');
+    }
+    refuse(await query({ cursor: nextCursor ?? '' }), 'cursor');
+    refuse(await query({ sort: 'createdAt', cursor: (nextCursor ?? '').slice(0, -4) }), 'cursor');
+    refuse(await query({ sort: 'createdAt', cursor: (nextCursor ?? '').slice(1) }), 'cursor');
+  });
+});
