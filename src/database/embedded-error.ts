@@ -1,24 +1,57 @@
-/** The embedded PostgreSQL cannot run; the message is for a person and names the way out. */
+/** The embedded PostgreSQL cannot be used. The message is for a person, and names the way out. */
 export class EmbeddedPostgresError extends Error {
-  constructor(reason: string, cause?: unknown) {
-    super(`${reason} Set DATABASE_URL to use a PostgreSQL of your own.`, cause === undefined ? undefined : { cause });
-    this.name = 'EmbeddedPostgresError';
+  /**
+   * @param reason a sentence or two, each with its full stop
+   * @param options the cause
+   */
+  constructor(reason: string, options?: ErrorOptions) {
+    super(`${reason} Set DATABASE_URL to use a PostgreSQL of your own.`, options);
   }
 }
 
-/** Reads an error of the file system or of a program's output for what a person can mend. */
-export function explain(what: string, cause: unknown, output = ''): EmbeddedPostgresError {
-  if (cause instanceof EmbeddedPostgresError) return cause;
-  const { code, message = '', path = '' } = cause as { code?: string; message?: string; path?: string };
-  if (code === 'ENOSPC' || /no space left on device/i.test(output + message)) {
-    return new EmbeddedPostgresError(`${what}: the disk is full.`, cause);
+/** The error code of the operating system (`ENOENT`, …), if it is such an error. */
+export function errorCode(error: unknown): string | undefined {
+  return error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+}
+
+const DISK_FULL = new Set(['ENOSPC', 'EDQUOT']);
+const FORBIDDEN = new Set(['EACCES', 'EPERM', 'EROFS']);
+const NO_DIRECTORY = new Set(['ENOTDIR', 'EEXIST']);
+
+/**
+ * Puts whatever went wrong into words.
+ *
+ * @param error anything caught; an EmbeddedPostgresError is returned as it is
+ * @param place the file or directory that was worked on, named when the error does not name one
+ */
+export function explainError(error: unknown, place: string): EmbeddedPostgresError {
+  if (error instanceof EmbeddedPostgresError) return error;
+  const { message, path = place }: NodeJS.ErrnoException = error instanceof Error ? error : new Error(String(error));
+  const because = { cause: error };
+  const code = errorCode(error) ?? '';
+  if (DISK_FULL.has(code)) return new EmbeddedPostgresError(`There is no space left on the disk for ${path}.`, because);
+  if (FORBIDDEN.has(code)) return new EmbeddedPostgresError(`Latchkey may not use ${path} (${message}).`, because);
+  if (NO_DIRECTORY.has(code)) return new EmbeddedPostgresError(`${path} is not a directory.`, because);
+  return new EmbeddedPostgresError(`The embedded PostgreSQL did not start: ${message}.`, because);
+}
+
+/**
+ * Puts into words what `postgres` or `initdb` wrote before it gave up.
+ *
+ * @param what which program, as the subject of a sentence
+ * @param output what it wrote to its log or to its standard error
+ * @param place the file or directory it worked on
+ */
+export function explainOutput(what: string, output: string, place: string): EmbeddedPostgresError {
+  const cause = new Error(output.trim() || 'It wrote nothing.');
+  if (/shared memory.*No space left on device/.test(output)) {
+    return new EmbeddedPostgresError(`${what} failed: there is no shared memory left (see /dev/shm).`, { cause });
   }
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
-    return new EmbeddedPostgresError(`${what}: ${path} cannot be written (${code}).`, cause);
+  if (/No space left on device|Disk quota exceeded/.test(output)) {
+    return new EmbeddedPostgresError(`There is no space left on the disk for ${place}.`, { cause });
   }
-  const lastLine = output.trim().split('\n').at(-1);
-  return new EmbeddedPostgresError(
-    `${what}: ${lastLine === undefined || lastLine === '' ? message : lastLine}.`,
-    cause,
-  );
+  const lines = output.split('\n').filter((line) => line.trim() !== '');
+  const line = lines.findLast((each) => /\b(FATAL|PANIC|error):/.test(each)) ?? lines.at(-1) ?? 'it gave no reason';
+  const said = line.replace(/^.*?\b(?:FATAL|PANIC|error):\s*/, '').trim();
+  return new EmbeddedPostgresError(`${what} failed: ${said}.`, { cause });
 }

@@ -1,151 +1,148 @@
-import { readFileSync } from 'node:fs';
-import { open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { link, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { EmbeddedPostgresError } from './embedded-error.ts';
+import { promisify } from 'node:util';
+import { errorCode } from './embedded-error.ts';
 
-export type Mode = 'serve' | 'command';
-
-interface OwnerFile {
+/** Who may start and stop the server of a data directory. */
+export interface Owner {
   readonly pid: number;
-  /** Kernel ticks since boot: tells a process from a later one with the same pid. */
-  readonly startTime: string | null;
-  readonly mode: Mode;
-  /** Of the server, once it answers. */
+  /** With the pid, names the process for ever: a pid alone is given to another process sooner or later. */
+  readonly started: string;
+  readonly mode: 'serve' | 'command';
+  /** Device and inode of the data directory: a copy of a directory in use is nobody's. */
+  readonly directory: string;
+  /** Where its server listens; null until it answers. */
   readonly port: number | null;
 }
 
-/** How long a start waits for a command to finish, or a command for a server to come up. */
-const PATIENCE_MS = 15_000;
-/** Taking over from a dead owner takes milliseconds; a marker older than this was left by a crash. */
-const TAKEOVER_MS = 5_000;
-
-/** Whether a process exists; one of another user counts. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
+/** Held by the owner. */
+export interface Ownership {
+  /** Tells others where the server listens. */
+  publish(port: number): Promise<void>;
+  /** Leaves the directory to the next one. */
+  release(): Promise<void>;
 }
 
-function startTimeOf(pid: number): string | null {
+/**
+ * When a process was started, in whatever unit the system has: only good for comparing.
+ *
+ * @returns undefined when no such process runs; one that has ended but was not waited for (a zombie) does not
+ */
+export async function startOf(pid: number): Promise<string | undefined> {
+  if (process.platform !== 'linux') {
+    const { stdout } = await promisify(execFile)('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], {
+      env: { LC_ALL: 'C', TZ: 'UTC', PATH: '/bin:/usr/bin' },
+    }).catch(() => ({ stdout: '' }));
+    const line = stdout.trim();
+    return line === '' || line.startsWith('Z') ? undefined : line.replace(/^\S+\s+/, '');
+  }
   try {
-    const fields = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
-    // The command may contain spaces and parentheses; the 22nd field is the 20th after it.
-    return fields.slice(fields.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+    // After the name, which may hold anything, parentheses too: state is field 3, the start in clock ticks field 22.
+    const fields = (await readFile(`/proc/${String(pid)}/stat`, 'utf8')).replace(/^.*\) /s, '').split(' ');
+    if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
+    // The ticks count from the boot, and machines that boot alike start the same pid at the same tick.
+    const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
+    return `${boot.trim()}/${String(fields[19])}`;
   } catch {
-    return null;
+    return undefined;
   }
 }
 
-const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
-
-/** A lock file that says which live process runs the server of a data directory. */
-export class Ownership {
-  readonly #file: string;
-  readonly #mode: Mode;
-
-  private constructor(file: string, mode: Mode) {
-    this.#file = file;
-    this.#mode = mode;
-  }
-
-  /**
-   * Becomes the owner of a data directory, or finds the one there is.
-   *
-   * @returns the ownership, or the port of the server that another live process owns (only for `command`)
-   * @throws EmbeddedPostgresError when another process owns it
-   */
-  static async acquire(dataDir: string, mode: Mode): Promise<Ownership | number> {
-    const file = path.join(dataDir, 'owner.json');
-    const end = Date.now() + PATIENCE_MS;
-    for (;;) {
-      const ownership = new Ownership(file, mode);
-      if (await ownership.#create()) return ownership;
-      const owner = await read(file);
-      if (owner === undefined || !isOwnerAlive(owner)) {
-        await takeOver(file);
-        continue;
-      }
-      if (mode === 'command' && owner.port !== null) return owner.port;
-      if ((mode === 'serve' && owner.mode === 'serve') || Date.now() > end) {
-        throw new EmbeddedPostgresError(
-          `Another Latchkey (process ${String(owner.pid)}) already runs the database in ${dataDir}. Stop it, or give this one another LATCHKEY_DATA_DIR.`,
-        );
-      }
-      await delay(100);
-    }
-  }
-
-  /** Tells commands where the server is. */
-  async announce(port: number): Promise<void> {
-    const temporary = `${this.#file}.${String(process.pid)}`;
-    await writeFile(temporary, this.#content(port), { mode: 0o600 });
-    await rename(temporary, this.#file);
-  }
-
-  async release(): Promise<void> {
-    await rm(this.#file, { force: true });
-  }
-
-  async #create(): Promise<boolean> {
+/**
+ * Takes a data directory, unless a live process has it.
+ *
+ * The owner is the one named in the `owner-<n>.json` of the highest n. A file appears with its content complete
+ * (link), only where none was, and the highest one is never removed: thus of any number of processes that find the
+ * owner dead, or find none, exactly one creates the file n+1. Removing a dead owner's file and creating one anew
+ * could not be had without a moment in which two succeed.
+ *
+ * @param dataDir an existing directory
+ * @returns the ownership, or the live owner that stands in the way
+ */
+export async function acquire(dataDir: string, mode: Owner['mode']): Promise<Ownership | Owner> {
+  const directory = await identityOf(dataDir);
+  const started = await startOf(process.pid);
+  if (started === undefined) throw new Error('this process is not listed by the system (is /proc mounted?)');
+  const self: Owner = { pid: process.pid, started, mode, directory, port: null };
+  for (;;) {
+    const { generation, owner } = await readNewest(dataDir);
+    if (owner?.directory === directory && (await startOf(owner.pid)) === owner.started) return owner;
+    const name = fileName(generation + 1);
+    const draft = await writeDraft(dataDir, name, self);
     try {
-      const handle = await open(this.#file, 'wx', 0o600);
-      try {
-        await handle.writeFile(this.#content(null));
-      } finally {
-        await handle.close();
-      }
-      return true;
+      await link(draft, path.join(dataDir, name));
     } catch (error) {
-      if (codeOf(error) === 'EEXIST') return false;
+      // Somebody was faster, and may already have tidied up our draft.
+      if (errorCode(error) === 'EEXIST' || errorCode(error) === 'ENOENT') continue;
       throw error;
+    } finally {
+      await rm(draft, { force: true });
     }
-  }
-
-  #content(port: number | null): string {
-    const owner: OwnerFile = { pid: process.pid, startTime: startTimeOf(process.pid), mode: this.#mode, port };
-    return `${JSON.stringify(owner)}\n`;
-  }
-}
-
-function isOwnerAlive({ pid, startTime }: OwnerFile): boolean {
-  return isAlive(pid) && (startTime === null || startTime === startTimeOf(pid));
-}
-
-async function read(file: string): Promise<OwnerFile | undefined> {
-  // Another process may be between creating the file and writing it.
-  for (let attempt = 0; attempt < 10; attempt++) {
-    try {
-      return JSON.parse(await readFile(file, 'utf8')) as OwnerFile;
-    } catch {
-      await delay(20);
+    const files = (await readdir(dataDir)).filter((file) => file.startsWith('owner-'));
+    if (files.some((file) => generationOf(file) > generation + 1)) {
+      // We filled a gap that a later owner had left on tidying up.
+      await rm(path.join(dataDir, name), { force: true });
+      continue;
     }
-  }
-  return undefined;
-}
-
-/** Removes a dead owner's file; a marker keeps two processes from removing each other's new one. */
-async function takeOver(file: string): Promise<void> {
-  const marker = `${file}.takeover`;
-  try {
-    await (await open(marker, 'wx', 0o600)).close();
-  } catch (error) {
-    if (codeOf(error) !== 'EEXIST') throw error;
-    const age = await stat(marker).then(
-      ({ mtimeMs }) => Date.now() - mtimeMs,
-      () => 0,
+    await Promise.all(
+      files.filter((file) => file !== name).map((file) => rm(path.join(dataDir, file), { force: true })),
     );
-    if (age > TAKEOVER_MS) await rm(marker, { force: true });
-    await delay(50);
-    return;
+    return ownership(dataDir, name, self);
   }
+}
+
+function ownership(dataDir: string, name: string, self: Owner): Ownership {
+  const replace = async (content: Partial<Owner>): Promise<void> => {
+    await rename(await writeDraft(dataDir, name, content), path.join(dataDir, name));
+  };
+  return {
+    publish: (port) => replace({ ...self, port }),
+    release: () =>
+      replace({}).catch((error: unknown) => {
+        // The whole directory may be gone, after a test.
+        if (errorCode(error) !== 'ENOENT') throw error;
+      }),
+  };
+}
+
+const fileName = (generation: number): string => `owner-${String(generation)}.json`;
+
+/** 0 for a file that does not name an owner. */
+const generationOf = (file: string): number => Number(/^owner-(\d+)\.json$/.exec(file)?.[1] ?? 0);
+
+async function readNewest(dataDir: string): Promise<{ generation: number; owner: Owner | undefined }> {
+  for (;;) {
+    const generation = Math.max(0, ...(await readdir(dataDir)).map(generationOf));
+    if (generation === 0) return { generation, owner: undefined };
+    try {
+      return { generation, owner: parse(await readFile(path.join(dataDir, fileName(generation)), 'utf8')) };
+    } catch (error) {
+      // Superseded between the two calls.
+      if (errorCode(error) !== 'ENOENT') throw error;
+    }
+  }
+}
+
+/** @returns undefined for what was released, and for what a power cut left of a file */
+function parse(text: string): Owner | undefined {
   try {
-    const owner = await read(file);
-    if (owner === undefined || !isOwnerAlive(owner)) await rm(file, { force: true });
-  } finally {
-    await rm(marker, { force: true });
+    const owner = JSON.parse(text) as Partial<Owner> | null;
+    return typeof owner?.pid === 'number' ? (owner as Owner) : undefined;
+  } catch {
+    return undefined;
   }
+}
+
+async function writeDraft(dataDir: string, name: string, content: Partial<Owner>): Promise<string> {
+  const draft = path.join(dataDir, `${name}.${randomBytes(6).toString('hex')}`);
+  await writeFile(draft, `${JSON.stringify(content)}\n`, { flag: 'wx', mode: 0o600 });
+  return draft;
+}
+
+/** Names a directory however it is spelt: a copy has another identity, a renamed directory keeps it. */
+export async function identityOf(directory: string): Promise<string> {
+  const { dev, ino } = await stat(directory, { bigint: true });
+  return `${String(dev)}:${String(ino)}`;
 }

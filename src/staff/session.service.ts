@@ -87,8 +87,11 @@ export class SessionService extends StaffPlane {
   }
 
   /** Ends the session; its token is dead. */
-  async signOut({ sessionId }: CurrentStaff): Promise<void> {
-    await this.sessions.delete({ id: sessionId });
+  async signOut({ id, name, sessionId }: CurrentStaff, actor: Actor): Promise<void> {
+    await this.dataSource.transaction(async (manager) => {
+      await manager.delete(StaffSession, { id: sessionId });
+      await this.audit.record(manager, { actor, action: 'staff.signed-out', target: { type: 'staff', id, name } });
+    });
   }
 
   /**

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 
 export interface ServerOptions {
   /** What to run; the built server unless said otherwise. */
@@ -71,12 +72,13 @@ export class ServerProcess {
   }
 }
 
-/** Whether a process exists. */
+/** Whether a process runs; one that has ended and was not waited for (a zombie) does not. */
 export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
+    return !/\) [ZX] /.test(readFileSync(`/proc/${String(pid)}/stat`, 'utf8'));
+  } catch (error) {
+    // Without /proc there is nothing more to ask.
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' && process.platform !== 'linux';
   }
 }
