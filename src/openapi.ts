@@ -35,15 +35,36 @@ export function buildOpenApi(nest: INestApplication): OpenAPIObject {
 
 const isStaffPath = (path: string): boolean => path.startsWith('/admin/');
 
+/** The names of the schemas that a part of the document refers to, and those that these refer to. */
+function schemasOf(part: unknown, document: OpenAPIObject, found = new Set<string>()): Set<string> {
+  for (const [, name = ''] of JSON.stringify(part).matchAll(/"#\/components\/schemas\/(\w+)"/g)) {
+    if (found.has(name)) continue;
+    found.add(name);
+    schemasOf(document.components?.schemas?.[name] ?? {}, document, found);
+  }
+  return found;
+}
+
+/** The part of the document for one reader: paths, and of everything else only what they use. */
 function onlyPaths(document: OpenAPIObject, keep: (path: string) => boolean): OpenAPIObject {
   const paths = Object.fromEntries(Object.entries(document.paths).filter(([path]) => keep(path)));
-  const used = new Set(
-    Object.values(paths).flatMap((item) =>
-      Object.values(item as Record<string, { tags?: string[] }>).flatMap(({ tags = [] }) => tags),
-    ),
-  );
-  return { ...document, paths, tags: document.tags?.filter(({ name }) => used.has(name)) ?? [] };
+  const schemas = schemasOf(paths, document);
+  const text = JSON.stringify(paths);
+  const { components = {}, tags = [] } = document;
+  return {
+    ...document,
+    paths,
+    tags: tags.filter(({ name }) => text.includes(`"tags":["${name}"]`)),
+    components: {
+      schemas: Object.fromEntries(Object.entries(components.schemas ?? {}).filter(([name]) => schemas.has(name))),
+      securitySchemes: Object.fromEntries(
+        Object.entries(components.securitySchemes ?? {}).filter(([name]) => text.includes(`{"${name}":[]}`)),
+      ),
+    },
+  };
 }
+
+const PAGE = { swaggerOptions: { defaultModelsExpandDepth: -1 }, customCss: '.topbar { display: none }' };
 
 /** Serves the reference: the partner plane at `/docs`, the staff plane at `/docs/admin`. */
 export function serveReference(nest: INestApplication): void {
@@ -54,10 +75,12 @@ export function serveReference(nest: INestApplication): void {
     customSiteTitle: 'Latchkey for staff',
     jsonDocumentUrl: 'docs/admin/openapi.json',
     raw: ['json'],
+    ...PAGE,
   });
   SwaggerModule.setup('docs', nest, () => onlyPaths(whole(), (path) => !isStaffPath(path)), {
     customSiteTitle: 'Latchkey for partners',
     jsonDocumentUrl: 'docs/openapi.json',
     raw: ['json'],
+    ...PAGE,
   });
 }

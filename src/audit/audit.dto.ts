@@ -6,7 +6,7 @@ export class ListAuditEventsQuery {
   @ApiPropertyOptional({ description: 'Id of a staff member, or `staff`, `cli` or `system`.' })
   @MayBeAbsent()
   @IsString()
-  @Matches(/^(staff|cli|system|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/, {
+  @Matches(/^(staff|cli|system|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i, {
     message: 'must be the id of a staff member, or staff, cli or system',
   })
   actor?: string;

@@ -129,7 +129,7 @@ export class AuditService {
     }
     if (filter.actor !== undefined) {
       query.andWhere(UUID_PATTERN.test(filter.actor) ? 'event.actorId = :actor' : 'event.actorType = :actor', {
-        actor: filter.actor,
+        actor: filter.actor.toLowerCase(),
       });
     }
     if (filter.target !== undefined) query.andWhere('event.targetId = :target', { target: filter.target });
