@@ -213,8 +213,9 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
   const names = [...known, 'DATABASE_URL', 'PUBLIC_URL', 'TOKEN_AUDIENCE', 'KEY_ENCRYPTION_KEY'];
   const given = Object.fromEntries(names.filter((name) => variables[name]).map((name) => [name, variables[name]]));
   const environment = plainToInstance(Environment, given, { exposeDefaultValues: true });
-  const problems = validateSync(environment).flatMap(({ property, constraints = {} }) =>
-    Object.values(constraints).map((message) => `${property} ${message}`),
+  // The innermost rule, of the type, stands last; the others mean little without it.
+  const problems = validateSync(environment).map(
+    ({ property, constraints = {} }) => `${property} ${Object.values(constraints).at(-1) ?? 'is not valid'}`,
   );
   if (problems.length === 0) {
     if (environment.DATABASE_URL !== undefined || environment.NODE_ENV === 'production') {
