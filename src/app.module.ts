@@ -1,5 +1,6 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
+import { ActivityModule } from './activity/activity.module.ts';
 import { AuditModule } from './audit/audit.module.ts';
 import { AuthModule } from './auth/auth.module.ts';
 import { JwtGuard } from './auth/jwt.guard.ts';
@@ -14,7 +15,15 @@ import { SigningKeyModule } from './signing-key/signing-key.module.ts';
 import { StaffModule } from './staff/staff.module.ts';
 
 /** The table of contents. A new feature is one line in `features`. */
-const features = [AuthModule, ChannelUserModule, StaffModule, AuditModule, SigningKeyModule, QuickstartModule];
+const features = [
+  ActivityModule,
+  AuthModule,
+  ChannelUserModule,
+  StaffModule,
+  AuditModule,
+  SigningKeyModule,
+  QuickstartModule,
+];
 
 @Module({})
 export class AppModule {

@@ -65,6 +65,7 @@ it('the statuses of /generateToken are those of the contract', () => {
     '405',
     '413',
     '415',
+    '429',
     '503',
   ]);
 });

@@ -16,6 +16,7 @@ const SIGN_IN_ANSWERS = {
   unsupported_content_type: [415, 'unsupported content type'],
   request_too_large: [413, 'request too large'],
   method_not_allowed: [405, 'method not allowed'],
+  too_many_requests: [429, 'too many requests'],
   service_unavailable: [503, 'service unavailable'],
   server_error: [500, 'internal server error'],
 } as const satisfies Record<string, readonly [number, string]>;
@@ -26,10 +27,10 @@ export type SignInErrorCode = keyof typeof SIGN_IN_ANSWERS;
 export class SignInError extends AppError {
   constructor(
     readonly errorCode: SignInErrorCode,
-    cause?: unknown,
+    headers: Record<string, string> = {},
   ) {
     const [status, detail] = SIGN_IN_ANSWERS[errorCode];
-    super({ status, code: errorCode, detail }, cause);
+    super({ status, code: errorCode, detail, headers });
   }
 }
 

@@ -1,7 +1,9 @@
 import { Module } from '@nestjs/common';
 import { JwtModule } from '@nestjs/jwt';
 import { PassportModule } from '@nestjs/passport';
+import { ActivityModule } from '../activity/activity.module.ts';
 import { ChannelUserModule } from '../channel-user/channel-user.module.ts';
+import { RateLimitModule } from '../rate-limit/rate-limit.module.ts';
 import { SigningKeyModule } from '../signing-key/signing-key.module.ts';
 import { GenerateTokenController } from './generate-token.controller.ts';
 import { LocalStrategy } from './local.strategy.ts';
@@ -12,7 +14,14 @@ import { TokenService } from './token.service.ts';
 
 /** Username and password in, token out; and what the global guard needs to let a token in. */
 @Module({
-  imports: [ChannelUserModule, SigningKeyModule, PassportModule, JwtModule.register({})],
+  imports: [
+    ActivityModule,
+    ChannelUserModule,
+    RateLimitModule,
+    SigningKeyModule,
+    PassportModule,
+    JwtModule.register({}),
+  ],
   controllers: [GenerateTokenController, MeController],
   providers: [LocalStrategy, SignInService, PartnerPlaneService, TokenService],
   exports: [TokenService, PartnerPlaneService],

@@ -85,12 +85,17 @@ export class GenerateTokenController {
   @Refusal(405, 'method not allowed', ['method_not_allowed'], { Allow: header('`POST`') })
   @Refusal(413, 'request too large', ['request_too_large'])
   @Refusal(415, 'unsupported content type', ['unsupported_content_type'])
+  @Refusal(429, 'too many requests', ['too_many_requests'], {
+    ...RETRY_AFTER,
+    RateLimit: header('draft-ietf-httpapi-ratelimit-headers; when the channel user had its tokens of this minute.'),
+    'RateLimit-Policy': header('How many tokens in how many seconds.'),
+  })
   @Refusal(503, 'service unavailable', ['service_unavailable'], RETRY_AFTER)
   async generateToken(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const { signIn } = request;
     if (!signIn) throw new Error('The guard let a request through without a sign-in');
-    const { token, expiresIn, scope } = this.partners.issue(signIn);
-    await this.signIns.noteUse(signIn);
+    const { token, expiresIn, scope } = await this.partners.issue(signIn);
+    this.signIns.noteToken(signIn, request);
     void reply.header('token-expires-in', String(expiresIn));
     if (prefersJson(request.headers.accept)) {
       const body: TokenResponse = { access_token: token, token_type: 'Bearer', expires_in: expiresIn, scope };

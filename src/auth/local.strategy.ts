@@ -26,7 +26,7 @@ export class LocalStrategy extends PassportStrategy(Strategy) {
   }
 
   validate({ body, request }: CheckedRequest): Promise<SignIn> {
-    return this.signIns.signIn(body, request.clientAddress);
+    return this.signIns.signIn(body, request);
   }
 
   /**

@@ -1,11 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import type { FastifyRequest } from 'fastify';
 import { Clock } from '../common/clock.ts';
 import type { CurrentChannelUser } from '../common/request-context.ts';
-import { ChannelUserService } from '../channel-user/channel-user.service.ts';
+import { type Account, Directory } from '../channel-user/directory.service.ts';
 import { InvalidTokenError } from './auth.errors.ts';
-import { isAllowedAddress, type SignIn } from './sign-in.service.ts';
-import { type TokenClaims, TokenService } from './token.service.ts';
+import type { SignIn } from './sign-in.service.ts';
+import { TokenService, type VerifiedToken } from './token.service.ts';
 
 /** What a successful sign-in gets. */
 export interface IssuedToken {
@@ -21,49 +20,71 @@ const NO_LONGER_VALID = 'The token is no longer valid.';
 export class PartnerPlaneService {
   constructor(
     private readonly tokens: TokenService,
-    private readonly channelUsers: ChannelUserService,
+    private readonly directory: Directory,
     private readonly clock: Clock,
   ) {}
 
   /** Issues a token with every scope of the account. It ends no older one. */
-  issue({ channelUser, credential }: SignIn): IssuedToken {
-    const scope = channelUser.scopes.join(' ');
-    const { token } = this.tokens.sign('partner', channelUser.id, channelUser.tokenTtlSeconds, {
-      client_id: channelUser.username,
+  async issue({ account, credential }: SignIn): Promise<IssuedToken> {
+    const scope = account.scopes.join(' ');
+    const { token } = await this.tokens.sign('partner', account.id, account.tokenTtlSeconds, {
+      client_id: account.username,
       cid: credential.id,
-      epoch: channelUser.epoch,
+      epoch: account.epoch,
       scope,
     });
-    return { token, expiresIn: channelUser.tokenTtlSeconds, scope };
+    return { token, expiresIn: account.tokenTtlSeconds, scope };
   }
 
   /**
-   * Reads the account behind a verified token and holds the token against its state now.
+   * Holds a verified token against the state of its account now.
    *
-   * @throws InvalidTokenError
+   * @param address where the request came from
+   * @throws InvalidTokenError, never on account of what only memory says
    */
-  async authenticate(claims: TokenClaims, request: FastifyRequest): Promise<CurrentChannelUser> {
-    const now = this.clock.now();
-    const channelUser = await this.channelUsers.findForToken(claims.sub);
-    const credential = channelUser?.credentials?.find(({ id }) => id === claims['cid']);
-    if (
-      !channelUser ||
-      // A token outlives the expiry of its credential, not its revocation.
-      credential?.revokedAt !== null ||
-      channelUser.epoch !== claims['epoch'] ||
-      channelUser.statusAt(now) !== 'active' ||
-      !isAllowedAddress(channelUser, request.clientAddress)
-    ) {
-      throw new InvalidTokenError(NO_LONGER_VALID);
+  authenticate(token: VerifiedToken, address: string | undefined): CurrentChannelUser | Promise<CurrentChannelUser> {
+    const account = this.directory.peekById(token.claims.sub);
+    return (account && this.#admit(token, account, address)) ?? this.#readAndAdmit(token, address, !account);
+  }
+
+  async #readAndAdmit(
+    token: VerifiedToken,
+    address: string | undefined,
+    mayShare: boolean,
+  ): Promise<CurrentChannelUser> {
+    const { sub } = token.claims;
+    const reading = mayShare ? await this.directory.findById(sub) : undefined;
+    let principal = reading?.account && this.#admit(token, reading.account, address);
+    if (!principal && reading?.fresh !== true) {
+      const account = await this.directory.readById(sub);
+      principal = account && this.#admit(token, account, address);
     }
+    if (!principal) throw new InvalidTokenError(NO_LONGER_VALID);
+    return principal;
+  }
+
+  #admit(token: VerifiedToken, account: Account, address: string | undefined): CurrentChannelUser | undefined {
+    if (account.statusAt(this.clock.now()) !== 'active' || !account.allows(address)) return undefined;
+    // Accounts are immutable: what was worked out for this one still holds.
+    if (token.memo?.account === account) return token.memo.principal;
+    const { claims } = token;
+    const credential = account.credential(claims['cid']);
+    // A token outlives the expiry of its credential, not its revocation.
+    if (credential?.revoked !== false || account.epoch !== claims['epoch']) return undefined;
     const granted = new Set(typeof claims['scope'] === 'string' ? claims['scope'].split(' ') : []);
-    return {
-      id: channelUser.id,
-      username: channelUser.username,
-      displayName: channelUser.displayName,
-      scopes: channelUser.scopes.filter((scope) => granted.has(scope)),
+    const principal: CurrentChannelUser = {
+      id: account.id,
+      username: account.username,
+      displayName: account.displayName,
+      scopes: account.scopes.filter((scope) => granted.has(scope)),
       token: { id: claims.jti, issuedAt: new Date(claims.iat * 1000), expiresAt: new Date(claims.exp * 1000) },
-      credential: { id: credential.id, label: credential.label, expiresAt: credential.expiresAt },
+      credential: {
+        id: credential.id,
+        label: credential.label,
+        expiresAt: credential.expiresAt === null ? null : new Date(credential.expiresAt),
+      },
     };
+    token.memo = { account, principal };
+    return principal;
   }
 }

@@ -1,61 +1,168 @@
-import { Injectable, Logger } from '@nestjs/common';
-import { isInNetworks } from '../common/client-address.ts';
+import { Injectable } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
+import { ActivityService } from '../activity/activity.service.ts';
+import { type Account, type AccountCredential, Directory, usernameKeyOf } from '../channel-user/directory.service.ts';
+import { PasswordService } from '../channel-user/password.service.ts';
 import { Clock } from '../common/clock.ts';
-import { parseNetworks } from '../config/networks.ts';
-import { type ChannelUser, ChannelUserService, type Credential } from '../channel-user/channel-user.service.ts';
-import { CredentialService } from '../channel-user/credential.service.ts';
-import { SignInError } from './auth.errors.ts';
+import { ThrottleService } from '../rate-limit/throttle.service.ts';
+import { type Moment, WaitingRoom } from '../rate-limit/waiting-room.service.ts';
+import { SignInError, type SignInErrorCode } from './auth.errors.ts';
 import type { PresentedCredentials } from './token-request.ts';
 
 /** A sign-in that may have a token. */
 export interface SignIn {
-  readonly channelUser: ChannelUser;
-  readonly credential: Credential;
+  readonly account: Account;
+  readonly credential: AccountCredential;
+  /** The credentials came in the URL. */
+  readonly fromQuery: boolean;
 }
 
-/** Whether an account may be used from an address; an unknown address only where every address is allowed. */
-export function isAllowedAddress({ allowedIps }: ChannelUser, address: string | undefined): boolean {
-  if (allowedIps.length === 0) return true;
-  const networks = parseNetworks(allowedIps.join(','));
-  return address !== undefined && networks !== undefined && isInNetworks(address, networks);
-}
+/** What the credentials are worth; `reason` is the true one, for staff. */
+type Verdict =
+  | { readonly kind: 'ok'; readonly credential: AccountCredential }
+  | { readonly kind: 'refused'; readonly credential: AccountCredential; readonly code: SignInErrorCode }
+  | { readonly kind: 'mismatch'; readonly credential: AccountCredential | undefined; readonly reason: string };
+
+const WRONG_PASSWORD: Verdict = { kind: 'mismatch', credential: undefined, reason: 'wrong_password' };
+const UNKNOWN_USERNAME: Verdict = { kind: 'mismatch', credential: undefined, reason: 'unknown_username' };
+
+const retryAfter = (seconds: number | undefined): Record<string, string> =>
+  seconds === undefined ? {} : { 'retry-after': String(seconds) };
 
 /** Decides about a username and password, for every endpoint that takes them. */
 @Injectable()
 export class SignInService {
-  readonly #logger = new Logger(SignInService.name);
-
   constructor(
-    private readonly channelUsers: ChannelUserService,
-    private readonly credentials: CredentialService,
+    private readonly directory: Directory,
+    private readonly passwords: PasswordService,
+    private readonly throttle: ThrottleService,
+    private readonly waitingRoom: WaitingRoom,
+    private readonly activity: ActivityService,
     private readonly clock: Clock,
   ) {}
 
   /**
-   * The order is the contract's: what is not a match tells nothing else about the account.
+   * The order is the contract's: what is not a match tells nothing else about the account, and leaves at the common
+   * moment.
    *
-   * @param address where the request came from
    * @throws SignInError
    */
-  async signIn({ username, password }: PresentedCredentials, address: string | undefined): Promise<SignIn> {
-    const now = this.clock.now();
-    const channelUser = await this.channelUsers.findForSignIn(username);
-    const credential = channelUser && this.credentials.match(channelUser.credentials ?? [], password);
-    if (!channelUser || credential?.revokedAt !== null || !isAllowedAddress(channelUser, address)) {
-      throw new SignInError('invalid_credentials');
+  async signIn(presented: PresentedCredentials, request: FastifyRequest): Promise<SignIn> {
+    const moment = this.waitingRoom.momentFor(request.arrivedAt);
+    try {
+      return await this.#signIn(presented, request, moment);
+    } finally {
+      moment.cancel();
     }
-    const status = channelUser.statusAt(now);
-    if (status !== 'active') throw new SignInError(`account_${status}`);
-    if (credential.isExpiredAt(now)) throw new SignInError('credential_expired');
-    return { channelUser, credential };
   }
 
-  /** Notes when the account and the credential were last used. A token is worth more than this note. */
-  async noteUse({ channelUser, credential }: SignIn): Promise<void> {
-    try {
-      await this.credentials.noteUse(channelUser, credential);
-    } catch (error) {
-      this.#logger.warn(`The use of a credential was not noted: ${(error as Error).message}`);
+  /** Notes that a sign-in obtained a token. */
+  noteToken({ account, credential, fromQuery }: SignIn, request: FastifyRequest): void {
+    this.activity.record(request, {
+      channelUserId: account.id,
+      credentialId: credential.id,
+      outcome: 'token',
+      errorCode: null,
+      reason: fromQuery ? 'legacy_query' : null,
+    });
+  }
+
+  async #signIn(presented: PresentedCredentials, request: FastifyRequest, moment: Moment): Promise<SignIn> {
+    const { username, password, fromQuery } = presented;
+    const address = request.clientAddress;
+    const hash = this.passwords.fastHash(password);
+    let account = this.directory.peekByUsername(username);
+    let verdict = account ? this.#judge(account, hash, address) : UNKNOWN_USERNAME;
+    if (verdict.kind !== 'ok') {
+      // No refusal rests on memory.
+      account = await this.#readFresh(username, account !== undefined);
+      verdict = account ? this.#judge(account, hash, address) : UNKNOWN_USERNAME;
+      if (account && verdict === WRONG_PASSWORD) {
+        verdict = await this.#trySlowHash(account, password, request, moment);
+      }
     }
+    if (!account || verdict.kind === 'mismatch') {
+      const refusal = await this.waitingRoom.refuse(
+        this.throttle.partnerFailures,
+        moment,
+        address,
+        usernameKeyOf(username),
+      );
+      const code = refusal.retryAfter === undefined ? 'invalid_credentials' : 'too_many_requests';
+      // An unknown username is nobody's activity, and may be a mistyped password.
+      if (account && verdict.kind === 'mismatch') this.#noteRefusal(request, account, verdict, code, verdict.reason);
+      await refusal.wait();
+      throw new SignInError(code, retryAfter(refusal.retryAfter));
+    }
+    if (verdict.kind === 'refused') {
+      this.#noteRefusal(request, account, verdict, verdict.code, verdict.code);
+      throw new SignInError(verdict.code);
+    }
+    const exceeded = await this.throttle.takeToken(account.id, account.tokensPerMinute);
+    if (exceeded) {
+      this.#noteRefusal(request, account, verdict, 'too_many_requests', 'issuance_limit');
+      throw new SignInError('too_many_requests', { ...retryAfter(exceeded.retryAfter), ...exceeded.headers });
+    }
+    return { account, credential: verdict.credential, fromQuery };
+  }
+
+  /** @param wasRemembered whether memory had the account: then it must not be asked again */
+  async #readFresh(username: string, wasRemembered: boolean): Promise<Account | undefined> {
+    if (!wasRemembered) {
+      const { account, fresh } = await this.directory.findByUsername(username);
+      if (fresh) return account;
+    }
+    return this.directory.readByUsername(username);
+  }
+
+  #judge(account: Account, hash: string, address: string | undefined): Verdict {
+    const credential = this.passwords.match(account, hash);
+    return credential ? this.#judgeMatch(account, credential, address) : WRONG_PASSWORD;
+  }
+
+  #judgeMatch(account: Account, credential: AccountCredential, address: string | undefined): Verdict {
+    const now = this.clock.now();
+    const status = credential.statusAt(now);
+    if (status === 'revoked') return { kind: 'mismatch', credential, reason: 'revoked_credential' };
+    if (!account.allows(address)) return { kind: 'mismatch', credential, reason: 'address_not_allowed' };
+    const ofAccount = account.statusAt(now);
+    if (ofAccount !== 'active') return { kind: 'refused', credential, code: `account_${ofAccount}` };
+    if (status === 'expired') return { kind: 'refused', credential, code: 'credential_expired' };
+    return { kind: 'ok', credential };
+  }
+
+  /** A password that came from an older system: verified in a queue, and not at all while a wait is on. */
+  async #trySlowHash(account: Account, password: string, request: FastifyRequest, moment: Moment): Promise<Verdict> {
+    const credential = this.passwords.slowCredential(account);
+    if (!credential) return WRONG_PASSWORD;
+    const address = request.clientAddress;
+    if (!account.allows(address)) return { kind: 'mismatch', credential, reason: 'address_not_allowed' };
+    const standing = await this.throttle.partnerFailures.standing(address, account.usernameKey);
+    // Once failures count, from known addresses only: others could guess on without waiting.
+    const maySkip = !standing.limited || this.passwords.wasUsedFrom(credential, address);
+    if (!maySkip || !this.passwords.isLastAccepted(credential, password)) {
+      if (standing.waitMs > 0) return WRONG_PASSWORD;
+      const verification = this.passwords.verifySlow(account, credential, password, moment.lastMinute);
+      if (!(await this.waitingRoom.inTime(verification, moment))) return WRONG_PASSWORD;
+    }
+    const verdict = this.#judgeMatch(account, credential, address);
+    if (verdict.kind === 'ok') this.passwords.noteAccepted(credential, address);
+    return verdict;
+  }
+
+  #noteRefusal(
+    request: FastifyRequest,
+    account: Account,
+    { credential }: Verdict,
+    errorCode: SignInErrorCode,
+    reason: string,
+  ): void {
+    this.activity.record(request, {
+      channelUserId: account.id,
+      credentialId: credential?.id ?? null,
+      outcome: 'refused',
+      errorCode,
+      reason,
+    });
   }
 }

@@ -1,10 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { JwtService } from '@nestjs/jwt';
+import { LRUCache } from 'lru-cache';
 import { randomUUID } from 'node:crypto';
 import { Clock } from '../common/clock.ts';
 import { UUID_PATTERN } from '../common/page.ts';
+import type { CurrentChannelUser } from '../common/request-context.ts';
 import { Config } from '../config/config.ts';
-import { type SigningKeyPurpose, SigningKeyService } from '../signing-key/signing-key.service.ts';
+import { type SigningKeyPurpose, SigningKeyService, type VerificationKey } from '../signing-key/signing-key.service.ts';
 import { InvalidTokenError } from './auth.errors.ts';
 
 /** A token of each plane is signed by its own key, has its own `typ` and its own `aud`. */
@@ -19,6 +21,7 @@ const PLANES = new Map<unknown, Plane>([
 const ALGORITHM = 'ES256';
 /** Ours have about 700 bytes. */
 const MAX_TOKEN_LENGTH = 8192;
+const EXPIRED = 'The token has expired.';
 
 /** The claims that every token has; times are in seconds since the epoch. */
 export interface TokenClaims {
@@ -32,6 +35,10 @@ export interface TokenClaims {
 export interface VerifiedToken {
   readonly plane: Plane;
   readonly claims: TokenClaims;
+  /** The key that verified it. */
+  readonly key: VerificationKey;
+  /** What the token meant for the state of its account when it was last used; the guard's shortcut. */
+  memo?: { readonly account: object; readonly principal: CurrentChannelUser };
 }
 
 export interface SignedToken {
@@ -62,12 +69,17 @@ function parseObject(bytes: Buffer): Record<string, unknown> {
 /** Signs and verifies the JWTs of both planes. Who a token belongs to, and what state they are in, others decide. */
 @Injectable()
 export class TokenService {
+  /** By the exact token. */
+  readonly #verified: LRUCache<string, VerifiedToken>;
+
   constructor(
     private readonly jwt: JwtService,
     private readonly keys: SigningKeyService,
     private readonly config: Config,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    this.#verified = new LRUCache({ max: config.tokenCacheSize });
+  }
 
   /**
    * Signs a token that is valid from now.
@@ -76,7 +88,12 @@ export class TokenService {
    * @param lifeSeconds how long it is valid
    * @param claims the plane's own claims
    */
-  sign(plane: Plane, subject: string, lifeSeconds: number, claims: Record<string, unknown>): SignedToken {
+  async sign(
+    plane: Plane,
+    subject: string,
+    lifeSeconds: number,
+    claims: Record<string, unknown>,
+  ): Promise<SignedToken> {
     const iat = Math.floor(this.clock.now() / 1000);
     const payload = {
       iss: this.config.publicUrl,
@@ -87,7 +104,7 @@ export class TokenService {
       exp: iat + lifeSeconds,
       jti: randomUUID(),
     };
-    const { kid, privateKey } = this.keys.active(plane);
+    const { kid, privateKey } = await this.keys.current(plane);
     // A KeyObject: a PEM string would be parsed at each call. JwtService types only take strings.
     const token = this.jwt.sign(payload, {
       privateKey: privateKey as unknown as string,
@@ -98,11 +115,22 @@ export class TokenService {
   }
 
   /**
-   * Verifies everything that the token itself says.
+   * Verifies everything that the token itself says. A signature that was verified is not verified again.
    *
    * @throws InvalidTokenError
    */
-  async verify(token: string): Promise<VerifiedToken> {
+  verify(token: string): VerifiedToken | Promise<VerifiedToken> {
+    const known = this.#verified.get(token);
+    // The entry dies with its key.
+    if (!known || this.keys.peek(known.key.kid) !== known.key) return this.#verify(token);
+    if (known.claims.exp <= Math.floor(this.clock.now() / 1000)) {
+      this.#verified.delete(token);
+      throw new InvalidTokenError(EXPIRED);
+    }
+    return known;
+  }
+
+  async #verify(token: string): Promise<VerifiedToken> {
     const parts = token.length <= MAX_TOKEN_LENGTH ? token.split('.', 4) : [];
     const [header, payload, signature] = parts;
     if (parts.length !== 3 || !header || !payload || !signature) throw new InvalidTokenError();
@@ -117,7 +145,10 @@ export class TokenService {
     }
     const key = /^[A-Za-z0-9_-]{43}$/.test(kid) ? await this.keys.find(kid) : undefined;
     if (key?.purpose !== plane) throw new InvalidTokenError();
-    return { plane, claims: this.#verifyClaims(token, plane, key.publicKey as unknown as string) };
+    const claims = this.#verifyClaims(token, plane, key.publicKey as unknown as string);
+    const verified: VerifiedToken = { plane, claims, key };
+    this.#verified.set(token, verified);
+    return verified;
   }
 
   #verifyClaims(token: string, plane: Plane, publicKey: string): TokenClaims {
@@ -132,7 +163,7 @@ export class TokenService {
       });
     } catch (error) {
       const expired = error instanceof Error && error.name === 'TokenExpiredError';
-      throw new InvalidTokenError(expired ? 'The token has expired.' : undefined, error);
+      throw new InvalidTokenError(expired ? EXPIRED : undefined, error);
     }
     // jsonwebtoken accepts tokens without these, and audiences that are lists.
     const { sub, jti, iat, exp, aud } = claims;

@@ -1,17 +1,20 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { AuditModule } from '../audit/audit.module.ts';
+import { RateLimitModule } from '../rate-limit/rate-limit.module.ts';
 import { ChannelUserController } from './channel-user.controller.ts';
 import { ChannelUser } from './channel-user.entity.ts';
 import { ChannelUserService } from './channel-user.service.ts';
 import { Credential } from './credential.entity.ts';
 import { CredentialService } from './credential.service.ts';
+import { Directory } from './directory.service.ts';
+import { PasswordService } from './password.service.ts';
 
 /** Partners' accounts and their credentials: the module to copy the shape of. */
 @Module({
-  imports: [TypeOrmModule.forFeature([ChannelUser, Credential]), AuditModule],
+  imports: [TypeOrmModule.forFeature([ChannelUser, Credential]), AuditModule, RateLimitModule],
   controllers: [ChannelUserController],
-  providers: [ChannelUserService, CredentialService],
-  exports: [ChannelUserService, CredentialService],
+  providers: [ChannelUserService, CredentialService, Directory, PasswordService],
+  exports: [ChannelUserService, CredentialService, Directory, PasswordService],
 })
 export class ChannelUserModule {}

@@ -6,6 +6,7 @@ import { Clock } from '../common/clock.ts';
 import { uniqueViolation } from '../common/postgres-errors.ts';
 import { decodeCursor, encodeCursor, pageOf, isTimestamp, isUuid } from '../common/page.ts';
 import type { Actor } from '../common/request-context.ts';
+import { ChangeFeed } from '../database/change-feed.service.ts';
 import type {
   ChannelUserDto,
   ChannelUserPageDto,
@@ -15,11 +16,10 @@ import type {
   UpdateChannelUserRequest,
 } from './channel-user.dto.ts';
 import { ChannelUser, type ChannelUserStatus } from './channel-user.entity.ts';
+import { changeAccount } from './account-change.ts';
 import { ChannelUserNotFoundError, OutdatedVersionError, UsernameTakenError } from './channel-user.errors.ts';
-import { Credential } from './credential.entity.ts';
 import { CredentialService } from './credential.service.ts';
-
-export type { ChannelUser, Credential };
+import { usernameKeyOf } from './username.ts';
 
 /** Lists count exactly up to here; counting on would cost as much as reading everything. */
 const MAX_TOTAL = 10_000;
@@ -45,9 +45,6 @@ const sortKey = (order: Order, { usernameKey, createdAt, lastTokenAt }: ChannelU
     ? usernameKey
     : ((order === 'createdAt' ? createdAt : lastTokenAt)?.toISOString() ?? '-infinity');
 
-/** ASCII only, so that it agrees with the database whatever its locale. */
-const usernameKeyOf = (username: string): string => username.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
-
 /** What search compares: JavaScript writes a sigma differently at the end of a word. */
 const fold = (text: string): string => text.toLowerCase().replaceAll('ς', 'σ');
 
@@ -72,9 +69,10 @@ const auditable = ({ displayName, contactEmail, scopes, tokenTtlSeconds, tokensP
 export class ChannelUserService {
   constructor(
     @InjectRepository(ChannelUser) private readonly channelUsers: Repository<ChannelUser>,
-    private readonly dataSource: DataSource,
+    readonly dataSource: DataSource,
     private readonly credentials: CredentialService,
     private readonly audit: AuditService,
+    readonly feed: ChangeFeed,
     private readonly clock: Clock,
   ) {}
 
@@ -143,6 +141,7 @@ export class ChannelUserService {
 
   /** A page of channel users; the cost does not depend on how far the page lies from the start. */
   async list(query: ListChannelUsersQuery): Promise<ChannelUserPageDto> {
+    await this.credentials.writeUses();
     const { sort = 'username', limit = DEFAULT_PAGE, cursor } = query;
     const order = sort.replace('-', '') as Order;
     const descending = sort.startsWith('-');
@@ -165,6 +164,7 @@ export class ChannelUserService {
 
   /** @throws ChannelUserNotFoundError */
   async get(id: string): Promise<ChannelUser> {
+    await this.credentials.writeUses();
     const channelUser = await this.channelUsers.findOneBy({ id });
     if (!channelUser) throw new ChannelUserNotFoundError();
     return channelUser;
@@ -227,30 +227,6 @@ export class ChannelUserService {
     });
   }
 
-  /** The account that a sign-in names, with all its credentials, or `null`. */
-  findForSignIn(username: string): Promise<ChannelUser | null> {
-    return this.#withCredentials()
-      .where('channelUser.usernameKey = :key', { key: usernameKeyOf(username) })
-      .getOne();
-  }
-
-  /** The account that a token names, with all its credentials, or `null`. */
-  findForToken(id: string): Promise<ChannelUser | null> {
-    return this.#withCredentials().where('channelUser.id = :id', { id }).getOne();
-  }
-
-  #withCredentials() {
-    return this.channelUsers
-      .createQueryBuilder('channelUser')
-      .leftJoinAndMapMany(
-        'channelUser.credentials',
-        Credential,
-        'credential',
-        'credential.channelUserId = channelUser.id',
-      )
-      .addSelect('credential.secretHash');
-  }
-
   #filtered({ q, status, scope }: ListChannelUsersQuery) {
     const query = this.channelUsers.createQueryBuilder('channelUser');
     const now = new Date(this.clock.now());
@@ -296,11 +272,8 @@ export class ChannelUserService {
     });
   }
 
-  /** Runs a change in a transaction that holds the row, so that two of them cannot overwrite each other. */
   #change(id: string, work: (manager: EntityManager, channelUser: ChannelUser) => Promise<void>): Promise<ChannelUser> {
-    return this.dataSource.transaction(async (manager) => {
-      const channelUser = await manager.findOne(ChannelUser, { where: { id }, lock: { mode: 'pessimistic_write' } });
-      if (!channelUser) throw new ChannelUserNotFoundError();
+    return changeAccount(this, id, async (manager, channelUser) => {
       await work(manager, channelUser);
       return channelUser;
     });

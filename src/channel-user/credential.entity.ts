@@ -15,6 +15,7 @@ export type CredentialStatus = 'active' | 'expired' | 'revoked';
 /** One password of a channel user. Several may be live, so that a partner can rotate without a gap. */
 @Entity('credential')
 @Index('ix_credential_channel_user', ['channelUserId'])
+@Index('uq_credential_slow_hash', { synchronize: false })
 export class Credential {
   @PrimaryGeneratedColumn('uuid', { primaryKeyConstraintName: 'pk_credential' })
   id!: string;

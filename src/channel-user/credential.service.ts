@@ -1,27 +1,55 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
+import { LRUCache } from 'lru-cache';
 import { DataSource, type EntityManager, Repository } from 'typeorm';
 import { AuditService } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
 import type { Actor } from '../common/request-context.ts';
+import { ChangeFeed } from '../database/change-feed.service.ts';
+import { changeAccount } from './account-change.ts';
 import type { CreateCredentialRequest, CredentialDto, NewCredentialDto } from './channel-user.dto.ts';
 import { ChannelUser } from './channel-user.entity.ts';
 import { ChannelUserNotFoundError, CredentialNotFoundError, TooManyCredentialsError } from './channel-user.errors.ts';
 import { Credential } from './credential.entity.ts';
-import { generatePassword, passwordMatches } from './secret-hash.ts';
+import { generatePassword } from './secret-hash.ts';
 
 const MAX_LIVE = 5;
 const DEFAULT_OVERLAP_SECONDS = 86_400;
 /** `lastTokenAt` and `lastUsedAt` are exact to this, so that a busy partner does not make a hot row. */
 const USE_RESOLUTION_MS = 60_000;
+const MAX_NOTED_USES = 100_000;
+
+/** That a credential obtained a token. */
+export interface CredentialUse {
+  readonly channelUserId: string;
+  readonly credentialId: string;
+  readonly at: Date;
+}
+
+/** Takes a JSON list of [id, time]. */
+const noteUseStatement = (table: 'channel_user' | 'credential', column: string): string => `
+  WITH due AS (
+    SELECT noted.id, (use ->> 1)::timestamptz AS at FROM jsonb_array_elements($1::jsonb) AS use
+      JOIN ${table} AS noted ON noted.id = (use ->> 0)::uuid
+      WHERE noted.${column} IS NULL OR noted.${column} < (use ->> 1)::timestamptz
+      ORDER BY noted.id FOR NO KEY UPDATE OF noted
+  )
+  UPDATE ${table} SET ${column} = due.at FROM due WHERE ${table}.id = due.id`;
 
 /** The passwords of a channel user: added, retired and revoked; never read. */
 @Injectable()
 export class CredentialService {
+  /** Not written yet, by credential. */
+  readonly #uses = new Map<string, CredentialUse>();
+  #writtenUses = Promise.resolve();
+  #isWritingUses = false;
+  readonly #notedUses = new LRUCache<string, number>({ max: MAX_NOTED_USES });
+
   constructor(
     @InjectRepository(Credential) private readonly credentials: Repository<Credential>,
-    private readonly dataSource: DataSource,
+    readonly dataSource: DataSource,
     private readonly audit: AuditService,
+    readonly feed: ChangeFeed,
     private readonly clock: Clock,
   ) {}
 
@@ -40,6 +68,7 @@ export class CredentialService {
 
   /** Every credential there ever was, newest first. @throws ChannelUserNotFoundError */
   async list(channelUserId: string): Promise<CredentialDto[]> {
+    await this.writeUses();
     const found = await this.credentials.find({
       where: { channelUserId },
       order: { createdAt: 'DESC', id: 'DESC' },
@@ -59,8 +88,7 @@ export class CredentialService {
   create(channelUserId: string, request: CreateCredentialRequest, actor: Actor): Promise<NewCredentialDto> {
     const retireIn =
       request.retireOthersInSeconds === undefined ? DEFAULT_OVERLAP_SECONDS : request.retireOthersInSeconds;
-    return this.dataSource.transaction(async (manager) => {
-      const channelUser = await this.#lockOwner(manager, channelUserId);
+    return changeAccount(this, channelUserId, async (manager, channelUser) => {
       const now = this.clock.now();
       const all = await manager.findBy(Credential, { channelUserId });
       const live = all.filter((credential) => credential.statusAt(now) === 'active');
@@ -79,8 +107,7 @@ export class CredentialService {
 
   /** Ends a credential now, and the tokens it obtained. Revoking twice changes nothing. */
   async revoke(channelUserId: string, id: string, actor: Actor): Promise<void> {
-    await this.dataSource.transaction(async (manager) => {
-      const channelUser = await this.#lockOwner(manager, channelUserId);
+    await changeAccount(this, channelUserId, async (manager, channelUser) => {
       const credential = await manager.findOneBy(Credential, { id, channelUserId });
       if (!credential) throw new CredentialNotFoundError();
       if (credential.revokedAt !== null) return;
@@ -95,28 +122,44 @@ export class CredentialService {
     });
   }
 
-  /**
-   * Finds the credential a password belongs to; a live one first, should several have the same.
-   *
-   * @param candidates with their hashes, as {@link ChannelUserService.findForSignIn} reads them
-   */
-  match(candidates: Credential[], password: string): Credential | undefined {
-    const now = this.clock.now();
-    const rank = { active: 0, expired: 1, revoked: 2 };
-    return candidates
-      .filter(({ secretHash }) => passwordMatches(password, secretHash))
-      .sort((a, b) => rank[a.statusAt(now)] - rank[b.statusAt(now)])[0];
+  /** Remembers that a credential obtained a token, until {@link writeUses}. */
+  noteUse(use: CredentialUse): void {
+    const noted = this.#notedUses.get(use.credentialId);
+    if (noted !== undefined && use.at.getTime() - noted < USE_RESOLUTION_MS) return;
+    this.#notedUses.set(use.credentialId, use.at.getTime());
+    this.#uses.set(use.credentialId, use);
   }
 
-  /** Notes that a credential obtained a token, at most once a minute. */
-  async noteUse(channelUser: ChannelUser, credential: Credential): Promise<void> {
-    const now = this.clock.now();
-    const isNoted = (at: Date | null): boolean => at !== null && now - at.getTime() < USE_RESOLUTION_MS;
-    const at = new Date(now);
-    if (!isNoted(channelUser.lastTokenAt)) {
-      await this.dataSource.manager.update(ChannelUser, { id: channelUser.id }, { lastTokenAt: at });
+  get hasUses(): boolean {
+    return this.#uses.size > 0;
+  }
+
+  /** Writes everything that {@link noteUse} was told before this call. */
+  writeUses(): Promise<void> {
+    if (this.#uses.size > 0 || this.#isWritingUses) {
+      this.#writtenUses = this.#writtenUses.catch(() => undefined).then(() => this.#writeUses());
     }
-    if (!isNoted(credential.lastUsedAt)) await this.credentials.update({ id: credential.id }, { lastUsedAt: at });
+    return this.#writtenUses;
+  }
+
+  /** Times only move forward; rows are locked in one order, so that two instances cannot wait for each other. */
+  async #writeUses(): Promise<void> {
+    const uses = [...this.#uses.values()];
+    if (uses.length === 0) return;
+    this.#uses.clear();
+    this.#isWritingUses = true;
+    try {
+      const accounts = Map.groupBy(uses, ({ channelUserId }) => channelUserId);
+      const latest = [...accounts].map(([id, ofOne]) => [id, ofOne.map(({ at }) => at).sort((a, b) => +b - +a)[0]]);
+      await this.dataSource.query(noteUseStatement('channel_user', 'last_token_at'), [JSON.stringify(latest)]);
+      const credentials = uses.map(({ credentialId, at }) => [credentialId, at]);
+      await this.dataSource.query(noteUseStatement('credential', 'last_used_at'), [JSON.stringify(credentials)]);
+    } catch (error) {
+      for (const use of uses) if (!this.#uses.has(use.credentialId)) this.#uses.set(use.credentialId, use);
+      throw error;
+    } finally {
+      this.#isWritingUses = false;
+    }
   }
 
   /** Inserts a generated credential in the caller's transaction. */
@@ -171,13 +214,6 @@ export class CredentialService {
         expiresAt: [expiresAt, at],
       });
     }
-  }
-
-  /** Changes of one account's credentials happen one after the other. */
-  async #lockOwner(manager: EntityManager, id: string): Promise<ChannelUser> {
-    const channelUser = await manager.findOne(ChannelUser, { where: { id }, lock: { mode: 'pessimistic_write' } });
-    if (!channelUser) throw new ChannelUserNotFoundError();
-    return channelUser;
   }
 
   #record(

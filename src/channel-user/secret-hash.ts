@@ -1,3 +1,5 @@
+import * as argon2 from '@node-rs/argon2';
+import * as bcrypt from '@node-rs/bcrypt';
 import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
 
 /** A generated password with everything that is stored of it. */
@@ -27,15 +29,25 @@ export function generatePassword(): GeneratedPassword {
   };
 }
 
+/** What a generated password is stored as. */
+export const fastHashOf = (password: string): string => SHA256 + sha256(password).toString('base64url');
+
+/** Whether a stored hash is one of a generated password, verified in microseconds; others take tens of milliseconds. */
+export const isFastHash = (secretHash: string): boolean => secretHash.startsWith(SHA256);
+
+/** Compares two hashes in constant time. */
+export function sameHash(a: string, b: string): boolean {
+  return a.length === b.length && timingSafeEqual(Buffer.from(a, 'latin1'), Buffer.from(b, 'latin1'));
+}
+
 /**
- * Compares in constant time.
+ * Verifies a password that came from an older system, off the main thread.
  *
- * @param secretHash `$scheme$…` as stored
+ * @param secretHash argon2id in PHC string form, or bcrypt (`$2a$`, `$2b$`, `$2y$`)
  * @returns false for a scheme this version does not know, too
  */
-export function passwordMatches(password: string, secretHash: string): boolean {
-  if (!secretHash.startsWith(SHA256)) return false;
-  const stored = Buffer.from(secretHash.slice(SHA256.length), 'base64url');
-  const digest = sha256(password);
-  return stored.length === digest.length && timingSafeEqual(stored, digest);
+export async function verifySlowHash(password: string, secretHash: string): Promise<boolean> {
+  if (secretHash.startsWith('$argon2id$')) return argon2.verify(secretHash, password);
+  if (/^\$2[aby]\$/.test(secretHash)) return bcrypt.verify(password, secretHash);
+  return false;
 }

@@ -1,11 +1,39 @@
 import { type BlockList, isIP, isIPv6 } from 'node:net';
 
+/** The eight 16-bit groups of an IPv6 address. */
+function groupsOf(address: string): number[] {
+  // The WHATWG URL parser writes every IPv6 address in one form (RFC 5952).
+  const canonical = new URL(`http://[${address}]`).hostname.slice(1, -1);
+  const [head = '', tail] = canonical.split('::');
+  const parse = (part: string): number[] => (part === '' ? [] : part.split(':').map((group) => parseInt(group, 16)));
+  if (tail === undefined) return parse(head);
+  const [left, right] = [parse(head), parse(tail)];
+  return [...left, ...new Array<number>(8 - left.length - right.length).fill(0), ...right];
+}
+
 /** IPv4-mapped IPv6 counts as IPv4; a zone (`%eth0`) is dropped. */
 function normalizeAddress(address: string): string | undefined {
-  const bare = address.split('%', 1)[0] ?? '';
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(bare)?.[1];
-  if (mapped !== undefined && isIP(mapped) === 4) return mapped;
-  return isIP(bare) === 0 ? undefined : bare.toLowerCase();
+  const zone = address.indexOf('%');
+  const bare = zone === -1 ? address : address.slice(0, zone);
+  const family = isIP(bare);
+  if (family !== 6) return family === 4 ? bare : undefined;
+  const groups = groupsOf(bare);
+  const [, , , , , marker, high = 0, low = 0] = groups;
+  if (marker === 0xffff && groups.slice(0, 5).every((group) => group === 0)) {
+    return [high >> 8, high & 0xff, low >> 8, low & 0xff].join('.');
+  }
+  return bare.toLowerCase();
+}
+
+/**
+ * What counts as one client: an IPv4 address, or the /64 that an IPv6 subscriber has to itself.
+ *
+ * @param address as {@link clientAddress} returns it
+ */
+export function networkOf(address: string): string {
+  if (isIP(address) !== 6) return address;
+  const prefix = groupsOf(address).slice(0, 4);
+  return `${prefix.map((group) => group.toString(16)).join(':')}::/64`;
 }
 
 /** `192.0.2.1:443`, `[2001:db8::1]:443`, `"[2001:db8::1]"` and the bare forms; obfuscated nodes (`_x`, `unknown`) are none. */
@@ -21,24 +49,29 @@ export function isInNetworks(address: string, networks: BlockList): boolean {
   return networks.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
 }
 
-/** The hops a proxy reports, nearest last (RFC 7239 `Forwarded`, else `X-Forwarded-For`). */
-function forwardedHops(headers: Record<string, string | string[] | undefined>): (string | undefined)[] {
-  const forwarded = headers['forwarded'];
-  if (forwarded !== undefined) {
-    return String(forwarded)
-      .split(',')
-      .map((element) => {
-        const pair = element.split(';').find((part) => /^\s*for\s*=/i.test(part));
-        return pair === undefined ? undefined : addressOfNode(pair.slice(pair.indexOf('=') + 1));
-      });
+/** The address in one element of `Forwarded` (RFC 7239 §4). */
+function addressOfElement(element: string): string | undefined {
+  const pair = element.split(';').find((part) => /^\s*for\s*=/i.test(part));
+  return pair === undefined ? undefined : addressOfNode(pair.slice(pair.indexOf('=') + 1));
+}
+
+/** The nearest hop that is no trusted proxy. Hops are read backwards, and no further than needed. */
+function lastUntrusted(
+  list: string | string[],
+  read: (element: string) => string | undefined,
+  trustedProxies: BlockList,
+): string | undefined {
+  const elements = String(list).split(',');
+  for (let i = elements.length - 1; ; i--) {
+    const address = read(elements[i] ?? '');
+    if (i <= 0 || address === undefined || !isInNetworks(address, trustedProxies)) return address;
   }
-  const list = headers['x-forwarded-for'];
-  return list === undefined ? [] : String(list).split(',').map(addressOfNode);
 }
 
 /**
- * The address a request came from. Forwarding headers are read from the nearest hop backwards and only as long as
- * the hop that wrote them is a trusted proxy, so that a client cannot choose its own address.
+ * The address a request came from. Forwarding headers (RFC 7239 `Forwarded`, `X-Forwarded-For`) are read from the
+ * nearest hop backwards and only as long as the hop that wrote them is a trusted proxy, so that a client cannot choose
+ * its own address. When both are there and disagree, a client wrote one of them: the address is not known.
  *
  * @param socketAddress the peer of the connection
  * @param headers the request's headers, lower case
@@ -50,11 +83,13 @@ export function clientAddress(
   headers: Record<string, string | string[] | undefined>,
   trustedProxies: BlockList,
 ): string | undefined {
-  let address = socketAddress === undefined ? undefined : normalizeAddress(socketAddress);
-  if (address === undefined || !isInNetworks(address, trustedProxies)) return address;
-  for (const hop of forwardedHops(headers).reverse()) {
-    address = hop;
-    if (address === undefined || !isInNetworks(address, trustedProxies)) break;
-  }
-  return address;
+  const peer = socketAddress === undefined ? undefined : normalizeAddress(socketAddress);
+  const { forwarded, 'x-forwarded-for': list } = headers;
+  if (peer === undefined || (forwarded === undefined && list === undefined)) return peer;
+  if (!isInNetworks(peer, trustedProxies)) return peer;
+  const fromForwarded =
+    forwarded === undefined ? undefined : lastUntrusted(forwarded, addressOfElement, trustedProxies);
+  const fromList = list === undefined ? undefined : lastUntrusted(list, addressOfNode, trustedProxies);
+  if (forwarded === undefined || list === undefined) return fromForwarded ?? fromList;
+  return fromForwarded === fromList ? fromList : undefined;
 }

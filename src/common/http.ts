@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import findMyWay, { type HTTPMethod } from 'find-my-way';
 import type { Socket } from 'node:net';
 import { randomUUID } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
 import { clientAddress } from './client-address.ts';
 import { type ErrorFilter, problemOf } from './error.filter.ts';
 import { AppError } from './errors.ts';
@@ -92,6 +93,7 @@ export function prepareFastify(
   fastify: FastifyInstance,
   { filter, table, options }: { filter: ErrorFilter; table: RouteTable; options: HttpOptions },
 ): void {
+  fastify.decorateRequest('arrivedAt', 0);
   fastify.decorateRequest('clientAddress', undefined);
   fastify.decorateRequest('channelUser', undefined);
   fastify.decorateRequest('staff', undefined);
@@ -103,6 +105,7 @@ export function prepareFastify(
   });
 
   fastify.addHook('onRequest', (request, reply, done) => {
+    request.arrivedAt = performance.now();
     void reply.headers(securityHeaders(request.id));
     request.clientAddress = clientAddress(request.raw.socket.remoteAddress, request.headers, options.trustedProxies);
     try {

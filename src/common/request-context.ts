@@ -32,6 +32,8 @@ declare module 'fastify' {
   // eslint-disable-next-line @typescript-eslint/no-empty-object-type -- declaration merging needs an interface
   interface FastifyContextConfig extends RouteSettings {}
   interface FastifyRequest {
+    /** When its headers were read, on the monotonic clock, in milliseconds. */
+    arrivedAt: number;
     /** The client's address behind trusted proxies; absent when it is not known. */
     clientAddress?: string | undefined;
     channelUser?: CurrentChannelUser;

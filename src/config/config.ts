@@ -98,6 +98,35 @@ export class Environment {
   DATABASE_POOL_SIZE = 10;
 
   @IsOptional()
+  @IsInt({ message: 'must be a whole number' })
+  @Min(1, { message: 'must be at least 1' })
+  @Max(10_000_000, { message: 'must be at most 10000000' })
+  @Transform(toInteger)
+  DIRECTORY_CACHE_SIZE = 100_000;
+
+  @IsOptional()
+  @IsInt({ message: 'must be a whole number' })
+  @Min(1, { message: 'must be at least 1' })
+  @Max(10_000_000, { message: 'must be at most 10000000' })
+  @Transform(toInteger)
+  TOKEN_CACHE_SIZE = 20_000;
+
+  @IsOptional()
+  @IsUrl(
+    { protocols: ['redis', 'rediss'], require_tld: false, require_protocol: true, allow_underscores: true },
+    { message: 'must be a URL such as redis://user:password@host:6379/0' },
+  )
+  @Transform(emptyIsAbsent)
+  REDIS_URL?: string;
+
+  @IsOptional()
+  @IsInt({ message: 'must be a whole number' })
+  @Min(1, { message: 'must be at least 1' })
+  @Max(3650, { message: 'must be at most 3650' })
+  @Transform(toInteger)
+  ACTIVITY_RETENTION_DAYS = 90;
+
+  @IsOptional()
   @IsString({ message: 'must be a path' })
   @Transform(emptyIsAbsent)
   LATCHKEY_DATA_DIR = '.latchkey';
@@ -148,6 +177,10 @@ export interface EnvironmentConfig {
   readonly port: number;
   readonly databaseUrl: string | undefined;
   readonly databasePoolSize: number;
+  readonly directoryCacheSize: number;
+  readonly tokenCacheSize: number;
+  readonly redisUrl: string | undefined;
+  readonly activityRetentionDays: number;
   readonly dataDir: string;
   readonly publicUrl: string | undefined;
   readonly tokenAudience: string | undefined;
@@ -164,6 +197,13 @@ export abstract class Config {
   abstract readonly port: number;
   abstract readonly databaseUrl: string;
   abstract readonly databasePoolSize: number;
+  /** Accounts kept in memory. */
+  abstract readonly directoryCacheSize: number;
+  /** Verified tokens kept in memory. */
+  abstract readonly tokenCacheSize: number;
+  /** Where limits are counted for all instances together; absent: each counts for itself. */
+  abstract readonly redisUrl: string | undefined;
+  abstract readonly activityRetentionDays: number;
   /** The issuer (`iss`), without a trailing slash. */
   abstract readonly publicUrl: string;
   /** The `aud` of partner tokens. */
@@ -210,7 +250,7 @@ function productionProblems(environment: Environment): string[] {
  */
 export function loadConfig(variables: Record<string, string | undefined>): EnvironmentConfig {
   const known = Object.keys(new Environment());
-  const names = [...known, 'DATABASE_URL', 'PUBLIC_URL', 'TOKEN_AUDIENCE', 'KEY_ENCRYPTION_KEY'];
+  const names = [...known, 'DATABASE_URL', 'PUBLIC_URL', 'TOKEN_AUDIENCE', 'KEY_ENCRYPTION_KEY', 'REDIS_URL'];
   const given = Object.fromEntries(names.filter((name) => variables[name]).map((name) => [name, variables[name]]));
   const environment = plainToInstance(Environment, given, { exposeDefaultValues: true });
   // The innermost rule, of the type, stands last; the others mean little without it.
@@ -236,6 +276,10 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
     port: environment.PORT,
     databaseUrl: environment.DATABASE_URL,
     databasePoolSize: environment.DATABASE_POOL_SIZE,
+    directoryCacheSize: environment.DIRECTORY_CACHE_SIZE,
+    tokenCacheSize: environment.TOKEN_CACHE_SIZE,
+    redisUrl: environment.REDIS_URL,
+    activityRetentionDays: environment.ACTIVITY_RETENTION_DAYS,
     dataDir: environment.LATCHKEY_DATA_DIR,
     publicUrl: environment.PUBLIC_URL?.replace(/\/+$/, ''),
     tokenAudience: environment.TOKEN_AUDIENCE,

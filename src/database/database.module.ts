@@ -1,9 +1,11 @@
-import { Module } from '@nestjs/common';
+import { Global, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { Config } from '../config/config.ts';
+import { ChangeFeed } from './change-feed.service.ts';
 import { dataSourceOptions } from './data-source.ts';
 
-/** The one DataSource. Features add their entities with `TypeOrmModule.forFeature()`. */
+/** The one DataSource, and the feed of what changes. Features add their entities with `TypeOrmModule.forFeature()`. */
+@Global()
 @Module({
   imports: [
     TypeOrmModule.forRootAsync({
@@ -15,5 +17,7 @@ import { dataSourceOptions } from './data-source.ts';
       }),
     }),
   ],
+  providers: [ChangeFeed],
+  exports: [ChangeFeed],
 })
 export class DatabaseModule {}

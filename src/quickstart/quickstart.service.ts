@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
 import { ChannelUserService } from '../channel-user/channel-user.service.ts';
+import { Directory } from '../channel-user/directory.service.ts';
 import { Clock } from '../common/clock.ts';
 import type { Actor } from '../common/request-context.ts';
 import { StaffService } from '../staff/staff.service.ts';
@@ -24,6 +25,7 @@ export class QuickstartService {
     @InjectRepository(Quickstart) private readonly quickstart: Repository<Quickstart>,
     private readonly staff: StaffService,
     private readonly channelUsers: ChannelUserService,
+    private readonly directory: Directory,
     private readonly clock: Clock,
   ) {}
 
@@ -53,7 +55,7 @@ export class QuickstartService {
   }
 
   async #demoPartner() {
-    const leftover = await this.channelUsers.findForSignIn(DEMO_USERNAME);
+    const leftover = await this.directory.readByUsername(DEMO_USERNAME);
     if (leftover) await this.channelUsers.delete(leftover.id, SYSTEM);
     return this.channelUsers.create(
       {

@@ -3,6 +3,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { createHash, createPrivateKey, createPublicKey, generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import { Repository } from 'typeorm';
+import { ChangeFeed, type ChangeListener } from '../database/change-feed.service.ts';
 import { DecryptionError, EncryptionService } from '../encryption/encryption.service.ts';
 import { SigningKey, type SigningKeyPurpose } from './signing-key.entity.ts';
 
@@ -37,62 +38,117 @@ function thumbprint({ crv, kty, x, y }: Record<string, string>): string {
 
 const sealContext = (kid: string): string => `signing-key:${kid}`;
 
-/** The ES256 keys, in memory as KeyObjects; a private key leaves neither the process nor, in clear, the memory. */
+/** The topic of the trigger on `signing_key`. */
+const TOPIC = 'signing_key';
+
+/**
+ * The ES256 keys, in memory as KeyObjects; a private key leaves neither the process nor, in clear, the memory. Memory
+ * is believed while the change feed can be trusted, and a key that is not in it is looked for in the database.
+ */
 @Injectable()
-export class SigningKeyService implements OnModuleInit {
-  readonly #active = new Map<SigningKeyPurpose, ActiveKey>();
-  readonly #known = new Map<string, VerificationKey>();
+export class SigningKeyService implements OnModuleInit, ChangeListener {
+  #active = new Map<SigningKeyPurpose, ActiveKey>();
+  #known = new Map<string, VerificationKey>();
+  /** Counts what the feed said, so that a read that it overtook does not pass for new. */
+  #changes = 0;
+  #isNewest = false;
+  #reading: Promise<void> | undefined;
+  #nextReading: Promise<void> | undefined;
 
   constructor(
     @InjectRepository(SigningKey) private readonly keys: Repository<SigningKey>,
     private readonly encryption: EncryptionService,
-  ) {}
-
-  async onModuleInit(): Promise<void> {
-    for (const purpose of ['partner', 'staff'] as const) await this.#ensure(purpose);
+    private readonly feed: ChangeFeed,
+  ) {
+    feed.subscribe(TOPIC, this);
   }
 
-  /** The key that signs now. */
+  async onModuleInit(): Promise<void> {
+    await this.#read();
+    for (const purpose of ['partner', 'staff'] as const) {
+      // Several instances may start at once on an empty database: the unique index lets one key in.
+      if (!this.#active.has(purpose)) await this.#create(purpose);
+    }
+    await this.#read();
+  }
+
+  /** The key that signed last, as far as this instance knows. */
   active(purpose: SigningKeyPurpose): ActiveKey {
     const key = this.#active.get(purpose);
-    if (!key) throw new Error(`No active ${purpose} key: the module has not been initialised`);
+    if (!key) throw new Error(`There is no active ${purpose} key`);
     return key;
   }
 
-  /**
-   * Finds the key a token names. One that is not known here is looked for in the database, since another instance
-   * may have made it just now.
-   */
-  async find(kid: string): Promise<VerificationKey | undefined> {
-    const known = this.#known.get(kid);
-    if (known) return known;
-    const row = await this.keys.findOneBy({ kid });
-    return row ? this.#remember(row) : undefined;
+  /** The key that signs now. */
+  async current(purpose: SigningKeyPurpose): Promise<ActiveKey> {
+    if (!this.#believable) await this.#readSoon();
+    return this.active(purpose);
   }
 
-  /** Several instances may start at once on an empty database: the unique index lets one key in. */
-  async #ensure(purpose: SigningKeyPurpose): Promise<void> {
-    let row = await this.#readActive(purpose);
-    if (!row) {
-      await this.#create(purpose);
-      row = await this.#readActive(purpose);
-    }
-    if (!row) throw new Error(`The ${purpose} key was created and cannot be read`);
+  /** A key that a token names, if it is remembered and memory can be trusted. */
+  peek(kid: string): VerificationKey | undefined {
+    return this.#believable ? this.#known.get(kid) : undefined;
+  }
+
+  /** A key that a token names. One that is not known here may have been made by another instance just now. */
+  async find(kid: string): Promise<VerificationKey | undefined> {
+    const known = this.peek(kid);
+    if (known) return known;
+    await this.#readSoon();
+    return this.#known.get(kid);
+  }
+
+  changed(): void {
+    this.reset();
+  }
+
+  reset(): void {
+    this.#changes++;
+    this.#isNewest = false;
+    // When it fails, the next one who needs a key tries again.
+    this.#readSoon().catch(() => undefined);
+  }
+
+  get #believable(): boolean {
+    return this.#isNewest && this.feed.trusted;
+  }
+
+  /** Reads the keys by a query that starts after this call; whoever asks before it starts shares it. */
+  #readSoon(): Promise<void> {
+    this.#nextReading ??= this.#readAfter(this.#reading);
+    return this.#nextReading;
+  }
+
+  async #readAfter(previous: Promise<void> | undefined): Promise<void> {
+    await previous?.catch(() => undefined);
+    this.#nextReading = undefined;
+    this.#reading = this.#read();
+    await this.#reading;
+  }
+
+  async #read(): Promise<void> {
+    const changes = this.#changes;
+    const rows = await this.keys.createQueryBuilder('key').addSelect('key.privateKey').getMany();
+    // The same object for the same key: what was verified with it stays verified.
+    const known = new Map(rows.map((row) => [row.kid, this.#known.get(row.kid) ?? verificationKeyOf(row)]));
+    const active = rows
+      .filter(({ retiredAt }) => retiredAt === null)
+      .map((row): [SigningKeyPurpose, ActiveKey] => {
+        const before = this.#active.get(row.purpose);
+        return [row.purpose, before?.kid === row.kid ? before : this.#activeKeyOf(row)];
+      });
+    this.#known = known;
+    this.#active = new Map(active);
+    this.#isNewest = changes === this.#changes && this.feed.connected;
+  }
+
+  #activeKeyOf(row: SigningKey): ActiveKey {
     try {
       const der = this.encryption.decrypt(row.privateKey, sealContext(row.kid));
-      const privateKey = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
-      this.#active.set(purpose, { ...this.#remember(row), privateKey });
+      return { ...verificationKeyOf(row), privateKey: createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }) };
     } catch (error) {
       throw error instanceof DecryptionError ? new UnreadableKeyError(error) : error;
     }
-  }
-
-  #readActive(purpose: SigningKeyPurpose): Promise<SigningKey | null> {
-    return this.keys
-      .createQueryBuilder('key')
-      .addSelect('key.privateKey')
-      .where('key.purpose = :purpose AND key.retiredAt IS NULL', { purpose })
-      .getOne();
   }
 
   async #create(purpose: SigningKeyPurpose): Promise<void> {
@@ -107,10 +163,8 @@ export class SigningKeyService implements OnModuleInit {
       .orIgnore()
       .execute();
   }
+}
 
-  #remember({ kid, purpose, publicJwk }: SigningKey): VerificationKey {
-    const key = { kid, purpose, publicKey: createPublicKey({ key: publicJwk, format: 'jwk' }) };
-    this.#known.set(kid, key);
-    return key;
-  }
+function verificationKeyOf({ kid, purpose, publicJwk }: SigningKey): VerificationKey {
+  return { kid, purpose, publicKey: createPublicKey({ key: publicJwk, format: 'jwk' }) };
 }

@@ -21,7 +21,7 @@ export class SessionController {
     type: SessionAnswer,
     headers: { 'Set-Cookie': { description: 'With `cookie: true`.', schema: { type: 'string' } } },
   })
-  @ApiProblems(400, 413, 415)
+  @ApiProblems(400, 413, 415, 429)
   async create(
     @Body() body: SignInRequest,
     @Req() request: FastifyRequest,
@@ -60,7 +60,7 @@ export class SessionController {
   @HttpCode(204)
   @ApiOperation({ operationId: 'changePassword', summary: 'Change your own password; ends your other sessions' })
   @ApiNoContentResponse()
-  @ApiProblems(400, 413, 415)
+  @ApiProblems(400, 413, 415, 429)
   changePassword(
     @Body() request: ChangePasswordRequest,
     @CurrentStaff() staff: StaffPrincipal,

@@ -11,11 +11,18 @@ import { Clock } from '../common/clock.ts';
 import type { Actor, CurrentStaff } from '../common/request-context.ts';
 import { actorOf } from '../common/security.ts';
 import { Config } from '../config/config.ts';
+import { ThrottleService } from '../rate-limit/throttle.service.ts';
+import { type Moment, WaitingRoom } from '../rate-limit/waiting-room.service.ts';
 import { hashPassword, verifyPassword } from './staff-password.ts';
 import { StaffSession } from './staff-session.entity.ts';
 import type { ChangePasswordRequest, SignInRequest } from './staff.dto.ts';
 import { Staff } from './staff.entity.ts';
-import { CrossSiteError, InvalidStaffCredentialsError, WrongPasswordError } from './staff.errors.ts';
+import {
+  CrossSiteError,
+  InvalidStaffCredentialsError,
+  TooManyAttemptsError,
+  WrongPasswordError,
+} from './staff.errors.ts';
 import { emailKeyOf, presentStaff } from './staff.service.ts';
 
 /** A working day. */
@@ -40,6 +47,8 @@ export class SessionService extends StaffPlane {
     private readonly dataSource: DataSource,
     private readonly tokens: TokenService,
     private readonly audit: AuditService,
+    private readonly throttle: ThrottleService,
+    private readonly waitingRoom: WaitingRoom,
     private readonly config: Config,
     private readonly clock: Clock,
   ) {
@@ -50,30 +59,62 @@ export class SessionService extends StaffPlane {
   }
 
   /**
-   * Signs a staff member in.
+   * Signs a staff member in. A refusal leaves at the common moment.
    *
-   * @throws InvalidStaffCredentialsError, the same for an unknown e-mail and a wrong password
+   * @throws InvalidStaffCredentialsError, the same for an unknown e-mail and a wrong password; TooManyAttemptsError
    */
   async signIn({ email, password }: SignInRequest, request: FastifyRequest): Promise<Session> {
+    const moment = this.waitingRoom.momentFor(request.arrivedAt);
+    try {
+      const emailKey = emailKeyOf(email);
+      const { waitMs } = await this.throttle.staffFailures.standing(request.clientAddress, emailKey);
+      const member = waitMs > 0 ? undefined : await this.#verify(emailKey, password, moment);
+      const session = member && (await this.#open(member, request));
+      if (session) return session;
+      const refusal = await this.waitingRoom.refuse(
+        this.throttle.staffFailures,
+        moment,
+        request.clientAddress,
+        emailKey,
+      );
+      await refusal.wait();
+      throw refusal.retryAfter === undefined
+        ? new InvalidStaffCredentialsError()
+        : new TooManyAttemptsError(refusal.retryAfter);
+    } finally {
+      moment.cancel();
+    }
+  }
+
+  async #verify(emailKey: string, password: string, moment: Moment): Promise<Staff | undefined> {
     const member = await this.staff
       .createQueryBuilder('staff')
       .addSelect('staff.passwordHash')
-      .where('staff.emailKey = :key', { key: emailKeyOf(email) })
+      .where('staff.emailKey = :emailKey', { emailKey })
       .getOne();
-    const matches = await verifyPassword(password, member?.passwordHash);
-    if (!member || !matches) throw new InvalidStaffCredentialsError();
+    if (!member) return undefined;
+    const verification = this.waitingRoom.staffHashes.run(
+      member.id,
+      () => verifyPassword(password, member.passwordHash),
+      () => performance.now() >= moment.lastMinute,
+    );
+    return (await this.waitingRoom.inTime(verification, moment)) ? member : undefined;
+  }
+
+  /** @returns nothing when the password was changed meanwhile: it must not open a session */
+  async #open(member: Staff, request: FastifyRequest): Promise<Session | undefined> {
     const now = new Date(this.clock.now());
-    const { token, claims } = this.tokens.sign('staff', member.id, SESSION_SECONDS, {});
+    const { token, claims } = await this.tokens.sign('staff', member.id, SESSION_SECONDS, {});
     const session = { id: claims.jti, staffId: member.id, createdAt: now, expiresAt: new Date(claims.exp * 1000) };
     const current: CurrentStaff = { ...presentStaff(member), sessionId: session.id };
-    await this.dataSource.transaction(async (manager) => {
-      // The hash as it was verified: a password that was reset meanwhile must not open a session.
+    const isOpen = await this.dataSource.transaction(async (manager) => {
+      // The hash as it was verified.
       const { affected } = await manager.update(
         Staff,
         { id: member.id, passwordHash: member.passwordHash },
         { lastSignInAt: now },
       );
-      if (affected !== 1) throw new InvalidStaffCredentialsError();
+      if (affected !== 1) return false;
       await manager.delete(StaffSession, { staffId: member.id, expiresAt: LessThan(now) });
       await manager.insert(StaffSession, session);
       await this.audit.record(manager, {
@@ -81,9 +122,10 @@ export class SessionService extends StaffPlane {
         action: 'staff.signed-in',
         target: { type: 'staff', id: member.id, name: member.name },
       });
+      return true;
     });
     member.lastSignInAt = now;
-    return { token, expiresIn: SESSION_SECONDS, staff: member };
+    return isOpen ? { token, expiresIn: SESSION_SECONDS, staff: member } : undefined;
   }
 
   /** Ends the session; its token is dead. */
@@ -97,15 +139,23 @@ export class SessionService extends StaffPlane {
   /**
    * Changes one's own password and ends one's other sessions.
    *
-   * @throws WrongPasswordError
+   * @throws WrongPasswordError, TooManyAttemptsError
    */
   async changePassword(
     { currentPassword, newPassword }: ChangePasswordRequest,
     member: CurrentStaff,
     actor: Actor,
   ): Promise<void> {
+    const address = actor.address ?? undefined;
+    // A stolen session must not be of use for guessing the password: its own count, the address's as for signing in.
+    const name = `password of ${member.id}`;
+    const { waitMs } = await this.throttle.staffFailures.standing(address, name);
+    if (waitMs > 0) throw new TooManyAttemptsError(Math.ceil(waitMs / 1000));
     const stored = await this.staff.findOne({ where: { id: member.id }, select: { id: true, passwordHash: true } });
-    if (!stored || !(await verifyPassword(currentPassword, stored.passwordHash))) throw new WrongPasswordError();
+    if (!stored || !(await verifyPassword(currentPassword, stored.passwordHash))) {
+      const { limited, waitMs: wait } = await this.throttle.staffFailures.fail(address, name);
+      throw limited ? new TooManyAttemptsError(Math.ceil(wait / 1000)) : new WrongPasswordError();
+    }
     const passwordHash = await hashPassword(newPassword);
     await this.dataSource.transaction(async (manager) => {
       const { affected } = await manager.update(

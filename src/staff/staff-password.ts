@@ -9,14 +9,5 @@ export const generateStaffPassword = (): string => randomBytes(18).toString('bas
 
 export const hashPassword = (password: string): Promise<string> => hash(password, OPTIONS);
 
-/** A hash nobody has the password of: verifying against it takes as long as against a real one. */
-let decoy: Promise<string> | undefined;
-
-/**
- * @param passwordHash of the account, or `undefined` when there is none, which takes equally long
- */
-export async function verifyPassword(password: string, passwordHash: string | undefined): Promise<boolean> {
-  decoy ??= hashPassword(generateStaffPassword());
-  const matches = await verify(passwordHash ?? (await decoy), password);
-  return passwordHash !== undefined && matches;
-}
+export const verifyPassword = (password: string, passwordHash: string): Promise<boolean> =>
+  verify(passwordHash, password);

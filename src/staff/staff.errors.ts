@@ -57,3 +57,16 @@ export class CrossSiteError extends AppError {
     });
   }
 }
+
+/** Right passwords are refused as well while a wait is on. */
+export class TooManyAttemptsError extends AppError {
+  /** @param retryAfter in seconds */
+  constructor(retryAfter: number) {
+    super({
+      status: 429,
+      code: 'session.too-many-attempts',
+      detail: 'Too many attempts. Wait before the next one.',
+      headers: { 'retry-after': String(retryAfter) },
+    });
+  }
+}

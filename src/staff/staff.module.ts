@@ -3,6 +3,7 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { AuditModule } from '../audit/audit.module.ts';
 import { AuthModule } from '../auth/auth.module.ts';
 import { StaffPlane } from '../auth/staff-plane.service.ts';
+import { RateLimitModule } from '../rate-limit/rate-limit.module.ts';
 import { SessionController } from './session.controller.ts';
 import { SessionService } from './session.service.ts';
 import { StaffSession } from './staff-session.entity.ts';
@@ -12,7 +13,7 @@ import { StaffService } from './staff.service.ts';
 
 /** The people who provision, and their sessions. */
 @Module({
-  imports: [TypeOrmModule.forFeature([Staff, StaffSession]), AuthModule, AuditModule],
+  imports: [TypeOrmModule.forFeature([Staff, StaffSession]), AuthModule, AuditModule, RateLimitModule],
   controllers: [SessionController, StaffController],
   providers: [StaffService, SessionService, { provide: StaffPlane, useExisting: SessionService }],
   exports: [StaffService, StaffPlane],

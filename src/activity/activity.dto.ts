@@ -1,0 +1,63 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsPlainText, IsQueryInteger, MayBeAbsent } from '../common/validation.ts';
+import { type Outcome, OUTCOMES } from './activity.entity.ts';
+
+export class ListActivityQuery {
+  @ApiPropertyOptional({ minimum: 1, maximum: 200, default: 50 })
+  @MayBeAbsent()
+  @IsQueryInteger(1, 200)
+  limit?: number;
+
+  @ApiPropertyOptional({ description: 'The `nextCursor` of the page before.' })
+  @MayBeAbsent()
+  @IsPlainText(1, 1000)
+  cursor?: string;
+}
+
+class ActivityDto {
+  @ApiProperty({ format: 'uuid' })
+  id!: string;
+
+  @ApiProperty({ type: String, format: 'date-time' })
+  at!: Date;
+
+  @ApiProperty({ type: String, nullable: true, description: 'The address the request came from.' })
+  address!: string | null;
+
+  @ApiProperty({ enum: OUTCOMES })
+  outcome!: Outcome;
+
+  @ApiProperty({ type: String, nullable: true, description: 'What the partner was told.' })
+  errorCode!: string | null;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: 'wrong_password',
+    description:
+      'The true reason of a refusal: `wrong_password`, `revoked_credential`, `address_not_allowed`, ' +
+      '`account_suspended`, `account_expired`, `credential_expired` or `issuance_limit`; `legacy_query` for a token ' +
+      'that was asked for with credentials in the URL.',
+  })
+  reason!: string | null;
+
+  @ApiProperty({ type: String, format: 'uuid', nullable: true })
+  credentialId!: string | null;
+
+  @ApiProperty({ format: 'uuid', description: 'As in the X-Request-Id header.' })
+  requestId!: string;
+
+  @ApiProperty({ type: String, nullable: true })
+  userAgent!: string | null;
+
+  @ApiProperty({ description: 'How many attempts: refusals for too many requests of one minute are one item.' })
+  count!: number;
+}
+
+export class ActivityPageDto {
+  @ApiProperty({ type: [ActivityDto] })
+  items!: ActivityDto[];
+
+  @ApiProperty({ type: String, nullable: true })
+  nextCursor!: string | null;
+}

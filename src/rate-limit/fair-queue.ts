@@ -1,0 +1,110 @@
+import { performance } from 'node:perf_hooks';
+
+interface Job {
+  readonly run: () => Promise<void>;
+  readonly drop: () => void;
+}
+
+/** The queue has no room, or the caller's time was over before the turn came. */
+export class NotRunError extends Error {}
+
+/** How much one more measurement counts in the average. */
+const SMOOTHING = 0.2;
+const FIRST_GUESS_MS = 30;
+
+/**
+ * Runs expensive work, a bounded number at once, in turns among the keys that wait: whoever floods one key delays
+ * nobody but that key. When it is full, the key that waits with most loses its newest.
+ */
+export class FairQueue {
+  /** In the order of their next turn. */
+  readonly #waiting = new Map<string, Job[]>();
+  #waitingJobs = 0;
+  #running = 0;
+  #averageMs = FIRST_GUESS_MS;
+
+  /**
+   * @param concurrency jobs that run at once
+   * @param maxWaiting jobs that wait at most
+   * @param maxPerKey jobs of one key that wait at most
+   */
+  constructor(
+    private readonly concurrency: number,
+    private readonly maxWaiting: number,
+    private readonly maxPerKey: number,
+  ) {}
+
+  /** How long it would take until something that is added now is done, in milliseconds. */
+  get estimatedMs(): number {
+    return ((this.#waitingJobs + this.#running + 1) / this.concurrency) * this.#averageMs;
+  }
+
+  /** Jobs that wait for their turn. */
+  get length(): number {
+    return this.#waitingJobs;
+  }
+
+  /**
+   * @param isOver asked when the turn comes: whether nobody waits for the result any more
+   * @throws NotRunError and whatever the work throws
+   */
+  run<T>(key: string, work: () => Promise<T>, isOver: () => boolean): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const drop = (): void => {
+        reject(new NotRunError());
+      };
+      const run = async (): Promise<void> => {
+        if (isOver()) {
+          drop();
+          return;
+        }
+        const started = performance.now();
+        try {
+          resolve(await work());
+        } catch (error) {
+          reject(error);
+        }
+        this.#averageMs += (performance.now() - started - this.#averageMs) * SMOOTHING;
+      };
+      if (!this.#add(key, { run, drop })) drop();
+    });
+  }
+
+  #add(key: string, job: Job): boolean {
+    const jobs = this.#waiting.get(key) ?? [];
+    if (jobs.length >= this.maxPerKey) return false;
+    if (this.#waitingJobs >= this.maxWaiting && !this.#makeRoom(jobs.length)) return false;
+    jobs.push(job);
+    this.#waiting.set(key, jobs);
+    this.#waitingJobs++;
+    void this.#work();
+    return true;
+  }
+
+  /** Takes one from the key with the most, provided that it has more than the newcomer will have. */
+  #makeRoom(ofNewcomer: number): boolean {
+    const longest = [...this.#waiting.values()].reduce((a, b) => (b.length > a.length ? b : a));
+    if (longest.length <= ofNewcomer + 1) return false;
+    longest.pop()?.drop();
+    this.#waitingJobs--;
+    return true;
+  }
+
+  async #work(): Promise<void> {
+    if (this.#running >= this.concurrency) return;
+    this.#running++;
+    for (let job = this.#next(); job; job = this.#next()) await job.run();
+    this.#running--;
+  }
+
+  #next(): Job | undefined {
+    const [turn] = this.#waiting;
+    if (!turn) return undefined;
+    const [key, jobs] = turn;
+    const job = jobs.shift();
+    this.#waitingJobs--;
+    this.#waiting.delete(key);
+    if (jobs.length > 0) this.#waiting.set(key, jobs);
+    return job;
+  }
+}

@@ -1,0 +1,58 @@
+import { Injectable } from '@nestjs/common';
+import { hkdfSync } from 'node:crypto';
+import type { RateLimiterAbstract } from 'rate-limiter-flexible';
+import { Config } from '../config/config.ts';
+import { FailureThrottle, type Standing } from './failure-throttle.ts';
+import { LimiterStore } from './limiter-store.service.ts';
+
+export type { Standing };
+
+/** The period that `tokensPerMinute` counts in. */
+const ISSUANCE_SECONDS = 60;
+
+/** That a channel user had more tokens than its minute holds. */
+export interface IssuanceExceeded {
+  /** Until the next token, in whole seconds. */
+  readonly retryAfter: number;
+  /** `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers). */
+  readonly headers: Record<string, string>;
+}
+
+/** The limits on signing in: failures of either plane, and tokens per channel user. */
+@Injectable()
+export class ThrottleService {
+  readonly partnerFailures: FailureThrottle;
+  readonly staffFailures: FailureThrottle;
+  readonly #issuance: RateLimiterAbstract;
+
+  constructor(store: LimiterStore, config: Config) {
+    const key = Buffer.from(hkdfSync('sha256', config.keyEncryptionKey, '', 'latchkey limiter keys', 32));
+    this.partnerFailures = new FailureThrottle(store, 'partner', key);
+    this.staffFailures = new FailureThrottle(store, 'staff', key);
+    // Each channel user has its own limit, so the limiter counts and the comparison is ours.
+    this.#issuance = store.create({
+      name: 'issuance',
+      points: 2 ** 31 - 1,
+      durationSeconds: ISSUANCE_SECONDS,
+      openKeys: false,
+    });
+  }
+
+  /**
+   * Takes a token out of a channel user's bucket, which starts full.
+   *
+   * @returns nothing when there was one
+   */
+  async takeToken(channelUserId: string, tokensPerMinute: number): Promise<IssuanceExceeded | undefined> {
+    const { consumedPoints, msBeforeNext } = await this.#issuance.penalty(channelUserId);
+    if (consumedPoints <= tokensPerMinute) return undefined;
+    const retryAfter = Math.max(1, Math.ceil(msBeforeNext / 1000));
+    return {
+      retryAfter,
+      headers: {
+        'ratelimit-policy': `"tokens";q=${String(tokensPerMinute)};w=${String(ISSUANCE_SECONDS)}`,
+        ratelimit: `"tokens";r=0;t=${String(retryAfter)}`,
+      },
+    };
+  }
+}

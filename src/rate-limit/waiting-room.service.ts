@@ -1,0 +1,148 @@
+import { Injectable } from '@nestjs/common';
+import { availableParallelism } from 'node:os';
+import { performance } from 'node:perf_hooks';
+import type { FailureThrottle } from './failure-throttle.ts';
+import { FairQueue, NotRunError } from './fair-queue.ts';
+
+/** Refused sign-ins leave this long after they arrived, or after a multiple of it. */
+const MOMENT_MS = 250;
+/** Two seconds: the deadline of a request is four. */
+const MAX_MULTIPLE = 8;
+/** What a sign-in needs besides a slow hash. */
+const MARGIN_MS = 40;
+/** What follows a slow hash before the moment: a refusal must not leave later for having waited for one. */
+const AFTERWARDS_MS = 15;
+/** Those that are refused for too many failures leave on this grid. */
+const GRID_MS = 25;
+/** Refusals that wait at once. */
+const CAPACITY = 2_000;
+const MAX_WAITING_HASHES = 256;
+const MAX_WAITING_HASHES_PER_USER = 4;
+
+const newQueue = (): FairQueue =>
+  // One core stays free for everything else.
+  new FairQueue(Math.max(1, availableParallelism() - 1), MAX_WAITING_HASHES, MAX_WAITING_HASHES_PER_USER);
+
+/** Not before a point of the monotonic clock: timers count from the start of the event loop's turn and may be early. */
+async function sleepUntil(time: number): Promise<void> {
+  for (let left = time - performance.now(); left > 0; left = time - performance.now()) {
+    const delay = Math.max(1, Math.floor(left));
+    await new Promise((resolve) => setTimeout(resolve, delay));
+  }
+}
+
+/** The moment at which a refusal of one request may leave: fixed when the request arrives, equal for all names. */
+export class Moment {
+  readonly #reached = Promise.withResolvers<undefined>();
+  readonly #timer: NodeJS.Timeout;
+
+  /**
+   * The timer starts now, whatever the request will turn out to be: one that started when the work was done would
+   * tell, by fractions of a millisecond, how long that took.
+   *
+   * @param arrivedAt on the monotonic clock
+   */
+  constructor(
+    readonly arrivedAt: number,
+    private readonly durationMs: number,
+  ) {
+    this.#timer = setTimeout(() => {
+      void sleepUntil(arrivedAt + durationMs).then(() => {
+        this.#reached.resolve(undefined);
+      });
+    }, durationMs);
+  }
+
+  /** When to give up what the answer depends on, on the monotonic clock. */
+  get lastMinute(): number {
+    return this.arrivedAt + this.durationMs - AFTERWARDS_MS;
+  }
+
+  /** Nobody waits for it. */
+  cancel(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** Resolves at the moment; when that has passed, at the next multiple of its own. */
+  async wait(): Promise<void> {
+    const late = performance.now() - this.arrivedAt;
+    if (late <= this.durationMs) await this.#reached.promise;
+    else await sleepUntil(this.arrivedAt + Math.ceil(late / MOMENT_MS) * MOMENT_MS);
+  }
+}
+
+/** How a failed sign-in is to be answered. */
+export interface Refusal {
+  /** Seconds until another attempt makes sense: 429. Absent: 401. */
+  readonly retryAfter: number | undefined;
+  /** Resolves when the answer may leave. To be called, once. */
+  wait(): Promise<void>;
+}
+
+const inSeconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000));
+
+/**
+ * Where refused sign-ins wait until they may leave, so that the time of an answer tells nothing. Waiting costs a timer;
+ * the number that wait is bounded, and so is the number of slow hashes that wait to be verified.
+ */
+@Injectable()
+export class WaitingRoom {
+  /** Passwords of channel users that came from an older system. */
+  readonly partnerHashes = newQueue();
+  /** Passwords of staff: a flood of either kind does not delay the other. */
+  readonly staffHashes = newQueue();
+  #waiting = 0;
+
+  /** @param arrivedAt when the request arrived, on the monotonic clock */
+  momentFor(arrivedAt: number): Moment {
+    const load = Math.max(this.partnerHashes.estimatedMs, this.staffHashes.estimatedMs);
+    const multiple = Math.min(MAX_MULTIPLE, Math.ceil((load + MARGIN_MS) / MOMENT_MS));
+    return new Moment(arrivedAt, multiple * MOMENT_MS);
+  }
+
+  /** Counts a failure and says how to answer it. While a wait is on, nothing is counted, whatever the name. */
+  async refuse(throttle: FailureThrottle, moment: Moment, address: string | undefined, name: string): Promise<Refusal> {
+    const { waitMs } = await throttle.standing(address, name);
+    if (waitMs > 0) return this.#onGrid(moment, inSeconds(waitMs));
+    const after = await throttle.fail(address, name);
+    if (this.#waiting >= CAPACITY) return this.#onGrid(moment, inSeconds(after.waitMs));
+    this.#waiting++;
+    return {
+      retryAfter: after.limited ? inSeconds(after.waitMs) : undefined,
+      wait: () => moment.wait().finally(() => this.#waiting--),
+    };
+  }
+
+  /** For an attempt that is refused unseen because a wait is on. */
+  refuseUnseen(moment: Moment, waitMs: number): Refusal {
+    return this.#onGrid(moment, inSeconds(waitMs));
+  }
+
+  /**
+   * Waits for a slow hash that is being verified, but not for too long.
+   *
+   * @returns false as well when there was no room for it, or when it was not done in time
+   */
+  async inTime(verification: Promise<boolean>, moment: Moment): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined;
+    const tooLate = new Promise<false>((resolve) => {
+      timer = setTimeout(resolve, Math.max(0, moment.lastMinute - performance.now()), false);
+    });
+    try {
+      return await Promise.race([verification, tooLate]);
+    } catch (error) {
+      if (error instanceof NotRunError) return false;
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #onGrid({ arrivedAt }: Moment, retryAfter: number): Refusal {
+    const wait = (): Promise<void> => {
+      const elapsed = performance.now() - arrivedAt;
+      return sleepUntil(arrivedAt + (Math.floor(elapsed / GRID_MS) + 1) * GRID_MS);
+    };
+    return { retryAfter, wait };
+  }
+}
