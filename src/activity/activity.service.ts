@@ -7,6 +7,7 @@ import {
 } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import type { FastifyRequest } from 'fastify';
+import { randomFillSync } from 'node:crypto';
 import { Repository } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { CredentialService } from '../channel-user/credential.service.ts';
@@ -48,6 +49,22 @@ interface Row extends SignInAttempt {
   readonly userAgent: string | null;
   count: number;
   readonly minute: number | null;
+}
+
+/** Random bytes are asked for in bulk, sixteen for each id. */
+const randomness = new Uint8Array(16 * 256);
+let usedRandomness = randomness.length;
+let sequence = 0;
+
+/** A UUID of version 7 (RFC 9562 §5.7); those of one millisecond are in the order they were made in. */
+function newId(at: number): string {
+  if (usedRandomness === randomness.length) {
+    randomFillSync(randomness);
+    usedRandomness = 0;
+  }
+  const random = randomness.subarray(usedRandomness, (usedRandomness += 16));
+  sequence = (sequence + 1) >>> 0;
+  return uuidv7({ msecs: at, seq: sequence, random });
 }
 
 const columns = (conflict: string): string => `
@@ -119,7 +136,7 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
     const at = this.clock.now();
     const row: Row = {
       ...attempt,
-      id: uuidv7({ msecs: at }),
+      id: newId(at),
       at,
       address: clientAddress ?? null,
       requestId,
@@ -214,50 +231,57 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
 
   /** One batch after the other, until nothing is left or the database does not answer. */
   async #writeAll(): Promise<void> {
-    let isAnswering: boolean;
     do {
-      const rows = this.#queue.splice(0, BATCH_RECORDS);
-      const counted = [...this.#counted.values()];
-      this.#counted.clear();
-      isAnswering =
-        (await this.#try(
-          rows,
-          (batch) => this.activities.query(INSERT, [JSON.stringify(batch)]),
-          (batch) => {
-            this.#queue.unshift(...batch);
-          },
-        )) &&
-        (await this.#try(
-          counted,
-          (batch) => this.activities.query(COUNT, [JSON.stringify(batch)]),
-          (batch) => {
-            for (const row of batch) this.#count(row);
-          },
-        )) &&
-        (await this.#try(
-          [this.credentials],
-          ([credentials]) => credentials?.writeUses() ?? Promise.resolve(),
-          () => undefined,
-        ));
-    } while (isAnswering && this.#queue.length >= BATCH_RECORDS);
+      if (!(await this.#writeRows()) || !(await this.#writeCounted()) || !(await this.#writeUses())) return;
+    } while (this.#queue.length >= BATCH_RECORDS);
+  }
+
+  #writeRows(): Promise<boolean> {
+    const rows = this.#queue.splice(0, BATCH_RECORDS);
+    return this.#try(
+      rows.length,
+      () => this.activities.query(INSERT, [JSON.stringify(rows)]),
+      () => this.#queue.unshift(...rows),
+    );
+  }
+
+  #writeCounted(): Promise<boolean> {
+    const rows = [...this.#counted.values()];
+    this.#counted.clear();
+    return this.#try(
+      rows.length,
+      () => this.activities.query(COUNT, [JSON.stringify(rows)]),
+      () => {
+        for (const row of rows) this.#count(row);
+      },
+    );
+  }
+
+  #writeUses(): Promise<boolean> {
+    // What cannot be written there waits there.
+    return this.#try(
+      this.credentials.hasUses ? 1 : 0,
+      () => this.credentials.writeUses(),
+      () => undefined,
+    );
   }
 
   /**
    * @param giveBack for when the database does not answer; what it refuses for another reason is given up
    * @returns whether the database answers
    */
-  async #try<T>(batch: T[], write: (batch: T[]) => Promise<unknown>, giveBack: (batch: T[]) => void): Promise<boolean> {
-    if (batch.length === 0) return true;
+  async #try(records: number, write: () => Promise<unknown>, giveBack: () => void): Promise<boolean> {
+    if (records === 0) return true;
     try {
-      await write(batch);
+      await write();
       if (this.#isFailing) this.#logger.warn(`Activity is written again; given up: ${String(this.#givenUp)} records`);
       this.#isFailing = false;
       this.#givenUp = 0;
       return true;
     } catch (error) {
       const isAway = postgresError(error) instanceof UnavailableError;
-      if (isAway) giveBack(batch);
-      else this.#givenUp += batch.length;
+      if (isAway) giveBack();
+      else this.#givenUp += records;
       if (!this.#isFailing || !isAway) {
         this.#logger.error(`Activity cannot be written${isAway ? ' and waits' : ''}: ${(error as Error).message}`);
       }

@@ -1,10 +1,11 @@
 import { Module } from '@nestjs/common';
-import { JwtModule } from '@nestjs/jwt';
+import { JwtService } from '@nestjs/jwt';
 import { PassportModule } from '@nestjs/passport';
 import { ActivityModule } from '../activity/activity.module.ts';
 import { ChannelUserModule } from '../channel-user/channel-user.module.ts';
 import { RateLimitModule } from '../rate-limit/rate-limit.module.ts';
 import { SigningKeyModule } from '../signing-key/signing-key.module.ts';
+import { Es256JwtService } from './es256-jwt.service.ts';
 import { GenerateTokenController } from './generate-token.controller.ts';
 import { LocalStrategy } from './local.strategy.ts';
 import { MeController } from './me.controller.ts';
@@ -14,16 +15,15 @@ import { TokenService } from './token.service.ts';
 
 /** Username and password in, token out; and what the global guard needs to let a token in. */
 @Module({
-  imports: [
-    ActivityModule,
-    ChannelUserModule,
-    RateLimitModule,
-    SigningKeyModule,
-    PassportModule,
-    JwtModule.register({}),
-  ],
+  imports: [ActivityModule, ChannelUserModule, RateLimitModule, SigningKeyModule, PassportModule],
   controllers: [GenerateTokenController, MeController],
-  providers: [LocalStrategy, SignInService, PartnerPlaneService, TokenService],
+  providers: [
+    { provide: JwtService, useClass: Es256JwtService },
+    LocalStrategy,
+    SignInService,
+    PartnerPlaneService,
+    TokenService,
+  ],
   exports: [TokenService, PartnerPlaneService],
 })
 export class AuthModule {}

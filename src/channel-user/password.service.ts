@@ -87,16 +87,15 @@ export class PasswordService {
       if (matches) this.#remember(credential, mac);
       return matches;
     };
-    const verification: Verification = {
-      until,
-      result: this.waitingRoom.partnerHashes
-        .run(account.id, verify, () => performance.now() >= verification.until)
-        .finally(() => this.#underWay.delete(key)),
-    };
+    // The queue may ask at once.
+    const patience = { until };
+    const result = this.waitingRoom.partnerHashes
+      .run(account.id, verify, () => performance.now() >= patience.until)
+      .finally(() => this.#underWay.delete(key));
     // Those who wait for it may have given up.
-    verification.result.catch(() => undefined);
-    this.#underWay.set(key, verification);
-    return verification.result;
+    result.catch(() => undefined);
+    this.#underWay.set(key, Object.assign(patience, { result }));
+    return result;
   }
 
   /** Notes where a password that {@link verifySlow} verified was used from. */

@@ -44,10 +44,14 @@ export function sameHash(a: string, b: string): boolean {
  * Verifies a password that came from an older system, off the main thread.
  *
  * @param secretHash argon2id in PHC string form, or bcrypt (`$2a$`, `$2b$`, `$2y$`)
- * @returns false for a scheme this version does not know, too
+ * @returns false for a scheme this version does not know and for a hash that cannot be read, too
  */
 export async function verifySlowHash(password: string, secretHash: string): Promise<boolean> {
-  if (secretHash.startsWith('$argon2id$')) return argon2.verify(secretHash, password);
-  if (/^\$2[aby]\$/.test(secretHash)) return bcrypt.verify(password, secretHash);
+  try {
+    if (secretHash.startsWith('$argon2id$')) return await argon2.verify(secretHash, password);
+    if (/^\$2[aby]\$/.test(secretHash)) return await bcrypt.verify(password, secretHash);
+  } catch {
+    // No password belongs to what is no hash.
+  }
   return false;
 }

@@ -1,7 +1,7 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { STATUS_CODES } from 'node:http';
-import { AppError, UnavailableError } from './errors.ts';
+import { AppError } from './errors.ts';
 import { postgresError } from './postgres-errors.ts';
 import type { RouteSettings } from './request-context.ts';
 
@@ -32,7 +32,6 @@ function toAppError(error: unknown): AppError {
   // Nest wraps Fastify's 4xx errors and keeps them as the cause.
   const source = error instanceof HttpException && error.cause !== undefined ? error.cause : error;
   const { code, statusCode } = source as { code?: unknown; statusCode?: unknown };
-  if (code === 'FST_ERR_HANDLER_TIMEOUT') return new UnavailableError(error);
   const status = error instanceof HttpException ? error.getStatus() : typeof statusCode === 'number' ? statusCode : 500;
   if (status >= 400 && status < 500) {
     const known = FASTIFY_ERRORS[String(code)] ?? GENERAL[status] ?? ['request.refused', 'The request was refused.'];
@@ -71,7 +70,7 @@ export class ErrorFilter implements ExceptionFilter {
     request.errorCode = error.code;
     if (error.status >= 500) {
       const level = error.status === 503 ? 'warn' : 'error';
-      request.log[level]({ err: error.cause ?? error, code: error.code }, 'request failed');
+      request.log[level]({ requestId: request.id, err: error.cause ?? error, code: error.code }, 'request failed');
     }
     // The deadline has answered, or the client has gone.
     if (reply.sent) return;

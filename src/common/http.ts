@@ -1,17 +1,19 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import findMyWay, { type HTTPMethod } from 'find-my-way';
+import type { BaseLogger } from 'pino';
 import type { Socket } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { clientAddress } from './client-address.ts';
+import { Deadline } from './deadline.ts';
 import { type ErrorFilter, problemOf } from './error.filter.ts';
-import { AppError } from './errors.ts';
+import { AppError, UnavailableError } from './errors.ts';
 import type { HttpOptions, RouteSettings } from './request-context.ts';
 
 /** Headers and body together may take this long to arrive; then the connection ends. */
 export const REQUEST_TIMEOUT_MS = 15_000;
 /** Contract §5: one deadline for every request, well inside the five seconds that are promised. */
-export const HANDLER_TIMEOUT_MS = 4_000;
+const DEADLINE_MS = 4_000;
 export const MAX_HEADER_BYTES = 32 * 1024;
 const MAX_JSON_BYTES = 256 * 1024;
 const MAX_FORM_BYTES = 8 * 1024;
@@ -91,7 +93,12 @@ function refuseUnknownRoute(request: FastifyRequest, table: RouteTable): AppErro
  */
 export function prepareFastify(
   fastify: FastifyInstance,
-  { filter, table, options }: { filter: ErrorFilter; table: RouteTable; options: HttpOptions },
+  {
+    filter,
+    table,
+    options,
+    requestLog,
+  }: { filter: ErrorFilter; table: RouteTable; options: HttpOptions; requestLog: BaseLogger },
 ): void {
   fastify.decorateRequest('arrivedAt', 0);
   fastify.decorateRequest('clientAddress', undefined);
@@ -100,12 +107,17 @@ export function prepareFastify(
   fastify.decorateRequest('errorCode', undefined);
   fastify.decorateRequest('matchedConfig', undefined);
 
+  const deadline = new Deadline(DEADLINE_MS, (request, reply) => {
+    filter.answer(new UnavailableError(new Error('The deadline of the request has passed')), request, reply);
+  });
+
   fastify.addHook('onRoute', ({ method, url, config }) => {
     for (const each of [method].flat()) table.add(each, url, config ?? {});
   });
 
   fastify.addHook('onRequest', (request, reply, done) => {
     request.arrivedAt = performance.now();
+    deadline.begin(request, reply);
     void reply.headers(securityHeaders(request.id));
     request.clientAddress = clientAddress(request.raw.socket.remoteAddress, request.headers, options.trustedProxies);
     try {
@@ -121,10 +133,17 @@ export function prepareFastify(
     }
   });
 
+  fastify.addHook('onClose', (_, done) => {
+    deadline.close();
+    done();
+  });
+
   fastify.addHook('onResponse', (request, reply, done) => {
+    deadline.end(request);
     const { statusCode } = reply;
-    request.log.info(
+    requestLog.info(
       {
+        requestId: request.id,
         method: request.method,
         // The template, never the URL: what a client puts there may be a credential.
         route: request.is404 ? undefined : request.routeOptions.url,

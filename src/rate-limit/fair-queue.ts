@@ -59,11 +59,7 @@ export class FairQueue {
           return;
         }
         const started = performance.now();
-        try {
-          resolve(await work());
-        } catch (error) {
-          reject(error);
-        }
+        await work().then(resolve, reject);
         this.#averageMs += (performance.now() - started - this.#averageMs) * SMOOTHING;
       };
       if (!this.#add(key, { run, drop })) drop();
@@ -77,7 +73,8 @@ export class FairQueue {
     jobs.push(job);
     this.#waiting.set(key, jobs);
     this.#waitingJobs++;
-    void this.#work();
+    // Not before the caller has what it asked for.
+    queueMicrotask(() => void this.#work());
     return true;
   }
 

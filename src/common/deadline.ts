@@ -1,0 +1,47 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { performance } from 'node:perf_hooks';
+
+interface Pending {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+/** How late the deadline may be noticed. */
+const SWEEP_MS = 50;
+
+/**
+ * One deadline for all requests. Requests are kept in the order of their arrival, so that one timer looks at the oldest
+ * only: a timer and an abort signal for each, as Fastify's `handlerTimeout` has them, cost more than the guard.
+ */
+export class Deadline {
+  readonly #pending = new Map<string, Pending>();
+  readonly #timer: NodeJS.Timeout;
+
+  /**
+   * @param milliseconds from a request's arrival to the end of its time
+   * @param answer answers in place of the handler, which may still be at work
+   */
+  constructor(milliseconds: number, answer: (request: FastifyRequest, reply: FastifyReply) => void) {
+    this.#timer = setInterval(() => {
+      const oldest = performance.now() - milliseconds;
+      for (const [id, { request, reply }] of this.#pending) {
+        if (request.arrivedAt > oldest) return;
+        this.#pending.delete(id);
+        // What has begun to leave, such as a file, takes its time.
+        if (!reply.sent) answer(request, reply);
+      }
+    }, SWEEP_MS).unref();
+  }
+
+  begin(request: FastifyRequest, reply: FastifyReply): void {
+    this.#pending.set(request.id, { request, reply });
+  }
+
+  end(request: FastifyRequest): void {
+    this.#pending.delete(request.id);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+}
