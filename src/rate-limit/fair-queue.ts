@@ -10,6 +10,8 @@ export class NotRunError extends Error {}
 
 /** How much one more measurement counts in the average. */
 const SMOOTHING = 0.2;
+/** How much of the slowest is left after another one. */
+const FADING = 0.9;
 const FIRST_GUESS_MS = 30;
 
 /**
@@ -22,6 +24,7 @@ export class FairQueue {
   #waitingJobs = 0;
   #running = 0;
   #averageMs = FIRST_GUESS_MS;
+  #slowestMs = FIRST_GUESS_MS;
 
   /**
    * @param concurrency jobs that run at once
@@ -34,9 +37,19 @@ export class FairQueue {
     private readonly maxPerKey: number,
   ) {}
 
-  /** How long it would take until something that is added now is done, in milliseconds. */
+  /**
+   * How long it may take until something that is added now is done, in milliseconds: those before it on the average,
+   * itself twice as long as the slowest of late.
+   */
   get estimatedMs(): number {
-    return ((this.#waitingJobs + this.#running + 1) / this.concurrency) * this.#averageMs;
+    const before = ((this.#waitingJobs + this.#running) / this.concurrency) * this.#averageMs;
+    return before + 2 * Math.max(this.#averageMs, this.#slowestMs);
+  }
+
+  /** Notes how long a job took, in milliseconds. */
+  measured(ms: number): void {
+    this.#averageMs += (ms - this.#averageMs) * SMOOTHING;
+    this.#slowestMs = Math.max(ms, this.#slowestMs * FADING);
   }
 
   /** Jobs that wait for their turn. */
@@ -60,7 +73,7 @@ export class FairQueue {
         }
         const started = performance.now();
         await work().then(resolve, reject);
-        this.#averageMs += (performance.now() - started - this.#averageMs) * SMOOTHING;
+        this.measured(performance.now() - started);
       };
       if (!this.#add(key, { run, drop })) drop();
     });
