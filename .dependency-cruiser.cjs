@@ -11,7 +11,7 @@ module.exports = {
     {
       name: 'common-imports-nothing',
       severity: 'error',
-      from: { path: '^src/common/' },
+      from: { path: '^src/common/', pathNot: '\\.spec\\.ts$' },
       to: { path: '^(src|migrations|test)/', pathNot: '^src/common/' },
     },
     {

@@ -8,7 +8,9 @@ export default tseslint.config(
   {
     files: ['**/*.ts'],
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
-    languageOptions: { parserOptions: { project: 'test/tsconfig.json', tsconfigRootDir: import.meta.dirname } },
+    languageOptions: {
+      parserOptions: { project: ['test/tsconfig.json', 'bench/tsconfig.json'], tsconfigRootDir: import.meta.dirname },
+    },
     rules: {
       // Nest finds providers by the classes in decorated signatures: those imports must stay values.
       '@typescript-eslint/consistent-type-imports': 'off',
@@ -34,7 +36,7 @@ export default tseslint.config(
   },
   // The two entry points hand the environment to loadConfig().
   {
-    files: ['src/main.ts', 'src/cli.ts', 'src/database/typeorm-cli.ts', 'test/**/*.ts'],
+    files: ['src/main.ts', 'src/cli.ts', 'src/database/typeorm-cli.ts', 'test/**/*.ts', 'bench/**/*.ts'],
     rules: { 'no-restricted-properties': 'off' },
   },
   { files: ['**/*.js', '**/*.mjs', '**/*.cjs'], languageOptions: { globals: { process: 'readonly' } } },

@@ -120,9 +120,7 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
 
   /** After the last request was answered, and before the connections are closed. */
   async onApplicationShutdown(): Promise<void> {
-    clearTimeout(this.#timer);
-    await this.#writing;
-    await this.#write();
+    await this.#flush();
     clearTimeout(this.#timer);
   }
 
@@ -215,13 +213,14 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
   /** Writes what has been recorded up to now. */
   async #flush(): Promise<void> {
     await this.#writing;
-    if (!this.#isEmpty) await this.#write();
+    if (!this.#isEmpty) await this.#write(1);
   }
 
-  #write(): Promise<void> {
+  /** @param least how many records make another batch */
+  #write(least = BATCH_RECORDS): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#writing ??= this.#writeAll().finally(() => {
+    this.#writing ??= this.#writeAll(least).finally(() => {
       this.#writing = undefined;
       this.#writtenAt = performance.now();
       if (!this.#isEmpty) this.#schedule();
@@ -230,10 +229,10 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
   }
 
   /** One batch after the other, until nothing is left or the database does not answer. */
-  async #writeAll(): Promise<void> {
+  async #writeAll(least: number): Promise<void> {
     do {
       if (!(await this.#writeRows()) || !(await this.#writeCounted()) || !(await this.#writeUses())) return;
-    } while (this.#queue.length >= BATCH_RECORDS);
+    } while (this.#queue.length >= least);
   }
 
   #writeRows(): Promise<boolean> {

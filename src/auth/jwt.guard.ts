@@ -11,7 +11,7 @@ import {
   NoTokenError,
   WrongPlaneError,
 } from './auth.errors.ts';
-import { PartnerPlaneService } from './partner-plane.service.ts';
+import { hasScopes, PartnerPlaneService } from './partner-plane.service.ts';
 import { StaffPlane } from './staff-plane.service.ts';
 import { type Plane, type TokenClaims, TokenService, type VerifiedToken } from './token.service.ts';
 
@@ -71,7 +71,7 @@ export class JwtGuard implements CanActivate {
     if (verified instanceof Promise || verified.plane === 'staff') {
       return this.#enter(verified, cookie !== undefined, request, reply, plane, rules);
     }
-    const channelUser = this.partners.authenticate(verified, request.clientAddress);
+    const channelUser = this.partners.authenticate(verified, request.clientAddress, rules.scopes);
     if (channelUser instanceof Promise) {
       return channelUser.then((principal) => this.#admit(verified, principal, request, reply, plane, rules));
     }
@@ -88,7 +88,7 @@ export class JwtGuard implements CanActivate {
   ): Promise<boolean> {
     const verified = await verification;
     if (verified.plane === 'partner') {
-      const channelUser = await this.partners.authenticate(verified, request.clientAddress);
+      const channelUser = await this.partners.authenticate(verified, request.clientAddress, rules.scopes);
       this.#admit(verified, channelUser, request, reply, plane, rules);
     } else {
       await this.#enterStaff(verified.claims, request, plane, rules);
@@ -110,7 +110,7 @@ export class JwtGuard implements CanActivate {
     const left = claims.exp - Math.floor(this.clock.now() / 1000);
     void reply.header('token-expires-in', String(left));
     if (left * 10 <= claims.exp - claims.iat) void reply.header('token-refresh-due', 'true');
-    if (!scopes.every((scope) => channelUser.scopes.includes(scope))) throw new InsufficientScopeError(scopes);
+    if (!hasScopes(channelUser, scopes)) throw new InsufficientScopeError(scopes);
     return true;
   }
 

@@ -15,6 +15,9 @@ export interface IssuedToken {
 
 const NO_LONGER_VALID = 'The token is no longer valid.';
 
+export const hasScopes = (principal: CurrentChannelUser, scopes: readonly string[]): boolean =>
+  scopes.every((scope) => principal.scopes.includes(scope));
+
 /** Partners' tokens: what stands in them, and whether their holder may still use them. */
 @Injectable()
 export class PartnerPlaneService {
@@ -40,22 +43,30 @@ export class PartnerPlaneService {
    * Holds a verified token against the state of its account now.
    *
    * @param address where the request came from
+   * @param scopes what the route asks for: one that memory does not have is looked for in the database, and whether it
+   *   is there is up to the caller
    * @throws InvalidTokenError, never on account of what only memory says
    */
-  authenticate(token: VerifiedToken, address: string | undefined): CurrentChannelUser | Promise<CurrentChannelUser> {
+  authenticate(
+    token: VerifiedToken,
+    address: string | undefined,
+    scopes: readonly string[],
+  ): CurrentChannelUser | Promise<CurrentChannelUser> {
     const account = this.directory.peekById(token.claims.sub);
-    return (account && this.#admit(token, account, address)) ?? this.#readAndAdmit(token, address, !account);
+    const principal = account && this.#admit(token, account, address);
+    return principal && hasScopes(principal, scopes) ? principal : this.#readAndAdmit(token, address, scopes, !account);
   }
 
   async #readAndAdmit(
     token: VerifiedToken,
     address: string | undefined,
+    scopes: readonly string[],
     mayShare: boolean,
   ): Promise<CurrentChannelUser> {
     const { sub } = token.claims;
     const reading = mayShare ? await this.directory.findById(sub) : undefined;
     let principal = reading?.account && this.#admit(token, reading.account, address);
-    if (!principal && reading?.fresh !== true) {
+    if (reading?.fresh !== true && !(principal && hasScopes(principal, scopes))) {
       const account = await this.directory.readById(sub);
       principal = account && this.#admit(token, account, address);
     }

@@ -48,7 +48,7 @@ export class SignInService {
    * @throws SignInError
    */
   async signIn(presented: PresentedCredentials, request: FastifyRequest): Promise<SignIn> {
-    const moment = this.waitingRoom.momentFor(request.arrivedAt);
+    const moment = this.waitingRoom.momentFor(request.arrivedAt, this.waitingRoom.partnerHashes);
     try {
       return await this.#signIn(presented, request, moment);
     } finally {
@@ -142,6 +142,7 @@ export class SignInService {
     const maySkip = !standing.limited || this.passwords.wasUsedFrom(credential, address);
     if (!maySkip || !this.passwords.isLastAccepted(credential, password)) {
       if (standing.waitMs > 0) return WRONG_PASSWORD;
+      moment.neededHash = true;
       const verification = this.passwords.verifySlow(account, credential, password, moment.lastMinute);
       if (!(await this.waitingRoom.inTime(verification, moment))) return WRONG_PASSWORD;
     }

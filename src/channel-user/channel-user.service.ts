@@ -225,6 +225,8 @@ export class ChannelUserService {
         changes: { epoch: [channelUser.epoch, epoch] },
       });
     });
+    // Another instance must not generate tokens of the old epoch once this is answered: they would be dead at once.
+    await this.feed.settled();
   }
 
   #filtered({ q, status, scope }: ListChannelUsersQuery) {

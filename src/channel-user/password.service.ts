@@ -1,7 +1,8 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
+import { DataSource } from 'typeorm';
 import { Clock } from '../common/clock.ts';
 import { WaitingRoom } from '../rate-limit/waiting-room.service.ts';
 import type { Account, AccountCredential } from './account.ts';
@@ -28,15 +29,25 @@ interface Verification {
 
 /** Compares presented passwords with what is stored of them. */
 @Injectable()
-export class PasswordService {
+export class PasswordService implements OnApplicationBootstrap {
   readonly #key = randomBytes(32);
   readonly #accepted = new LRUCache<string, Accepted>({ max: MAX_ACCEPTED });
   readonly #underWay = new Map<string, Verification>();
 
   constructor(
+    private readonly dataSource: DataSource,
     private readonly waitingRoom: WaitingRoom,
     private readonly clock: Clock,
   ) {}
+
+  /** Where there are passwords of an older system, sign-ins have to expect them from the first one on. */
+  async onApplicationBootstrap(): Promise<void> {
+    const [row] = await this.dataSource.query<{ found: boolean }[]>(
+      `SELECT EXISTS (SELECT FROM credential
+         WHERE revoked_at IS NULL AND NOT starts_with(secret_hash, '$sha256$')) AS found`,
+    );
+    if (row?.found === true) this.waitingRoom.partnerHashes.expect();
+  }
 
   /** What {@link match} compares. */
   fastHash(password: string): string {
@@ -89,7 +100,7 @@ export class PasswordService {
     };
     // The queue may ask at once.
     const patience = { until };
-    const result = this.waitingRoom.partnerHashes
+    const result = this.waitingRoom.partnerHashes.queue
       .run(account.id, verify, () => performance.now() >= patience.until)
       .finally(() => this.#underWay.delete(key));
     // Those who wait for it may have given up.

@@ -4,6 +4,8 @@ import pg from 'pg';
 import { Config } from '../config/config.ts';
 
 const CHANNEL = 'latchkey_change';
+/** What the listening connections of all instances are called. */
+const APPLICATION_NAME = 'latchkey-changes';
 const HEARTBEAT_MS = 200;
 /**
  * How long after the last answered heartbeat was sent memory may be believed. What PostgreSQL had to tell before it
@@ -77,10 +79,29 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
     return this.#client !== undefined && performance.now() - this.#heardAt <= TRUST_MS;
   }
 
+  /**
+   * Resolves when no instance believes any more what it remembered before this call: at once when no other listens.
+   * For what must not be done anywhere with the old state once it has been answered.
+   */
+  async settled(): Promise<void> {
+    const waited = new Promise((resolve) => setTimeout(resolve, TRUST_MS));
+    const others = await this.#client
+      ?.query<{ others: number }>(
+        `SELECT count(*)::int AS others FROM pg_stat_activity
+           WHERE datname = current_database() AND application_name = $1 AND pid <> pg_backend_pid()`,
+        [APPLICATION_NAME],
+      )
+      .then(
+        ({ rows }) => rows[0]?.others,
+        () => undefined,
+      );
+    if (others !== 0) await waited;
+  }
+
   async #connect(): Promise<void> {
     const client = new pg.Client({
       connectionString: this.config.databaseUrl,
-      application_name: 'latchkey-changes',
+      application_name: APPLICATION_NAME,
       keepAlive: true,
       keepAliveInitialDelayMillis: 1_000,
       connectionTimeoutMillis: DEAD_MS,

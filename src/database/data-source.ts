@@ -1,7 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import path from 'node:path';
-import type { DataSourceOptions, MigrationInterface } from 'typeorm';
+import type { Client, Pool, PoolClient } from 'pg';
+import { DataSource, type DataSourceOptions, type MigrationInterface } from 'typeorm';
 
 /** How long a request may wait for a connection; the deadline of a request is 4 s. */
 const CONNECT_TIMEOUT_MS = 2_000;
@@ -33,6 +34,33 @@ export function dataSourceOptions(url: string, poolSize: number, timeouts = true
       ...(timeouts && { statement_timeout: STATEMENT_TIMEOUT_MS, query_timeout: QUERY_TIMEOUT_MS }),
     },
   } satisfies DataSourceOptions;
+}
+
+/** What the pool and its clients do not show. */
+interface PoolInternals {
+  _idle?: { client: PoolClient }[];
+  _remove?: (client: PoolClient) => void;
+}
+interface ClientInternals {
+  _getActiveQuery?: () => unknown;
+}
+
+/**
+ * Connects, as {@link dataSourceOptions} says.
+ *
+ * A query that timed out on this side still runs on the other, so that whoever got its connection next would wait for
+ * it: such a connection is ended, and the idle ones with it, since the server or the way to it is likely to be gone.
+ */
+export async function connect(options: DataSourceOptions): Promise<DataSource> {
+  const dataSource = await new DataSource(options).initialize();
+  const { master: pool } = dataSource.driver as unknown as { master: Pool & PoolInternals };
+  pool.on('release', (_, client: PoolClient & ClientInternals) => {
+    if (client._getActiveQuery?.() == null) return;
+    // Not queryable any more: the pool drops it now.
+    void (client as unknown as Client).end().catch(() => undefined);
+    for (const { client: idle } of [...(pool._idle ?? [])]) pool._remove?.(idle);
+  });
+  return dataSource;
 }
 
 type MigrationClass = new () => MigrationInterface;

@@ -2,7 +2,7 @@ import { Global, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { Config } from '../config/config.ts';
 import { ChangeFeed } from './change-feed.service.ts';
-import { dataSourceOptions } from './data-source.ts';
+import { connect, dataSourceOptions } from './data-source.ts';
 
 /** The one DataSource, and the feed of what changes. Features add their entities with `TypeOrmModule.forFeature()`. */
 @Global()
@@ -15,6 +15,10 @@ import { dataSourceOptions } from './data-source.ts';
         autoLoadEntities: true,
         retryAttempts: 0,
       }),
+      dataSourceFactory: (options) => {
+        if (!options) throw new Error('The factory above makes options');
+        return connect(options);
+      },
     }),
   ],
   providers: [ChangeFeed],

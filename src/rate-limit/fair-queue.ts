@@ -8,11 +8,10 @@ interface Job {
 /** The queue has no room, or the caller's time was over before the turn came. */
 export class NotRunError extends Error {}
 
-/** How much one more measurement counts in the average. */
-const SMOOTHING = 0.2;
 /** How much of the slowest is left after another one. */
 const FADING = 0.9;
-const FIRST_GUESS_MS = 30;
+/** What a hash may take that has not been met yet: bcrypt of cost 10, or argon2id, on one core. */
+const LEAST_MS = 65;
 
 /**
  * Runs expensive work, a bounded number at once, in turns among the keys that wait: whoever floods one key delays
@@ -23,8 +22,7 @@ export class FairQueue {
   readonly #waiting = new Map<string, Job[]>();
   #waitingJobs = 0;
   #running = 0;
-  #averageMs = FIRST_GUESS_MS;
-  #slowestMs = FIRST_GUESS_MS;
+  #slowestMs = LEAST_MS;
 
   /**
    * @param concurrency jobs that run at once
@@ -38,18 +36,26 @@ export class FairQueue {
   ) {}
 
   /**
-   * How long it may take until something that is added now is done, in milliseconds: those before it on the average,
-   * itself twice as long as the slowest of late.
+   * How long it may take until something that is added now is done, in milliseconds: each before it as long as the
+   * slowest of late, itself twice as long.
    */
   get estimatedMs(): number {
-    const before = ((this.#waitingJobs + this.#running) / this.concurrency) * this.#averageMs;
-    return before + 2 * Math.max(this.#averageMs, this.#slowestMs);
+    return this.jobs * this.eachMs + 2 * this.#slowestMs;
+  }
+
+  /** How much later that is for each job more that comes before it, in milliseconds. */
+  get eachMs(): number {
+    return this.#slowestMs / this.concurrency;
+  }
+
+  /** Jobs that wait or run. */
+  get jobs(): number {
+    return this.#waitingJobs + this.#running;
   }
 
   /** Notes how long a job took, in milliseconds. */
   measured(ms: number): void {
-    this.#averageMs += (ms - this.#averageMs) * SMOOTHING;
-    this.#slowestMs = Math.max(ms, this.#slowestMs * FADING);
+    this.#slowestMs = Math.max(LEAST_MS, ms, this.#slowestMs * FADING);
   }
 
   /** Jobs that wait for their turn. */

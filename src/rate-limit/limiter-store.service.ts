@@ -7,6 +7,7 @@ import { Config } from '../config/config.ts';
 /** A limiter counts in Redis while it answers within this time, and in memory otherwise. */
 const COMMAND_TIMEOUT_MS = 250;
 const MAX_RECONNECT_MS = 2_000;
+const CHECK_MS = 500;
 /** Keys that each in-memory limiter tells apart; any further ones share so many buckets. */
 const MAX_KEYS = 100_000;
 const SHARED_BUCKETS = 4_096;
@@ -59,7 +60,11 @@ export class LimiterStore implements OnApplicationShutdown {
   readonly #logger = new Logger(LimiterStore.name);
   readonly #redis: Redis | undefined;
   readonly #prefix: string;
-  #away = false;
+  /** Until it is there for the first time. */
+  #away = true;
+  #told = false;
+  #closed = false;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(config: Config) {
     // Several deployments may share one Redis.
@@ -70,7 +75,7 @@ export class LimiterStore implements OnApplicationShutdown {
   /** `redis-away`: limits are counted by each instance for itself until Redis is back. */
   get state(): 'memory' | 'redis' | 'redis-away' {
     if (!this.#redis) return 'memory';
-    return this.#redis.status === 'ready' ? 'redis' : 'redis-away';
+    return this.#away ? 'redis-away' : 'redis';
   }
 
   create({ name, points, durationSeconds, openKeys }: LimiterOptions): RateLimiterAbstract {
@@ -86,6 +91,8 @@ export class LimiterStore implements OnApplicationShutdown {
   }
 
   onApplicationShutdown(): void {
+    this.#closed = true;
+    clearInterval(this.#timer);
     this.#redis?.disconnect();
   }
 
@@ -106,15 +113,29 @@ export class LimiterStore implements OnApplicationShutdown {
       this.#lost(new Error('the connection was closed'));
     });
     redis.on('ready', () => {
-      if (this.#away) this.#logger.warn('Redis answers again: limits are shared by all instances');
+      if (this.#told) this.#logger.warn('Redis answers again: limits are shared by all instances');
       this.#away = false;
+      this.#told = false;
     });
+    this.#timer = setInterval(() => void this.#check(redis), CHECK_MS).unref();
     return redis;
   }
 
+  /** A server that is frozen keeps its connections: without this, every limit would wait for it. */
+  async #check(redis: Redis): Promise<void> {
+    if (redis.status !== 'ready') return;
+    try {
+      await redis.ping();
+    } catch (error) {
+      this.#lost(error as Error);
+      redis.disconnect(true);
+    }
+  }
+
   #lost({ message }: Error): void {
-    if (this.#away || this.#redis?.status === 'end') return;
     this.#away = true;
+    if (this.#told || this.#closed) return;
+    this.#told = true;
     this.#logger.warn(`Redis does not answer (${message}): each instance counts limits for itself`);
   }
 }

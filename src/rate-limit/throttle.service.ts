@@ -2,10 +2,8 @@ import { Injectable } from '@nestjs/common';
 import { hkdfSync } from 'node:crypto';
 import type { RateLimiterAbstract } from 'rate-limiter-flexible';
 import { Config } from '../config/config.ts';
-import { FailureThrottle, type Standing } from './failure-throttle.ts';
+import { FailureThrottle } from './failure-throttle.ts';
 import { LimiterStore } from './limiter-store.service.ts';
-
-export type { Standing };
 
 /** The period that `tokensPerMinute` counts in. */
 const ISSUANCE_SECONDS = 60;

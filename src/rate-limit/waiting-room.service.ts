@@ -20,9 +20,44 @@ const CAPACITY = 2_000;
 const MAX_WAITING_HASHES = 256;
 const MAX_WAITING_HASHES_PER_USER = 4;
 
-const newQueue = (): FairQueue =>
-  // One core stays free for everything else.
-  new FairQueue(Math.max(1, availableParallelism() - 1), MAX_WAITING_HASHES, MAX_WAITING_HASHES_PER_USER);
+/** How slowly it is forgotten that sign-ins need slow hashes: by this part with each that does not. */
+const FORGETTING = 0.02;
+
+/** The slow hashes of one kind of sign-in. */
+export class SlowHashes {
+  readonly queue = new FairQueue(
+    // One core stays free for everything else.
+    Math.max(1, availableParallelism() - 1),
+    MAX_WAITING_HASHES,
+    MAX_WAITING_HASHES_PER_USER,
+  );
+  /** Sign-ins that have begun and may yet need one. */
+  #undecided = 0;
+  /** How likely a sign-in is to need one. */
+  #share = 0;
+
+  /** How long it may take until the hash of a sign-in that begins now is verified, in milliseconds. */
+  get estimatedMs(): number {
+    const coming = Math.max(0, this.#undecided - this.queue.jobs) * this.#share;
+    return this.queue.estimatedMs + coming * this.queue.eachMs;
+  }
+
+  begin(): void {
+    this.#undecided++;
+  }
+
+  /** @param needed whether it needed a slow hash */
+  end(needed: boolean): void {
+    this.#undecided--;
+    if (needed) this.expect();
+    else this.#share -= this.#share * FORGETTING;
+  }
+
+  /** From now on any sign-in may need one. */
+  expect(): void {
+    this.#share = 1;
+  }
+}
 
 /** Not before a point of the monotonic clock: timers count from the start of the event loop's turn and may be early. */
 async function sleepUntil(time: number): Promise<void> {
@@ -36,6 +71,9 @@ async function sleepUntil(time: number): Promise<void> {
 export class Moment {
   readonly #reached = Promise.withResolvers<undefined>();
   readonly #timer: NodeJS.Timeout;
+  #isDecided = false;
+  /** Set by who verifies a slow hash for the sign-in. */
+  neededHash = false;
 
   /**
    * The timer starts now, whatever the request will turn out to be: one that started when the work was done would
@@ -46,7 +84,9 @@ export class Moment {
   constructor(
     readonly arrivedAt: number,
     private readonly durationMs: number,
+    private readonly hashes: SlowHashes,
   ) {
+    hashes.begin();
     this.#timer = setTimeout(() => {
       void sleepUntil(arrivedAt + durationMs).then(() => {
         this.#reached.resolve(undefined);
@@ -59,8 +99,15 @@ export class Moment {
     return this.arrivedAt + this.durationMs - AFTERWARDS_MS;
   }
 
+  /** What becomes of the sign-in is known: it asks for no more hashes. */
+  decide(): void {
+    if (!this.#isDecided) this.hashes.end(this.neededHash);
+    this.#isDecided = true;
+  }
+
   /** Nobody waits for it. */
   cancel(): void {
+    this.decide();
     clearTimeout(this.#timer);
   }
 
@@ -89,27 +136,31 @@ const inSeconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000));
 @Injectable()
 export class WaitingRoom implements OnModuleInit {
   /** Passwords of channel users that came from an older system. */
-  readonly partnerHashes = newQueue();
+  readonly partnerHashes = new SlowHashes();
   /** Passwords of staff: a flood of either kind does not delay the other. */
-  readonly staffHashes = newQueue();
+  readonly staffHashes = new SlowHashes();
   #waiting = 0;
 
   /** The first hash of a process takes longest, and tells how fast this machine is. */
   async onModuleInit(): Promise<void> {
     const started = performance.now();
     await hash('');
-    for (const queue of [this.partnerHashes, this.staffHashes]) queue.measured(performance.now() - started);
+    for (const { queue } of [this.partnerHashes, this.staffHashes]) queue.measured(performance.now() - started);
   }
 
-  /** @param arrivedAt when the request arrived, on the monotonic clock */
-  momentFor(arrivedAt: number): Moment {
+  /**
+   * @param arrivedAt when the request arrived, on the monotonic clock
+   * @param hashes those that this sign-in may need one of
+   */
+  momentFor(arrivedAt: number, hashes: SlowHashes): Moment {
     const load = Math.max(this.partnerHashes.estimatedMs, this.staffHashes.estimatedMs);
     const multiple = Math.min(MAX_MULTIPLE, Math.ceil((load + MARGIN_MS) / MOMENT_MS));
-    return new Moment(arrivedAt, multiple * MOMENT_MS);
+    return new Moment(arrivedAt, multiple * MOMENT_MS, hashes);
   }
 
   /** Counts a failure and says how to answer it. While a wait is on, nothing is counted, whatever the name. */
   async refuse(throttle: FailureThrottle, moment: Moment, address: string | undefined, name: string): Promise<Refusal> {
+    moment.decide();
     const { waitMs } = await throttle.standing(address, name);
     if (waitMs > 0) return this.#onGrid(moment, inSeconds(waitMs));
     const after = await throttle.fail(address, name);

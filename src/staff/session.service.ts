@@ -64,7 +64,7 @@ export class SessionService extends StaffPlane {
    * @throws InvalidStaffCredentialsError, the same for an unknown e-mail and a wrong password; TooManyAttemptsError
    */
   async signIn({ email, password }: SignInRequest, request: FastifyRequest): Promise<Session> {
-    const moment = this.waitingRoom.momentFor(request.arrivedAt);
+    const moment = this.waitingRoom.momentFor(request.arrivedAt, this.waitingRoom.staffHashes);
     try {
       const emailKey = emailKeyOf(email);
       const { waitMs } = await this.throttle.staffFailures.standing(request.clientAddress, emailKey);
@@ -93,7 +93,8 @@ export class SessionService extends StaffPlane {
       .where('staff.emailKey = :emailKey', { emailKey })
       .getOne();
     if (!member) return undefined;
-    const verification = this.waitingRoom.staffHashes.run(
+    moment.neededHash = true;
+    const verification = this.waitingRoom.staffHashes.queue.run(
       member.id,
       () => verifyPassword(password, member.passwordHash),
       () => performance.now() >= moment.lastMinute,

@@ -1,0 +1,200 @@
+import { hash } from '@node-rs/bcrypt';
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { accountNumbers, clientCredentialsForm, passwordOf, signInForm, usernameOf } from './accounts.ts';
+import { createDatabase, withClient } from './database.ts';
+import { type LoadResult, type RandomPace, type RequestSet, runLoad } from './load.ts';
+import { residentMiB } from './proc.ts';
+import { migrate, seedChannelUsers } from './seed.ts';
+import { type ServerDefinition, ServerProcess } from './server-process.ts';
+import { floor, latchkey, limit, oidcProvider, tutorial } from './variants.ts';
+
+/** Accounts of the servers that are not Latchkey. */
+const ACCOUNTS = 1000;
+/** Fewer, since hashing each password and generating each token takes bcrypt's time. */
+const TUTORIAL_ACCOUNTS = 50;
+const BCRYPT_COST = 10;
+/** Accounts whose requests let the engine compile its code before anything is measured. */
+const WARM_UP_ACCOUNTS = 200;
+/** With more channel users than this, as many of them are drawn and used. */
+const MAX_WORKING_SET = 20_000;
+/** Latchkey's default of DIRECTORY_CACHE_SIZE: as many users can all be in use. */
+const CACHE_SIZE = 100_000;
+/** Until memory is read after a load. */
+const SETTLE_MS = 3_000;
+
+/** A server under one kind of load. */
+export interface Contender {
+  readonly name: string;
+  readonly server: ServerProcess;
+  readonly requests: RequestSet;
+}
+
+/** Latchkey with a number of channel users, and what was measured while it was prepared. */
+export interface LatchkeyAtSize {
+  readonly users: number;
+  /** How many of them are used, each as likely as any other. */
+  readonly workingSet: number;
+  readonly generate: Contender;
+  readonly guard: Contender;
+  /** Each user of the working set signs in, of whom this process has not heard before. */
+  readonly coldGenerate: LoadResult;
+  /** Each of the tokens is used by a process that has heard of neither the token nor its user. */
+  readonly coldGuard: LoadResult;
+  readonly residentMiB: {
+    readonly atRest: number;
+    readonly allSignedIn: number;
+    readonly allTokensUsed: number;
+  };
+}
+
+/** What lives as long as the whole run: servers, databases, and a folder for logs and requests. */
+export interface Surroundings {
+  readonly stack: AsyncDisposableStack;
+  readonly folder: string;
+  readonly warmUp: RandomPace;
+}
+
+const post = (requestPath: string, file: string): RequestSet => ({
+  method: 'POST',
+  path: requestPath,
+  part: 'form',
+  file,
+});
+const me = (file: string): RequestSet => ({ method: 'GET', path: '/me', part: 'bearer', file });
+
+async function writeLines(folder: string, name: string, lines: string[]): Promise<string> {
+  const file = path.join(folder, name);
+  await writeFile(file, `${lines.join('\n')}\n`);
+  return file;
+}
+
+/** @returns count numbers between 1 and highest, each once, in random order */
+function draw(highest: number, count: number): number[] {
+  const numbers = accountNumbers(highest);
+  for (let index = 0; index < count; index += 1) {
+    const other = index + Math.floor(Math.random() * (highest - index));
+    [numbers[index], numbers[other]] = [numbers[other] ?? NaN, numbers[index] ?? NaN];
+  }
+  return numbers.slice(0, count);
+}
+
+async function start(definition: ServerDefinition, { stack, folder }: Surroundings): Promise<ServerProcess> {
+  return stack.use(await ServerProcess.start(definition, folder));
+}
+
+/** Sends each request once. @returns where the tokens in the answers are kept, a line each */
+async function obtainTokens(
+  server: ServerProcess,
+  requests: RequestSet,
+): Promise<{ tokens: string; result: LoadResult }> {
+  const answersFile = `${requests.file}.tokens`;
+  const { origin, pid: serverPid } = server;
+  const result = await runLoad({ origin, serverPid, requests, pace: { kind: 'once', answersFile } });
+  const answers = (await readFile(answersFile, 'utf8')).trimEnd().split('\n');
+  const tokens = answers.map((answer) =>
+    answer.startsWith('{') ? (JSON.parse(answer) as { access_token: string }).access_token : answer,
+  );
+  await writeFile(answersFile, `${tokens.join('\n')}\n`);
+  return { tokens: answersFile, result };
+}
+
+/** The servers that only generate: the floor and oidc-provider. */
+export async function prepareOthers(around: Surroundings): Promise<{ floor: Contender; oidcProvider: Contender }> {
+  const forms = await writeLines(around.folder, 'floor-forms', accountNumbers(ACCOUNTS).map(signInForm));
+  const clients = await writeLines(around.folder, 'oidc-forms', accountNumbers(ACCOUNTS).map(clientCredentialsForm));
+  return {
+    floor: { name: 'floor', server: await start(floor(), around), requests: post('/generateToken', forms) },
+    oidcProvider: {
+      name: 'oidc-provider',
+      server: await start(oidcProvider(ACCOUNTS), around),
+      requests: post('/token', clients),
+    },
+  };
+}
+
+/** The bare server that does the least, for both loads. */
+export async function prepareLimit(around: Surroundings): Promise<{ generate: Contender; guard: Contender }> {
+  const server = await start(limit(ACCOUNTS), around);
+  const forms = await writeLines(around.folder, 'limit-forms', accountNumbers(ACCOUNTS).map(signInForm));
+  const generate = { name: 'limit', server, requests: post('/generateToken', forms) };
+  const { tokens } = await obtainTokens(server, generate.requests);
+  return { generate, guard: { name: 'limit', server, requests: me(tokens) } };
+}
+
+/** The usual tutorial, for both loads. */
+export async function prepareTutorial(around: Surroundings): Promise<{ generate: Contender; guard: Contender }> {
+  const numbers = accountNumbers(TUTORIAL_ACCOUNTS);
+  const database = around.stack.use(await createDatabase('tutorial'));
+  const hashes = await Promise.all(numbers.map((n) => hash(passwordOf(n), { cost: BCRYPT_COST })));
+  await withClient(database.url, async (client) => {
+    await client.query(
+      'CREATE TABLE "user" (id serial PRIMARY KEY, username varchar NOT NULL UNIQUE, password varchar NOT NULL)',
+    );
+    await client.query('INSERT INTO "user" (username, password) SELECT * FROM unnest($1::text[], $2::text[])', [
+      numbers.map(usernameOf),
+      hashes,
+    ]);
+  });
+  const server = await start(await tutorial(database.url), around);
+  const forms = await writeLines(around.folder, 'tutorial-forms', numbers.map(signInForm));
+  const generate = { name: 'tutorial', server, requests: post('/generateToken', forms) };
+  const { tokens } = await obtainTokens(server, generate.requests);
+  return { generate, guard: { name: 'tutorial', server, requests: me(tokens) } };
+}
+
+/**
+ * Latchkey with a number of channel users. Its process starts twice, so that both the first sign-ins and the first
+ * uses of tokens meet empty caches; the second one stays, with every user of the working set in memory.
+ */
+export async function prepareLatchkey(users: number, around: Surroundings): Promise<LatchkeyAtSize> {
+  const { stack, folder } = around;
+  const name = `latchkey-${String(users)}`;
+  const database = stack.use(await createDatabase(`users${String(users)}`));
+  await migrate(database.url);
+  await seedChannelUsers(database.url, users + WARM_UP_ACCOUNTS);
+  const definition = latchkey(name, database.url);
+
+  const workingSet = users <= CACHE_SIZE ? users : MAX_WORKING_SET;
+  const drawn = draw(users, workingSet).map((n) => signInForm(n + WARM_UP_ACCOUNTS));
+  const signIns = post('/generateToken', await writeLines(folder, `${name}-forms`, drawn));
+  const warmUpForms = accountNumbers(WARM_UP_ACCOUNTS).map(signInForm);
+  const warmUpSignIns = post('/generateToken', await writeLines(folder, `${name}-warm-up-forms`, warmUpForms));
+
+  const run = (server: ServerProcess, requests: RequestSet): Promise<LoadResult> =>
+    runLoad({ origin: server.origin, serverPid: server.pid, requests, pace: around.warmUp });
+  const settledMiB = async ({ pid }: ServerProcess): Promise<number> => {
+    await sleep(SETTLE_MS);
+    return residentMiB(pid);
+  };
+
+  let atRest: number;
+  let allSignedIn: number;
+  let warmUpTokens: RequestSet;
+  let tokens: RequestSet;
+  let coldGenerate: LoadResult;
+  {
+    await using first = await ServerProcess.start(definition, folder);
+    atRest = await settledMiB(first);
+    await run(first, warmUpSignIns);
+    warmUpTokens = me((await obtainTokens(first, warmUpSignIns)).tokens);
+    const obtained = await obtainTokens(first, signIns);
+    tokens = me(obtained.tokens);
+    coldGenerate = obtained.result;
+    allSignedIn = await settledMiB(first);
+  }
+  const server = await start(definition, around);
+  await run(server, warmUpTokens);
+  const { origin, pid: serverPid } = server;
+  const coldGuard = await runLoad({ origin, serverPid, requests: tokens, pace: { kind: 'once' } });
+  return {
+    users,
+    workingSet,
+    generate: { name, server, requests: signIns },
+    guard: { name, server, requests: tokens },
+    coldGenerate,
+    coldGuard,
+    residentMiB: { atRest, allSignedIn, allTokensUsed: await settledMiB(server) },
+  };
+}

@@ -1,0 +1,82 @@
+import {
+  type Contender,
+  type LatchkeyAtSize,
+  prepareLatchkey,
+  prepareLimit,
+  prepareOthers,
+  prepareTutorial,
+} from './contenders.ts';
+import { createDatabase } from './database.ts';
+import type { RandomPace } from './load.ts';
+import { type Rounds, runRounds } from './rounds.ts';
+import { migrate, seedChannelUsers } from './seed.ts';
+import { measureStarts, type StartTimes } from './starts.ts';
+import { interruption, tell } from './terminal.ts';
+import { latchkey } from './variants.ts';
+
+/** How much is measured. */
+export interface Scale {
+  readonly rounds: number;
+  readonly pace: RandomPace;
+  /** Numbers of channel users, ascending. */
+  readonly sizes: readonly number[];
+  readonly starts: number;
+}
+
+export interface Measured {
+  readonly scale: Scale;
+  readonly floor: Contender;
+  readonly oidcProvider: Contender;
+  readonly limit: { readonly generate: Contender; readonly guard: Contender };
+  readonly tutorial: { readonly generate: Contender; readonly guard: Contender };
+  /** One for each size. */
+  readonly latchkey: readonly LatchkeyAtSize[];
+  readonly rounds: Rounds;
+  readonly starts: StartTimes;
+}
+
+const WARM_UP: RandomPace = { kind: 'random', warmUpSeconds: 0, seconds: 2 };
+const START_USERS = 1000;
+
+async function measureLatchkeyStarts(times: number, folder: string): Promise<StartTimes> {
+  await using database = await createDatabase('starts');
+  await migrate(database.url);
+  await seedChannelUsers(database.url, START_USERS);
+  // The first start makes the signing keys, which every later one finds.
+  await measureStarts(latchkey('first-start', database.url), 1, folder);
+  return await measureStarts(latchkey('start', database.url), times, folder);
+}
+
+/**
+ * Prepares all servers, then loads them in turn.
+ *
+ * @param folder for logs and requests
+ */
+export async function measure(scale: Scale, folder: string): Promise<Measured> {
+  tell('starts');
+  const starts = await measureLatchkeyStarts(scale.starts, folder);
+  await using stack = new AsyncDisposableStack();
+  const around = { stack, folder, warmUp: WARM_UP };
+  tell('preparing the other servers');
+  const { floor, oidcProvider } = await prepareOthers(around);
+  const limit = await prepareLimit(around);
+  const tutorial = await prepareTutorial(around);
+  const sizes: LatchkeyAtSize[] = [];
+  for (const users of scale.sizes) {
+    interruption.throwIfAborted();
+    tell(`preparing Latchkey with ${String(users)} channel users`);
+    sizes.push(await prepareLatchkey(users, around));
+  }
+  const contenders = [
+    floor,
+    limit.generate,
+    oidcProvider,
+    tutorial.generate,
+    ...sizes.map(({ generate }) => generate),
+    limit.guard,
+    tutorial.guard,
+    ...sizes.map(({ guard }) => guard),
+  ];
+  const rounds = await runRounds(contenders, scale);
+  return { scale, floor, oidcProvider, limit, tutorial, latchkey: sizes, rounds, starts };
+}

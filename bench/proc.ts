@@ -1,0 +1,29 @@
+import { readFileSync } from 'node:fs';
+
+/** What Linux counts processor time in (`getconf CLK_TCK`): a hundredth of a second on every platform Node runs on. */
+const TICKS_PER_SECOND = 100;
+
+const read = (pid: number, file: string): string => readFileSync(`/proc/${String(pid)}/${file}`, 'utf8');
+
+/** The resident memory of a process now, in MiB. */
+export function residentMiB(pid: number): number {
+  const kib = /^VmRSS:\s+(\d+) kB$/m.exec(read(pid, 'status'))?.[1];
+  return Number(kib) / 1024;
+}
+
+/** The processor time that a process has used with all its threads, in seconds. */
+export function cpuSeconds(pid: number): number {
+  const stat = read(pid, 'stat');
+  // The second field, a name in parentheses, may contain anything.
+  const [, , , , , , , , , , , user, system] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(user) + Number(system)) / TICKS_PER_SECOND;
+}
+
+/**
+ * The processor time that all programs together have used on a core, in seconds. The kernel's own time for interrupts
+ * is left out: on the loopback interface that is the measured server's network traffic.
+ */
+export function coreSeconds(core: number): number {
+  const line = new RegExp(`^cpu${String(core)} (\\d+) (\\d+) (\\d+) `, 'm').exec(readFileSync('/proc/stat', 'utf8'));
+  return (line?.slice(1) ?? []).reduce((sum, ticks) => sum + Number(ticks), 0) / TICKS_PER_SECOND;
+}

@@ -1,0 +1,295 @@
+import type { Contender, LatchkeyAtSize } from './contenders.ts';
+import { goalsOf, ratios, resultsOf } from './goals.ts';
+import { CONNECTIONS, type LoadResult } from './load.ts';
+import type { Measured } from './measure.ts';
+import { GENERATOR_CORE, SERVER_CORE } from './server-process.ts';
+import { median, type Spread, spreadOf } from './statistics.ts';
+import type { TimingResult } from './timing.ts';
+
+/** A part of RESULTS.md. */
+export interface Section {
+  readonly title: string;
+  readonly text: string;
+}
+
+const INTRODUCTION = `# Results of the benchmark
+
+Written by \`npm run bench\`; \`npm run bench -- --timing\` renews the section on refusals alone.
+`;
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map((_, column) => (column === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
+}
+
+const count = (value: number): string => Math.round(value).toLocaleString('en');
+const rate = (value: number): string => (value < 100 ? value.toFixed(1) : count(value));
+const ratio = (value: number): string => (value < 10 ? value.toFixed(2) : value.toFixed(0));
+const share = (value: number): string => `${(value * 100).toFixed(0)} %`;
+const withRange = ({ median: middle, min, max }: Spread, format: (value: number) => string): string =>
+  `${format(middle)} (${format(min)}–${format(max)})`;
+
+const NAMES: Record<string, string> = {
+  floor: 'floor: bare node:http, form parsing, a constant answer',
+  'oidc-provider': 'oidc-provider: client credentials, JWT access token ES256, in-memory adapter',
+};
+
+function contenderRow(measured: Measured, contender: Contender, limit: Contender, name: string): string[] {
+  const results = resultsOf(measured, contender);
+  const middle = (pick: (result: LoadResult) => number): number => median(results.map(pick));
+  return [
+    name,
+    withRange(spreadOf(results.map(({ perSecond }) => perSecond)), rate),
+    contender === limit
+      ? '1'
+      : withRange(ratios(measured, contender, limit), (value) => value.toFixed(value < 0.1 ? 4 : 2)),
+    middle(({ p50Ms }) => p50Ms).toFixed(2),
+    middle(({ p99Ms }) => p99Ms).toFixed(2),
+    share(middle(({ serverBusy }) => serverBusy)),
+    share(middle(({ othersBusy }) => othersBusy)),
+    share(middle(({ generatorBusy }) => generatorBusy)),
+  ];
+}
+
+const CONTENDER_HEAD = [
+  'variant',
+  'answers a second',
+  '÷ limit',
+  'p50 ms',
+  'p99 ms',
+  'server’s core: server',
+  'server’s core: others',
+  'generator’s core',
+];
+
+const latchkeyName = ({ users }: LatchkeyAtSize): string => `Latchkey, ${count(users)} channel users`;
+
+/** Above these shares of a core's time, a figure says something about another program than the server. */
+const BUSY_GENERATOR = 0.9;
+const BUSY_OTHERS = 0.15;
+
+/** What to keep in mind when the figures of some variants are read; empty when nothing disturbed them. */
+function doubts(measured: Measured): string {
+  const listOf = (pick: (result: LoadResult) => number, above: number): string =>
+    [...measured.rounds]
+      .filter(([, results]) => median(results.map(pick)) > above)
+      .map(([{ name, requests }]) => `${name} \`${requests.path}\``)
+      .join(', ');
+  const generator = listOf(({ generatorBusy }) => generatorBusy, BUSY_GENERATOR);
+  const others = listOf(({ othersBusy }) => othersBusy, BUSY_OTHERS);
+  return [
+    ...(generator === ''
+      ? []
+      : [`The generator was nearly as busy as it can be for: ${generator}; a server may do better.`]),
+    ...(others === ''
+      ? []
+      : [`More than ${share(BUSY_OTHERS)} of the server’s core went to other programs for: ${others}.`]),
+  ]
+    .map((sentence) => `\n\n${sentence}`)
+    .join('');
+}
+
+function conditions(measured: Measured, machine: readonly (readonly [string, string])[]): Section {
+  const { rounds, pace } = measured.scale;
+  const lines = machine.map(([name, value]) => `- ${name}: ${value}`);
+  return {
+    title: 'Conditions',
+    text: `${lines.join('\n')}
+
+Each server runs as a production build, pinned to core ${String(SERVER_CORE)}, and writes its log to a file; the load generator (autocannon)
+is pinned to core ${String(GENERATOR_CORE)}. PostgreSQL is pinned to neither and takes its share of both. Requests come over ${String(CONNECTIONS)} keep-alive connections,
+each with one request under way, and are drawn at random from those of all accounts in use. ${String(rounds)} rounds of ${String(pace.seconds)} s, after
+${String(pace.warmUpSeconds)} s that do not count, each round going through all variants in turn. Figures are medians of the rounds with the lowest and the
+highest in parentheses; ratios are formed within a round. Any answer that is not 2xx fails the run. Latchkey's audit,
+activity, limiter and account checks are on; its settings are the defaults.${doubts(measured)}`,
+  };
+}
+
+function generating(measured: Measured): Section {
+  const { floor, limit, oidcProvider, tutorial, latchkey } = measured;
+  const row = (contender: Contender, name: string): string[] => contenderRow(measured, contender, limit.generate, name);
+  return {
+    title: 'Generating a token',
+    text: table(CONTENDER_HEAD, [
+      row(floor, NAMES['floor'] ?? ''),
+      row(limit.generate, 'limit: bare node:http, form parsing, SHA-256, a Map, ES256 by node:crypto'),
+      ...latchkey.map((size) => row(size.generate, latchkeyName(size))),
+      row(oidcProvider, NAMES['oidc-provider'] ?? ''),
+      row(tutorial.generate, 'tutorial: NestJS on Express, passport-local, bcrypt 10, TypeORM, HS256'),
+    ]),
+  };
+}
+
+function guarding(measured: Measured): Section {
+  const { limit, tutorial, latchkey } = measured;
+  const row = (contender: Contender, name: string): string[] => contenderRow(measured, contender, limit.guard, name);
+  return {
+    title: 'Using a token',
+    text: table(CONTENDER_HEAD, [
+      row(limit.guard, 'limit: bare node:http, a Map of verified tokens'),
+      ...latchkey.map((size) => row(size.guard, latchkeyName(size))),
+      row(tutorial.guard, 'tutorial: passport-jwt, a user read per call'),
+    ]),
+  };
+}
+
+function growth(measured: Measured): Section {
+  const [smallest] = measured.latchkey;
+  if (!smallest) throw new Error('Latchkey was not measured');
+  const loads = [
+    ['generate', (size: LatchkeyAtSize) => size.generate, (size: LatchkeyAtSize) => size.coldGenerate],
+    ['guard', (size: LatchkeyAtSize) => size.guard, (size: LatchkeyAtSize) => size.coldGuard],
+  ] as const;
+  const rows = loads.flatMap(([name, contenderOf, coldOf]) =>
+    measured.latchkey.map((size) => {
+      const cold = coldOf(size);
+      return [
+        `${name}, ${count(size.users)}`,
+        count(size.workingSet),
+        withRange(spreadOf(resultsOf(measured, contenderOf(size)).map(({ perSecond }) => perSecond)), rate),
+        withRange(ratios(measured, contenderOf(size), contenderOf(smallest)), ratio),
+        rate(cold.perSecond),
+        cold.p50Ms.toFixed(2),
+        cold.p99Ms.toFixed(2),
+      ];
+    }),
+  );
+  return {
+    title: 'How cost grows with the number of channel users',
+    text: `${table(['load, channel users', 'in use', 'warm: a second', '÷ smallest', 'cold: a second', 'cold p50 ms', 'cold p99 ms'], rows)}
+
+Users in use are drawn uniformly from all. Warm: the process has seen each of them before. Cold: each of them once, by a
+process that has compiled its code and has never heard of them or their tokens, so that every request reads the database.`,
+  };
+}
+
+function memoryAndStart(measured: Measured): Section {
+  const { latchkey, starts, scale } = measured;
+  const rows = latchkey.map((size) => {
+    const underLoad = [...resultsOf(measured, size.generate), ...resultsOf(measured, size.guard)];
+    const { atRest, allSignedIn, allTokensUsed } = size.residentMiB;
+    const highest = Math.max(...underLoad.map(({ residentMiB }) => residentMiB));
+    return [
+      `${count(size.users)} (${count(size.workingSet)} in use)`,
+      ...[atRest, allSignedIn, allTokensUsed, highest].map(count),
+    ];
+  });
+  return {
+    title: 'Memory and start',
+    text: `Resident memory in MiB: a few seconds after the start, after each user in use signed in once, after each of their tokens
+was used once (by a fresh process), and the highest under load.
+
+${table(['channel users', 'at rest', 'all signed in', 'all tokens used', 'highest under load'], rows)}
+
+From the start of the process on an existing database, in milliseconds, median of ${String(scale.starts)} starts:
+
+${table(
+  ['until', 'ms'],
+  [
+    ['ready (`Listening on`)', withRange(starts.ready, count)],
+    ['first token answered', withRange(starts.firstToken, count)],
+  ],
+)}`,
+  };
+}
+
+const significance = (p: number): string => (p < 0.001 ? '< 0.001' : p.toFixed(3));
+const signed = (value: number, digits: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(digits)}`;
+
+function verdictOf({ reference, rows, answers }: TimingResult): string {
+  const different = rows.filter(({ differs }) => differs);
+  if (different.some(({ isControl }) => isControl))
+    return 'No verdict: the control differs, so the machine was too busy.';
+  if (different.length === 0 && answers === 1) {
+    return `Met: no reason differs from “${reference.name}”, and all answers are equal.`;
+  }
+  const times = different.map(({ name }) => name).join('; ');
+  return [
+    '**Missed**:',
+    ...(times === '' ? [] : [`these take another time: ${times}.`]),
+    ...(answers === 1 ? [] : [`there are ${String(answers)} different answers.`]),
+  ].join(' ');
+}
+
+/** @param date when it was measured, as `YYYY-MM-DD` */
+export function refusals(results: readonly TimingResult[], date: string): Section {
+  const parts = results.map((result) => {
+    const { title, samples, reference, rows, familyError } = result;
+    const timesOf = ({ name, median: middle, quartiles }: TimingResult['reference']): string[] => [
+      name,
+      middle.toFixed(3),
+      quartiles.map((value) => value.toFixed(2)).join('–'),
+    ];
+    const body = table(
+      ['reason', 'median ms', 'quartiles ms', 'difference of medians µs', 'p', 'P(slower)', 'rank-biserial'],
+      [
+        [...timesOf(reference), '', '', '', ''],
+        ...rows.map((row) => [
+          ...timesOf(row),
+          signed(row.medianDifferenceMicroseconds, 0),
+          significance(row.p),
+          row.test.superiority.toFixed(3),
+          signed(row.test.rankBiserial, 3),
+        ]),
+      ],
+    );
+    return `### ${title}
+
+${String(samples)} samples of each reason, interleaved at random. Mann–Whitney against “${reference.name}”, p after Bonferroni, a difference
+being what has p < ${String(familyError)}; P(slower) is the probability that an answer for this reason takes longer.
+
+${body}
+
+${verdictOf(result)}`;
+  });
+  return {
+    title: 'Nothing to learn from refusals',
+    text: `Measured on ${date}: the time from the writing of a request to the first byte of its 401. Cold: the account was never heard of before;
+warm: it has signed in. All answers must be equal in status, headers (but \`Date\` and \`X-Request-Id\`) and body.
+
+${parts.join('\n\n')}`,
+  };
+}
+
+function goals(measured: Measured): Section {
+  const rows = goalsOf(measured).map(({ text, target, figure, met }) => [
+    text,
+    target,
+    figure,
+    met ? 'met' : '**missed**',
+  ]);
+  const outcomes = table(['goal', 'target', 'figure', 'outcome'], rows);
+  return { title: 'Goals', text: `${outcomes}${doubts(measured)}` };
+}
+
+/** Everything but the section on refusals, in two parts: what stands before it and what after. */
+export function performanceSections(
+  measured: Measured,
+  machine: readonly (readonly [string, string])[],
+): { before: Section[]; after: Section[] } {
+  return {
+    before: [
+      conditions(measured, machine),
+      generating(measured),
+      guarding(measured),
+      growth(measured),
+      memoryAndStart(measured),
+    ],
+    after: [goals(measured)],
+  };
+}
+
+export const render = (sections: readonly Section[]): string =>
+  [INTRODUCTION, ...sections.map(({ title, text }) => `## ${title}\n\n${text}\n`)].join('\n');
+
+/** Puts a section in the place of the one with the same title, or at the end. */
+export function replaceSection(document: string, section: Section): string {
+  const [head = '', ...parts] = document.split(/^## /m);
+  const sections = parts.map((part) => {
+    const end = part.indexOf('\n');
+    return { title: part.slice(0, end), text: part.slice(end).trim() };
+  });
+  const at = sections.findIndex(({ title }) => title === section.title);
+  sections.splice(at === -1 ? sections.length : at, at === -1 ? 0 : 1, section);
+  return [head, ...sections.map(({ title, text }) => `## ${title}\n\n${text}\n`)].join('\n').replace(/\n{3,}/g, '\n\n');
+}

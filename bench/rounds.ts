@@ -1,0 +1,35 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Contender } from './contenders.ts';
+import { type LoadResult, type RandomPace, runLoad } from './load.ts';
+import { tell } from './terminal.ts';
+
+/** What one load leaves behind, such as records that are still being written, is not to disturb the next. */
+const PAUSE_MS = 1_000;
+
+/** The results of a contender, one for each round. */
+export type Rounds = ReadonlyMap<Contender, readonly LoadResult[]>;
+
+/**
+ * Loads all contenders in turn, several times, so that whatever slows the machine down for a while meets all of them.
+ * Each round begins with another one.
+ */
+export async function runRounds(
+  contenders: readonly Contender[],
+  { rounds, pace }: { rounds: number; pace: RandomPace },
+): Promise<Rounds> {
+  const results = new Map<Contender, LoadResult[]>(contenders.map((contender) => [contender, []]));
+  for (let round = 0; round < rounds; round += 1) {
+    const first = round % contenders.length;
+    for (const contender of [...contenders.slice(first), ...contenders.slice(0, first)]) {
+      const { name, server, requests } = contender;
+      const result = await runLoad({ origin: server.origin, serverPid: server.pid, requests, pace });
+      results.get(contender)?.push(result);
+      tell(
+        `round ${String(round + 1)}  ${name} ${requests.path}: ${result.perSecond.toFixed(0)}/s, ` +
+          `p50 ${result.p50Ms.toFixed(2)} ms, p99 ${result.p99Ms.toFixed(2)} ms`,
+      );
+      await sleep(PAUSE_MS);
+    }
+  }
+  return results;
+}

@@ -1,0 +1,75 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { format, resolveConfig } from 'prettier';
+import { describeMachine } from './machine.ts';
+import { measure, type Scale } from './measure.ts';
+import { performanceSections, refusals, render, replaceSection } from './report.ts';
+import { pinToGeneratorCore } from './server-process.ts';
+import { runProgram } from './terminal.ts';
+import { measureFailures } from './timing.ts';
+
+/**
+ *     npm run bench              everything, in about a quarter of an hour: writes RESULTS.md
+ *     npm run bench -- --timing  the test of refusals alone: renews its section in RESULTS.md
+ *     BENCH_QUICK=1 npm run bench   small, in about two minutes, to see whether it works: shows its results, writes nothing
+ *
+ * BENCH_DATABASE_URL names a PostgreSQL server on which databases may be created and dropped. Needs Linux with taskset.
+ */
+
+const FULL: Scale = {
+  rounds: 5,
+  pace: { kind: 'random', warmUpSeconds: 1, seconds: 6 },
+  sizes: [1_000, 100_000, 1_000_000],
+  starts: 5,
+};
+const QUICK: Scale = {
+  rounds: 2,
+  pace: { kind: 'random', warmUpSeconds: 0.5, seconds: 2 },
+  sizes: [1_000],
+  starts: 1,
+};
+
+const RESULTS = path.join(import.meta.dirname, 'RESULTS.md');
+
+const today = (): string => new Date().toISOString().slice(0, 10);
+
+/** As the repository's other files are formatted. */
+async function writeResults(markdown: string): Promise<void> {
+  const style = await resolveConfig(RESULTS);
+  await writeFile(RESULTS, await format(markdown, { ...style, filepath: RESULTS }));
+}
+
+async function runTiming(folder: string): Promise<void> {
+  const section = refusals(await measureFailures(folder), today());
+  const before = await readFile(RESULTS, 'utf8').catch(() => render([]));
+  await writeResults(replaceSection(before, section));
+}
+
+async function runAll(folder: string): Promise<void> {
+  const measured = await measure(FULL, folder);
+  const { before, after } = performanceSections(measured, await describeMachine());
+  const section = refusals(await measureFailures(folder), today());
+  await writeResults(render([...before, section, ...after]));
+}
+
+async function runQuick(folder: string): Promise<void> {
+  const measured = await measure(QUICK, folder);
+  const { before, after } = performanceSections(measured, await describeMachine());
+  process.stdout.write(`${render([...before, ...after])}\n`);
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { timing: { type: 'boolean', default: false } } });
+  pinToGeneratorCore();
+  const folder = await mkdtemp(path.join(tmpdir(), 'latchkey-bench-'));
+  try {
+    const run = values.timing ? runTiming : process.env['BENCH_QUICK'] === '1' ? runQuick : runAll;
+    await run(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+await runProgram(main);

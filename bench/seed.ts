@@ -1,0 +1,58 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { passwordSql, SCOPES, USERNAME_PREFIX } from './accounts.ts';
+import { withClient } from './database.ts';
+import { ROOT } from './server-process.ts';
+import { latchkeyEnvironment } from './variants.ts';
+
+const run = promisify(execFile);
+
+/** Longer than a whole run takes. */
+const TOKEN_TTL_SECONDS = 7200;
+/** So many that the limit of issuance never limits the run. */
+const TOKENS_PER_MINUTE = 1_000_000;
+
+/** Brings a database to Latchkey's newest schema, with Latchkey's own command. */
+export async function migrate(databaseUrl: string): Promise<void> {
+  await run(process.execPath, ['dist/src/cli.js', 'migrate', 'run'], {
+    cwd: ROOT,
+    env: { PATH: process.env['PATH'], NODE_ENV: 'production', ...latchkeyEnvironment(databaseUrl) },
+  });
+}
+
+/**
+ * Makes channel users with one generated credential each, see `accounts.ts`. No server may be running on the
+ * database: the triggers that tell it of changes are off meanwhile, since a million notifications would fill
+ * PostgreSQL's queue.
+ */
+export async function seedChannelUsers(databaseUrl: string, count: number): Promise<void> {
+  await withClient(databaseUrl, async (client) => {
+    // Indexes are built faster after the rows than with them.
+    const { rows: indexes } = await client.query<{ name: string; definition: string }>(
+      `SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition FROM pg_index
+        WHERE indrelid = 'channel_user'::regclass AND NOT indisunique`,
+    );
+    await client.query('BEGIN');
+    await client.query('SET LOCAL synchronous_commit = off');
+    for (const { name } of indexes) await client.query(`DROP INDEX ${name}`);
+    for (const table of ['channel_user', 'credential']) await client.query(`ALTER TABLE ${table} DISABLE TRIGGER USER`);
+    await client.query(
+      `INSERT INTO channel_user (username, username_key, display_name, scopes, token_ttl_seconds, tokens_per_minute,
+          allowed_ips, search_text, updated_at)
+        SELECT name, name, 'Partner ' || n, $2, $3, $4, '{}', name || ' partner ' || n, now()
+        FROM generate_series(1, $1::integer) AS n, concat($5::text, n) AS name`,
+      [count, SCOPES, TOKEN_TTL_SECONDS, TOKENS_PER_MINUTE, USERNAME_PREFIX],
+    );
+    await client.query(
+      `INSERT INTO credential (channel_user_id, label, fingerprint, secret_hash)
+        SELECT id, 'bench', left(encode(digest, 'hex'), 8),
+          '$sha256$' || rtrim(translate(encode(digest, 'base64'), '+/', '-_'), '=')
+        FROM channel_user, substr(username, ${String(USERNAME_PREFIX.length + 1)}) AS n,
+          sha256(convert_to(${passwordSql('n')}, 'UTF8')) AS digest`,
+    );
+    for (const table of ['channel_user', 'credential']) await client.query(`ALTER TABLE ${table} ENABLE TRIGGER USER`);
+    for (const { definition } of indexes) await client.query(definition);
+    await client.query('COMMIT');
+    await client.query('VACUUM ANALYZE');
+  });
+}

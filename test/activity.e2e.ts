@@ -1,0 +1,699 @@
+import { hash as argon2id } from '@node-rs/argon2';
+import pg from 'pg';
+import { Clock } from '../src/common/clock.ts';
+import { type Answer, type Partner, TestApp } from './support/app.ts';
+import { secret } from './support/secrets.ts';
+import {
+  eventually,
+  importPassword,
+  inParallel,
+  logLines,
+  LOOPBACK_PROXIES,
+  newAddress,
+  signInFrom,
+  tally,
+} from './support/sign-ins.ts';
+
+interface Item {
+  id: string;
+  at: string;
+  address: string | null;
+  outcome: string;
+  errorCode: string | null;
+  reason: string | null;
+  credentialId: string | null;
+  requestId: string;
+  userAgent: string | null;
+  count: number;
+}
+interface Page {
+  items: Item[];
+  nextCursor: string | null;
+}
+
+const UNKNOWN = '3f8f54a6-5f0a-4d2e-9a53-0c4a5b8d7e11';
+const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const DAY_MS = 86_400_000;
+
+/** Believes X-Forwarded-For and takes credentials in the URL. */
+let app: TestApp;
+
+beforeAll(async () => {
+  app = await TestApp.start({ trustedProxies: LOOPBACK_PROXIES, legacyQueryCredentials: true });
+  // One after the other: many slow hashes at once take longer than a sign-in waits.
+  for (const role of ['viewer', 'operator', 'admin'] as const) await app.asStaff(role);
+});
+afterAll(() => app.close());
+afterEach(() => {
+  app.clockOffset = 0;
+});
+
+const pathOf = (id: string): string => `/admin/channel-users/${id}/activity`;
+const ask = async (id: string, query = '', on = app): Promise<Answer> =>
+  on.request('GET', pathOf(id) + query, { token: (await app.asStaff('viewer')).token });
+const list = async (id: string, query = '', on = app): Promise<Page> => {
+  const answer = await ask(id, query, on);
+  expect({ status: answer.status, text: answer.status === 200 ? '' : answer.text }).toEqual({ status: 200, text: '' });
+  return answer.json<Page>();
+};
+const itemsOf = async (id: string, on = app): Promise<Item[]> => (await list(id, '?limit=200', on)).items;
+const wrong = ({ username }: Partner): { username: string; password: string } => ({ username, password: 'wrong' });
+const change = async (method: string, id: string, path: string, json?: unknown): Promise<Answer> => {
+  const { token } = await app.asStaff('operator');
+  const answer = await app.request(method, `/admin/channel-users/${id}${path}`, { token, json });
+  expect(answer.status).toBeLessThan(300);
+  return answer;
+};
+const addCredential = async (id: string, json: unknown): Promise<string> => {
+  const answer = await change('POST', id, '/credentials', json);
+  return secret(answer.json<{ credential: { password: string } }>().credential.password);
+};
+/** The token of a 200 is looked for in the log at the end. */
+const noted = (answer: Answer): Answer => {
+  if (answer.status === 200) secret(answer.text);
+  return answer;
+};
+const signIn = async (
+  credentials: { username: string; password: string },
+  { address = newAddress(), on = app, headers = {} } = {},
+): Promise<Answer> => noted(await signInFrom(on, address, credentials, headers));
+const requestIdOf = (answer: Answer): string => answer.headers.get('x-request-id') ?? '';
+const dayOf = (time: number): string => new Date(time).toISOString().slice(0, 10);
+const partitionOf = (time: number): string => `activity_${dayOf(time).replaceAll('-', '')}`;
+/** Puts the application's clock at the start of the next minute, so that a test does not stand across two. */
+const atStartOfMinute = (): number => 60_000 - (Date.now() % 60_000);
+
+/** Its own connection: what it sees is committed. */
+async function connected<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+describe('an item', () => {
+  it('tells of a token what the contract says, and nothing else', async () => {
+    const partner = await app.newPartner();
+    const address = newAddress();
+    const before = Date.now();
+    const answer = await signIn(partner, {
+      address,
+      headers: { 'user-agent': 'ChannelBot/2.1 (+https://example.org)' },
+    });
+    const page = await list(partner.id);
+    expect(Object.keys(page)).toEqual(['items', 'nextCursor']);
+    expect(page).toEqual({
+      items: [
+        {
+          id: expect.stringMatching(UUID) as string,
+          at: expect.stringMatching(ISO) as string,
+          address,
+          outcome: 'token',
+          errorCode: null,
+          reason: null,
+          credentialId: partner.credentialId,
+          requestId: requestIdOf(answer),
+          userAgent: 'ChannelBot/2.1 (+https://example.org)',
+          count: 1,
+        },
+      ],
+      nextCursor: null,
+    });
+    const at = Date.parse(page.items[0]?.at ?? '');
+    expect(at).toBeGreaterThanOrEqual(before);
+    expect(at).toBeLessThanOrEqual(Date.now());
+  });
+
+  it('tells the true reason of a refusal, and which credential it was', async () => {
+    const partner = await app.newPartner({ allowedIps: ['198.18.0.0/15'], tokensPerMinute: 1 });
+    const { id, username, credentialId } = partner;
+    const seen: Pick<Item, 'outcome' | 'errorCode' | 'reason' | 'credentialId' | 'requestId' | 'address'>[] = [];
+    const attempt = async (
+      password: string,
+      errorCode: string | null,
+      reason: string | null,
+      credential: string | null,
+      address = newAddress(),
+    ) => {
+      const answer = await signIn({ username, password }, { address });
+      expect(answer.headers.get('error-code')).toBe(errorCode);
+      const outcome = errorCode === null ? 'token' : 'refused';
+      seen.unshift({ outcome, errorCode, reason, credentialId: credential, requestId: requestIdOf(answer), address });
+    };
+    await attempt('wrong', 'invalid_credentials', 'wrong_password', null);
+    await attempt(partner.password, 'invalid_credentials', 'address_not_allowed', credentialId, '203.0.113.5');
+    await attempt(partner.password, null, null, credentialId);
+    await attempt(partner.password, 'too_many_requests', 'issuance_limit', credentialId);
+    await change('POST', id, '/suspend', { reason: 'unpaid' });
+    await attempt(partner.password, 'account_suspended', 'account_suspended', credentialId);
+    await change('POST', id, '/reactivate', {});
+    await change('PATCH', id, '', { expiresAt: '2020-01-01T00:00:00Z' });
+    await attempt(partner.password, 'account_expired', 'account_expired', credentialId);
+    await change('PATCH', id, '', { expiresAt: null });
+    await addCredential(id, { retireOthersInSeconds: 0 });
+    await attempt(partner.password, 'credential_expired', 'credential_expired', credentialId);
+    await change('DELETE', id, `/credentials/${credentialId}`);
+    await attempt(partner.password, 'invalid_credentials', 'revoked_credential', credentialId);
+    expect(await itemsOf(id)).toMatchObject(seen);
+  });
+
+  it('says that credentials came in the URL', async () => {
+    const partner = await app.newPartner();
+    const query = new URLSearchParams({ username: partner.username, password: partner.password }).toString();
+    const answer = noted(await app.request('POST', `/generateToken?${query}`));
+    expect(answer.status).toBe(200);
+    const refused = await app.request('POST', `/generateToken?username=${partner.username}&password=wrong`);
+    expect(refused.status).toBe(401);
+    expect(await itemsOf(partner.id)).toMatchObject([
+      { outcome: 'refused', reason: 'wrong_password', requestId: requestIdOf(refused), address: '127.0.0.1' },
+      { outcome: 'token', errorCode: null, reason: 'legacy_query', requestId: requestIdOf(answer) },
+    ]);
+  });
+
+  it('tells of a password from an older system, too', async () => {
+    const partner = await app.newPartner();
+    const password = secret('Fruehling 1999');
+    const stored = await argon2id(password, { memoryCost: 4096, timeCost: 1 });
+    const credentialId = await importPassword(app, partner.id, stored);
+    await signIn(wrong(partner));
+    await eventually(
+      async () => ((await signIn({ ...partner, password })).status === 200 ? true : undefined),
+      'a sign-in with the imported password',
+    );
+    const items = await itemsOf(partner.id);
+    expect(items[0]).toMatchObject({ outcome: 'token', reason: null, credentialId });
+    expect(items.at(-1)).toMatchObject({ outcome: 'refused', reason: 'wrong_password', credentialId: null });
+  });
+
+  it('has no user agent where none was sent, and no more of one than 256 characters', async () => {
+    const partner = await app.newPartner();
+    await signIn(partner, { headers: { 'user-agent': 'x'.repeat(5_000) } });
+    await signIn(partner, { headers: { 'user-agent': 'Müller/1 "\\\u00ff' } });
+    await signIn(partner, { headers: { 'user-agent': '' } });
+    const agents = (await itemsOf(partner.id)).map(({ userAgent }) => userAgent);
+    expect(agents[2]).toBe('x'.repeat(256));
+    expect(agents[1]).toBe('Müller/1 "\\\u00ff');
+    expect(agents[0] ?? '').toBe('');
+  });
+
+  it('has no address where it is not known', async () => {
+    const partner = await app.newPartner();
+    await signIn(partner, { address: 'unknown' });
+    await signIn(partner, { address: '2001:DB8::7' });
+    await signIn(partner, { address: '::ffff:203.0.113.7' });
+    expect((await itemsOf(partner.id)).map(({ address }) => address)).toEqual(['203.0.113.7', '2001:db8::7', null]);
+  });
+});
+
+describe('attempts for a username that nobody has', () => {
+  it('leave no row at all', async () => {
+    const count = async (): Promise<string> => {
+      // What was recorded before is written by now: reading writes it.
+      await list((await app.newPartner()).id);
+      const [row] = await app.dataSource.query<{ count: string }[]>('SELECT count(*) FROM activity');
+      return row?.count ?? '';
+    };
+    const before = await count();
+    const mistyped = `Passwort-${String(Date.now())}`;
+    const address = newAddress();
+    const answers = await inParallel(15, 15, () => signIn({ username: mistyped, password: 'x' }, { address }));
+    expect(tally(answers)).toEqual({ 401: 10, 429: 5 });
+    expect(await count()).toBe(before);
+    const [found] = await app.dataSource.query<{ n: string }[]>(
+      'SELECT count(*) AS n FROM activity WHERE activity::text ILIKE $1',
+      [`%${mistyped}%`],
+    );
+    expect(found?.n).toBe('0');
+  });
+});
+
+describe('refusals for too many requests', () => {
+  it('of a minute are one item with a count, for each reason', async () => {
+    app.clockOffset = atStartOfMinute();
+    const partner = await app.newPartner({ tokensPerMinute: 2 });
+    const address = newAddress();
+    const answers = await inParallel(30, 30, () => signIn(wrong(partner), { address }));
+    expect(tally(answers)).toEqual({ 401: 10, 429: 20 });
+    const right = await inParallel(7, 7, () => signIn(partner, { address }));
+    expect(tally(right)).toEqual({ 200: 2, 429: 5 });
+    const items = await itemsOf(partner.id);
+    const counted = items.filter(({ errorCode }) => errorCode === 'too_many_requests');
+    expect(counted).toHaveLength(2);
+    expect(counted).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ reason: 'wrong_password', outcome: 'refused', count: 20, address }),
+        expect.objectContaining({ reason: 'issuance_limit', count: 5, credentialId: partner.credentialId }),
+      ]),
+    );
+    // It names one of the attempts it counts.
+    const refused = answers.filter(({ status }) => status === 429).map(requestIdOf);
+    expect(refused).toContain(counted.find(({ reason }) => reason === 'wrong_password')?.requestId);
+    expect(items.filter(({ count }) => count === 1)).toHaveLength(12);
+    // The next minute has an item of its own.
+    app.clockOffset += 60_000;
+    expect((await signIn(wrong(partner), { address })).status).toBe(429);
+    const later = (await itemsOf(partner.id)).filter(({ errorCode }) => errorCode === 'too_many_requests');
+    expect(later.map(({ count, reason }) => [reason, count])).toContainEqual(['wrong_password', 1]);
+    expect(later).toHaveLength(3);
+  });
+
+  it('are one item also when they came to two instances, and in several batches', async () => {
+    const other = await TestApp.start({ ...app.config });
+    try {
+      const partner = await app.newPartner();
+      app.clockOffset = other.clockOffset = atStartOfMinute();
+      const [addressA, addressB] = [newAddress(), newAddress()];
+      for (let batch = 0; batch < 3; batch++) {
+        await Promise.all([
+          inParallel(20, 20, () => signIn(wrong(partner), { address: addressA })),
+          inParallel(20, 20, () => signIn(wrong(partner), { address: addressB, on: other })),
+        ]);
+        // What an instance has recorded is in the list that it gives.
+        await Promise.all([itemsOf(partner.id), itemsOf(partner.id, other)]);
+      }
+      const items = await itemsOf(partner.id);
+      expect(items.filter(({ errorCode }) => errorCode === 'invalid_credentials')).toHaveLength(20);
+      const counted = items.filter(({ errorCode }) => errorCode === 'too_many_requests');
+      expect(counted.map(({ count }) => count)).toEqual([100]);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it('do not fill the disk, however many', async () => {
+    const partner = await app.newPartner({ tokensPerMinute: 1 });
+    const address = newAddress();
+    await inParallel(1_000, 100, () => signIn(wrong(partner), { address }));
+    await inParallel(200, 100, () => signIn(partner, { address }));
+    const items = await itemsOf(partner.id);
+    // Ten 401, one token, and for each of two reasons an item a minute, of which there were at most two.
+    expect(items.length).toBeLessThanOrEqual(15);
+    expect(items.reduce((sum, { count }) => sum + count, 0)).toBe(1_200);
+    const [row] = await app.dataSource.query<{ n: number }[]>(
+      'SELECT count(*)::int AS n FROM activity WHERE channel_user_id = $1',
+      [partner.id],
+    );
+    expect(row?.n).toBe(items.length);
+  });
+});
+
+describe('the list', () => {
+  it('is in pages, newest first, each attempt once', async () => {
+    const partner = await app.newPartner();
+    const requestIds: string[] = [];
+    for (let i = 0; i < 11; i++) requestIds.unshift(requestIdOf(await signIn(partner)));
+    const seen: Item[] = [];
+    let query = '?limit=3';
+    const sizes: number[] = [];
+    for (;;) {
+      const { items, nextCursor } = await list(partner.id, query);
+      sizes.push(items.length);
+      seen.push(...items);
+      if (nextCursor === null) break;
+      query = `?limit=3&cursor=${encodeURIComponent(nextCursor)}`;
+      // What comes meanwhile does not shift the pages.
+      if (sizes.length === 2) await signIn(partner);
+    }
+    expect(sizes).toEqual([3, 3, 3, 2]);
+    expect(seen.map(({ requestId }) => requestId)).toEqual(requestIds);
+    expect(new Set(seen.map(({ id }) => id)).size).toBe(11);
+    const full = await list(partner.id, '?limit=12');
+    expect({ items: full.items.length, next: full.nextCursor }).toEqual({ items: 12, next: null });
+  });
+
+  it('keeps the order of attempts of the same millisecond, across pages too', async () => {
+    const partner = await app.newPartner();
+    const clock = app.app.nest.get(Clock);
+    const frozen = Date.now();
+    clock.now = () => frozen;
+    const requestIds: string[] = [];
+    try {
+      for (let i = 0; i < 8; i++) requestIds.unshift(requestIdOf(await signIn(partner)));
+    } finally {
+      clock.now = () => Date.now() + app.clockOffset;
+    }
+    const first = await list(partner.id, '?limit=5');
+    const second = await list(partner.id, `?limit=5&cursor=${String(first.nextCursor)}`);
+    const items = [...first.items, ...second.items];
+    expect(new Set(items.map(({ at }) => at))).toEqual(new Set([new Date(frozen).toISOString()]));
+    expect(items.map(({ requestId }) => requestId)).toEqual(requestIds);
+  });
+
+  it('holds 50 items unless told otherwise, and up to 200', async () => {
+    const partner = await app.newPartner({ tokensPerMinute: 1_000 });
+    await inParallel(60, 30, () => signIn(partner));
+    const page = await list(partner.id);
+    expect(page.items).toHaveLength(50);
+    expect(page.nextCursor).not.toBeNull();
+    expect((await list(partner.id, '?limit=200')).items).toHaveLength(60);
+    expect((await list(partner.id, '?limit=1')).items).toHaveLength(1);
+  });
+
+  it('holds what has happened by then, also when many sign in and ask at once', async () => {
+    const partner = await app.newPartner({ tokensPerMinute: 1_000 });
+    const missing = await inParallel(150, 12, async () => {
+      const requestId = requestIdOf(await signIn(partner));
+      return (await itemsOf(partner.id)).some((item) => item.requestId === requestId) ? [] : [requestId];
+    });
+    expect(missing.flat()).toEqual([]);
+  });
+
+  it('is that of one channel user', async () => {
+    const [one, other] = [await app.newPartner(), await app.newPartner()];
+    await signIn(one);
+    await signIn(wrong(other));
+    expect((await itemsOf(one.id)).map(({ outcome }) => outcome)).toEqual(['token']);
+    expect((await itemsOf(other.id)).map(({ outcome }) => outcome)).toEqual(['refused']);
+    const fresh = await app.newPartner();
+    expect(await list(fresh.id)).toEqual({ items: [], nextCursor: null });
+  });
+
+  it.each([
+    '?limit=0',
+    '?limit=201',
+    '?limit=-1',
+    '?limit=x',
+    '?limit=1.5',
+    '?limit=',
+    '?cursor=',
+    '?cursor=x',
+    '?unknown=1',
+  ])('is refused with %s', async (query) => {
+    const { id } = await app.newPartner();
+    const answer = await ask(id, query);
+    const problem = answer.json<{ code: string; errors: { field: string }[] }>();
+    expect({ status: answer.status, code: problem.code }).toEqual({ status: 400, code: 'request.invalid' });
+    expect(problem.errors.map(({ field }) => field)).toEqual([/\?(\w+)/.exec(query)?.[1]]);
+  });
+
+  it.each([
+    ['another order', ['username', 'a', UNKNOWN]],
+    ['no time', ['at', 'yesterday', UNKNOWN]],
+    ['no id', ['at', '2026-01-01T00:00:00.000Z', 'x']],
+    ['too little', ['at', '2026-01-01T00:00:00.000Z']],
+    ['too much', ['at', '2026-01-01T00:00:00.000Z', UNKNOWN, 'x']],
+    ['SQL', ['at', "2026-01-01T00:00:00.000Z'; DROP TABLE activity; --", UNKNOWN]],
+    ['null', ['at', null, null]],
+    ['an object', { at: 1 }],
+  ])('is refused with a cursor of %s', async (_, key) => {
+    const { id } = await app.newPartner();
+    const cursor = Buffer.from(JSON.stringify(key)).toString('base64url');
+    const answer = await ask(id, `?cursor=${cursor}`);
+    expect({ status: answer.status, code: answer.json()['code'] }).toEqual({ status: 400, code: 'request.invalid' });
+  });
+
+  it('is 404 for a channel user that is not there, or not any more', async () => {
+    const missing = await ask(UNKNOWN);
+    expect({ status: missing.status, code: missing.json()['code'] }).toEqual({
+      status: 404,
+      code: 'channel-user.not-found',
+    });
+    expect((await ask('x')).status).toBe(404);
+    const partner = await app.newPartner();
+    await signIn(partner);
+    const { token } = await app.asStaff('admin');
+    expect((await app.request('DELETE', `/admin/channel-users/${partner.id}`, { token })).status).toBe(204);
+    expect((await ask(partner.id)).status).toBe(404);
+  });
+
+  it('is for all staff, for nobody else, and only to be read', async () => {
+    const { id, token } = await app.asPartner();
+    for (const role of ['viewer', 'operator', 'admin'] as const) {
+      const member = await app.asStaff(role);
+      expect((await app.request('GET', pathOf(id), { token: member.token })).status).toBe(200);
+    }
+    expect((await app.request('GET', pathOf(id))).status).toBe(401);
+    expect((await app.request('GET', pathOf(id), { token })).status).toBe(403);
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {
+      const answer = await app.request(method, pathOf(id), { token: (await app.asStaff('admin')).token, json: {} });
+      expect(answer.status).toBe(405);
+    }
+  });
+});
+
+describe('the use of a credential', () => {
+  interface User {
+    lastTokenAt: string | null;
+    version: number;
+    updatedAt: string;
+  }
+  const readUser = async (id: string): Promise<User> => {
+    const { token } = await app.asStaff('viewer');
+    return (await app.request('GET', `/admin/channel-users/${id}`, { token })).json<User>();
+  };
+  const usesOf = async (id: string): Promise<Record<string, string | null>> => {
+    const { token } = await app.asStaff('viewer');
+    const answer = await app.request('GET', `/admin/channel-users/${id}/credentials`, { token });
+    const { items } = answer.json<{ items: { id: string; lastUsedAt: string | null }[] }>();
+    return Object.fromEntries(items.map(({ id: credential, lastUsedAt }) => [credential, lastUsedAt]));
+  };
+
+  it('is noted with the user and the credential, and is no change', async () => {
+    const partner = await app.newPartner();
+    const password = await addCredential(partner.id, { retireOthersInSeconds: null });
+    const before = await readUser(partner.id);
+    expect(before.lastTokenAt).toBeNull();
+    await signIn(wrong(partner));
+    expect((await readUser(partner.id)).lastTokenAt).toBeNull();
+    await signIn({ ...partner, password });
+    const [item] = await itemsOf(partner.id);
+    const uses = await usesOf(partner.id);
+    expect(await readUser(partner.id)).toEqual({ ...before, lastTokenAt: item?.at });
+    expect(uses[partner.credentialId]).toBeNull();
+    expect(uses[item?.credentialId ?? '']).toBe(item?.at);
+    // Later by more than a minute, with the other password.
+    app.clockOffset = 61_000;
+    await signIn(partner);
+    const [later] = await itemsOf(partner.id);
+    expect(await readUser(partner.id)).toEqual({ ...before, lastTokenAt: later?.at });
+    expect(await usesOf(partner.id)).toEqual({ ...uses, [partner.credentialId]: later?.at });
+  });
+
+  it('notifies nobody; a suspension does', async () => {
+    const partner = await app.newPartner();
+    await connected(app.databaseUrl, async (client) => {
+      const payloads: string[] = [];
+      client.on('notification', ({ payload = '' }) => payloads.push(payload));
+      await client.query('LISTEN latchkey_change');
+      await signIn(partner);
+      await signIn(wrong(partner));
+      await itemsOf(partner.id);
+      expect(Object.values(await usesOf(partner.id))).toEqual([expect.stringMatching(ISO)]);
+      expect((await readUser(partner.id)).lastTokenAt).toMatch(ISO);
+      await change('POST', partner.id, '/suspend', { reason: 'unpaid' });
+      // Notifications come in the order of the commits.
+      await app.dataSource.query(`SELECT pg_notify('latchkey_change', 'test:end')`);
+      await eventually(() => (payloads.includes('test:end') ? true : undefined), 'the last notification');
+      expect(payloads).toEqual([`channel_user:${partner.id}`, 'test:end']);
+    });
+  });
+});
+
+describe('the table', () => {
+  const partitionsOf = async (): Promise<string[]> => {
+    const rows = await app.dataSource.query<{ name: string }[]>(
+      `SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'activity'::regclass ORDER BY 1`,
+    );
+    return rows.map(({ name }) => name);
+  };
+  const homesOf = async (id: string): Promise<Record<string, string>> => {
+    const rows = await app.dataSource.query<{ name: string; day: string }[]>(
+      `SELECT tableoid::regclass::text AS name, day::text FROM activity WHERE channel_user_id = $1`,
+      [id],
+    );
+    return Object.fromEntries(rows.map(({ day, name }) => [day, name]));
+  };
+  const keep = (days: number): Promise<unknown> => app.dataSource.query('SELECT activity_partitions($1)', [days]);
+  const insertOld = (id: string, daysAgo: number): Promise<unknown> => {
+    const time = Date.now() - daysAgo * DAY_MS;
+    return app.dataSource.query(
+      `INSERT INTO activity (day, id, channel_user_id, at, outcome, request_id, count)
+        VALUES ($1, gen_random_uuid(), $2, $3, 'token', gen_random_uuid(), 1)`,
+      [dayOf(time), id, new Date(time)],
+    );
+  };
+  const addPartition = (daysAgo: number): Promise<unknown> => {
+    const time = Date.now() - daysAgo * DAY_MS;
+    return app.dataSource.query(
+      `CREATE TABLE ${partitionOf(time)} PARTITION OF activity FOR VALUES FROM ('${dayOf(time)}') TO ('${dayOf(time + DAY_MS)}')`,
+    );
+  };
+
+  it('has a part for each day: today, tomorrow and the day after are there from the start', async () => {
+    const names = await eventually(async () => {
+      const found = await partitionsOf();
+      return found.length >= 4 ? found : undefined;
+    }, 'the partitions of the first days');
+    const now = Date.now();
+    for (const day of [0, 1, 2]) expect(names).toContain(partitionOf(now + day * DAY_MS));
+    const partner = await app.newPartner();
+    await signIn(partner);
+    app.clockOffset = DAY_MS;
+    await signIn(partner);
+    app.clockOffset = 0;
+    await itemsOf(partner.id);
+    expect(await homesOf(partner.id)).toEqual({
+      [dayOf(now)]: partitionOf(now),
+      [dayOf(now + DAY_MS)]: partitionOf(now + DAY_MS),
+    });
+  });
+
+  it('takes rows of days without a part, and moves them when there is one', async () => {
+    const partner = await app.newPartner();
+    const tomorrow = Date.now() + DAY_MS;
+    await app.dataSource.query(`DROP TABLE ${partitionOf(tomorrow)}`);
+    app.clockOffset = DAY_MS;
+    const answer = await signIn(partner);
+    app.clockOffset = 0;
+    expect((await itemsOf(partner.id)).map(({ requestId }) => requestId)).toEqual([requestIdOf(answer)]);
+    expect(await homesOf(partner.id)).toEqual({ [dayOf(tomorrow)]: 'activity_default' });
+    await keep(90);
+    expect(await homesOf(partner.id)).toEqual({ [dayOf(tomorrow)]: partitionOf(tomorrow) });
+    expect((await itemsOf(partner.id)).map(({ requestId }) => requestId)).toEqual([requestIdOf(answer)]);
+    // Once more changes nothing.
+    const before = await partitionsOf();
+    await keep(90);
+    expect(await partitionsOf()).toEqual(before);
+  });
+
+  it('loses what is older than it is to be kept, and nothing else', async () => {
+    const partner = await app.newPartner();
+    for (const daysAgo of [4, 5, 6, 40]) await addPartition(daysAgo);
+    // Those of 1 and 50 days ago have no part of their own.
+    for (const daysAgo of [1, 4, 5, 6, 40, 50]) await insertOld(partner.id, daysAgo);
+    await signIn(partner);
+    expect(await itemsOf(partner.id)).toHaveLength(7);
+    await keep(5);
+    const now = Date.now();
+    const kept = (await itemsOf(partner.id)).map(({ at }) => dayOf(Date.parse(at)));
+    expect(kept).toEqual([0, 1, 4, 5].map((daysAgo) => dayOf(now - daysAgo * DAY_MS)));
+    const names = await partitionsOf();
+    expect(names).toEqual(expect.arrayContaining([4, 5].map((daysAgo) => partitionOf(now - daysAgo * DAY_MS))));
+    for (const daysAgo of [6, 40]) expect(names).not.toContain(partitionOf(now - daysAgo * DAY_MS));
+    expect(names).toContain('activity_default');
+  });
+
+  it('is pruned when an instance starts, as its settings say', async () => {
+    const partner = await app.newPartner();
+    await addPartition(20);
+    await insertOld(partner.id, 20);
+    await insertOld(partner.id, 3);
+    const other = await TestApp.start({ ...app.config, activityRetentionDays: 10 });
+    try {
+      await eventually(
+        async () => ((await partitionsOf()).includes(partitionOf(Date.now() - 20 * DAY_MS)) ? undefined : true),
+        'the old partition is gone',
+      );
+      expect(await itemsOf(partner.id)).toHaveLength(1);
+    } finally {
+      await other.close();
+    }
+  });
+});
+
+describe('records that are not written yet', () => {
+  /** An instance of its own on the database, with its own end. */
+  const start = (): Promise<TestApp> => TestApp.start({ ...app.config });
+  const rowsOf = (id: string): Promise<{ outcome: string; count: number }[]> =>
+    app.dataSource.query('SELECT outcome, count FROM activity WHERE channel_user_id = $1 ORDER BY at, id', [id]);
+
+  it('are written when the instance is stopped, with the times of use', async () => {
+    app.clockOffset = 0;
+    const partner = await app.newPartner({ tokensPerMinute: 20 });
+    const other = await start();
+    other.clockOffset = atStartOfMinute();
+    const answers = await inParallel(30, 30, () => signIn(partner, { on: other }));
+    expect(tally(answers)).toEqual({ 200: 20, 429: 10 });
+    await other.close();
+    const rows = await rowsOf(partner.id);
+    expect(rows.filter(({ outcome }) => outcome === 'token')).toHaveLength(20);
+    expect(rows.filter(({ outcome }) => outcome === 'refused')).toEqual([{ outcome: 'refused', count: 10 }]);
+    const [user] = await app.dataSource.query<{ last_token_at: Date | null; last_used_at: Date | null }[]>(
+      `SELECT last_token_at, last_used_at FROM channel_user u JOIN credential c ON c.channel_user_id = u.id
+        WHERE u.id = $1`,
+      [partner.id],
+    );
+    expect(user?.last_token_at).toEqual(expect.any(Date));
+    expect(user?.last_used_at).toEqual(user?.last_token_at);
+  });
+
+  it('wait while the database does not take them: sign-ins go on, and nothing is lost, not by stopping either', async () => {
+    const stayer = await app.newPartner({ tokensPerMinute: 10_000 });
+    const leaver = await app.newPartner({ tokensPerMinute: 10_000 });
+    const staying = await start();
+    // Its connections have a name, so that they can be told from the others'.
+    const leaving = await TestApp.start({ ...app.config, databaseUrl: `${app.databaseUrl}?application_name=leaving` });
+    try {
+      let sent = 0;
+      await connected(app.databaseUrl, async (client) => {
+        await client.query('BEGIN');
+        await client.query('LOCK TABLE activity IN ACCESS EXCLUSIVE MODE');
+        const lines = logLines().length;
+        // More than one batch.
+        const answers = await inParallel(700, 50, () => signIn(leaver, { on: leaving }));
+        expect(tally(answers)).toEqual({ 200: 700 });
+        // Until both have noticed that a statement takes too long.
+        const haveNoticed = (): boolean => {
+          const found = logLines()
+            .slice(lines)
+            .filter(({ msg }) => String(msg).startsWith('Activity cannot be written and waits'));
+          return found.length >= 2;
+        };
+        for (const end = Date.now() + 10_000; !haveNoticed() && Date.now() < end;) {
+          const started = performance.now();
+          expect(tally(await inParallel(5, 5, () => signIn(stayer, { on: staying })))).toEqual({ 200: 5 });
+          expect(performance.now() - started).toBeLessThan(1_000);
+          sent += 5;
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        }
+        expect(haveNoticed()).toBe(true);
+        // The one that leaves does so before it has tried again.
+        await eventually(async () => {
+          const { rowCount } = await client.query(
+            `SELECT FROM pg_stat_activity WHERE application_name = 'leaving' AND wait_event_type = 'Lock'`,
+          );
+          return rowCount === 0 ? true : undefined;
+        }, 'a moment without an attempt');
+        await client.query('COMMIT');
+      });
+      await leaving.close();
+      expect(await rowsOf(leaver.id)).toHaveLength(700);
+      const rows = await eventually(
+        async () => {
+          const found = await rowsOf(stayer.id);
+          return found.length === sent ? found : undefined;
+        },
+        `${String(sent)} records`,
+      );
+      expect(rows).toEqual(new Array(sent).fill({ outcome: 'token', count: 1 }));
+    } finally {
+      await staying.close();
+      await leaving.close();
+    }
+  });
+
+  it('that cannot be written at all do not stop sign-ins, and later ones are written again', async () => {
+    const partner = await app.newPartner({ tokensPerMinute: 10_000 });
+    const other = await start();
+    try {
+      await app.dataSource.query('ALTER TABLE activity RENAME TO activity_elsewhere');
+      try {
+        const answers = await inParallel(20, 5, () => signIn(partner, { on: other }));
+        expect(tally(answers)).toEqual({ 200: 20 });
+        expect((await signIn(wrong(partner), { on: other })).status).toBe(401);
+      } finally {
+        await app.dataSource.query('ALTER TABLE activity_elsewhere RENAME TO activity');
+      }
+      const last = await signIn(partner, { on: other });
+      expect(last.status).toBe(200);
+      const [item] = await itemsOf(partner.id, other);
+      expect(item?.requestId).toBe(requestIdOf(last));
+    } finally {
+      await other.close();
+    }
+  });
+});

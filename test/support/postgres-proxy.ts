@@ -1,0 +1,209 @@
+import { once } from 'node:events';
+import net, { type AddressInfo, type Socket } from 'node:net';
+
+/** `feed` is the connection on which an instance listens for changes, `pool` are all others. */
+type Kind = 'feed' | 'pool';
+
+interface Link {
+  readonly kind: Kind;
+  readonly client: Socket;
+  readonly server: Socket;
+  /** An answer of it is held back. */
+  isHeld: boolean;
+  isAbandoned: boolean;
+}
+
+interface Hold {
+  readonly text: string;
+  take(link: Link, answer: Buffer): void;
+}
+
+const EVERY_KIND: readonly Kind[] = ['feed', 'pool'];
+/** Bind and Query: the messages that carry parameters, or a statement without any. */
+const QUERY_TYPES = new Set(['B'.charCodeAt(0), 'Q'.charCodeAt(0)]);
+
+/** Stands between an instance and PostgreSQL, and does to their connections what networks do. */
+export class PostgresProxy {
+  readonly #listener = net.createServer((client) => {
+    this.#accept(client);
+  });
+  readonly #links = new Set<Link>();
+  readonly #stalled = new Set<Kind>();
+  readonly #cut = new Set<Kind>();
+  readonly #holds = new Set<Hold>();
+  readonly #releases = new Set<() => void>();
+  readonly #counters = new Set<{ readonly text: string; count: number }>();
+  #target: URL;
+  #port = 0;
+
+  private constructor(target: string) {
+    this.#target = new URL(target);
+  }
+
+  static async start(target: string): Promise<PostgresProxy> {
+    const proxy = new PostgresProxy(target);
+    await proxy.open();
+    return proxy;
+  }
+
+  /** Where an instance reaches the database through here. */
+  get url(): string {
+    const url = new URL(this.#target);
+    url.host = `127.0.0.1:${String(this.#port)}`;
+    return url.href;
+  }
+
+  /** The server may come back at another port. */
+  set target(url: string) {
+    this.#target = new URL(url);
+  }
+
+  /** Forwards nothing and closes nothing, new connections included: what a firewall does that has lost its table. */
+  stall(...kinds: Kind[]): void {
+    for (const kind of kinds.length === 0 ? EVERY_KIND : kinds) this.#stalled.add(kind);
+    for (const link of this.#links) if (this.#stalled.has(link.kind)) pause(link);
+  }
+
+  /** As {@link stall}, for good, but for the present connections only: new ones work. */
+  abandon(...kinds: Kind[]): void {
+    for (const link of this.#links) {
+      if (!kinds.includes(link.kind)) continue;
+      link.isAbandoned = true;
+      pause(link);
+    }
+  }
+
+  /** Ends the connections of a kind, and refuses new ones. */
+  cut(kind: Kind): void {
+    this.#cut.add(kind);
+    for (const link of this.#links) if (link.kind === kind) link.client.destroy();
+  }
+
+  /** Ends every {@link stall} and {@link cut}. */
+  mend(): void {
+    this.#stalled.clear();
+    this.#cut.clear();
+    for (const { client, server, isHeld, isAbandoned } of this.#links) {
+      if (isAbandoned) continue;
+      client.resume();
+      if (!isHeld) server.resume();
+    }
+  }
+
+  /** As {@link mend}, and lets through what is held back. */
+  reset(): void {
+    this.#holds.clear();
+    for (const release of this.#releases) release();
+    this.mend();
+  }
+
+  /** Ends all connections; nobody listens at the port any more. */
+  async shut(): Promise<void> {
+    const closed = once(this.#listener, 'close');
+    this.#listener.close();
+    for (const { client } of this.#links) client.destroy();
+    await closed;
+  }
+
+  /** Listens again, at the same port. */
+  async open(): Promise<void> {
+    this.#listener.listen(this.#port, '127.0.0.1');
+    await once(this.#listener, 'listening');
+    this.#port = (this.#listener.address() as AddressInfo).port;
+  }
+
+  /**
+   * Holds back the next answer of PostgreSQL that has a text in it, and what follows on the same connection.
+   *
+   * @returns `reached` when it has been given; `release` lets it through
+   */
+  hold(text: string): { reached: Promise<void>; release: () => void } {
+    const { promise: reached, resolve } = Promise.withResolvers<undefined>();
+    let release = (): void => undefined;
+    const hold: Hold = {
+      text,
+      take: (link, answer) => {
+        this.#holds.delete(hold);
+        link.isHeld = true;
+        link.server.pause();
+        release = () => {
+          if (!this.#releases.delete(release)) return;
+          link.isHeld = false;
+          link.client.write(answer);
+          link.server.resume();
+        };
+        this.#releases.add(release);
+        resolve(undefined);
+      },
+    };
+    this.#holds.add(hold);
+    return {
+      reached,
+      release: () => {
+        release();
+      },
+    };
+  }
+
+  /** Counts the queries from now on that have a text among their parameters. */
+  countQueries(text: string): { readonly count: number } {
+    const counter = { text, count: 0 };
+    this.#counters.add(counter);
+    return counter;
+  }
+
+  #accept(client: Socket): void {
+    client.on('error', () => undefined);
+    client.once('data', (startup) => {
+      const kind: Kind = startup.includes('latchkey-changes') ? 'feed' : 'pool';
+      if (this.#cut.has(kind)) {
+        client.destroy();
+        return;
+      }
+      const server = net.connect(Number(this.#target.port || 5432), this.#target.hostname);
+      const link: Link = { kind, client, server, isHeld: false, isAbandoned: false };
+      this.#links.add(link);
+      server.on('error', () => undefined);
+      client.on('close', () => {
+        this.#links.delete(link);
+        server.destroy();
+      });
+      server.on('close', () => {
+        client.destroySoon();
+      });
+      server.write(startup);
+      const count = this.#countMessages();
+      client.on('data', (chunk: Buffer) => {
+        count(chunk);
+        server.write(chunk);
+      });
+      server.on('data', (chunk: Buffer) => {
+        const hold = [...this.#holds].find(({ text }) => chunk.includes(text));
+        if (hold) hold.take(link, chunk);
+        else client.write(chunk);
+      });
+      if (this.#stalled.has(kind)) pause(link);
+    });
+  }
+
+  /** Takes what a client sends apart: a type, a length that counts itself, the rest. */
+  #countMessages(): (chunk: Buffer) => void {
+    let rest: Buffer = Buffer.alloc(0);
+    return (chunk) => {
+      rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+      for (;;) {
+        const end = rest.length < 5 ? Infinity : 1 + rest.readUInt32BE(1);
+        if (rest.length < end) return;
+        const message = rest.subarray(0, end);
+        rest = rest.subarray(end);
+        if (!QUERY_TYPES.has(message[0] ?? 0)) continue;
+        for (const counter of this.#counters) if (message.includes(counter.text)) counter.count++;
+      }
+    };
+  }
+}
+
+function pause({ client, server }: Link): void {
+  client.pause();
+  server.pause();
+}
