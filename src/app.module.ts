@@ -10,6 +10,7 @@ import type { Config } from './config/config.ts';
 import { ConfigModule } from './config/config.module.ts';
 import { DatabaseModule } from './database/database.module.ts';
 import { EncryptionModule } from './encryption/encryption.module.ts';
+import { OAuthModule } from './oauth/oauth.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
 import { SigningKeyModule } from './signing-key/signing-key.module.ts';
 import { StaffModule } from './staff/staff.module.ts';
@@ -22,6 +23,7 @@ const features = [
   StaffModule,
   AuditModule,
   SigningKeyModule,
+  OAuthModule,
   QuickstartModule,
 ];
 

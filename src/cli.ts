@@ -1,17 +1,20 @@
+import type { INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { Command, Option } from 'commander';
 import { writeFile } from 'node:fs/promises';
 import { BlockList } from 'node:net';
 import { createApp } from './app.ts';
 import { AppModule } from './app.module.ts';
+import { AuditService } from './audit/audit.service.ts';
 import { AppError } from './common/errors.ts';
 import { createLogger, NestLogger } from './common/logging.ts';
 import { type Actor, type Role, ROLES } from './common/request-context.ts';
 import { DtoPipe } from './common/validation.ts';
-import { loadConfig } from './config/config.ts';
+import { type Config, loadConfig } from './config/config.ts';
 import { revertMigration, runMigrations } from './database/migrate.ts';
 import { exitWith } from './exit.ts';
 import { buildOpenApi } from './openapi.ts';
+import { type SigningKeyPurpose, SigningKeyService } from './signing-key/signing-key.service.ts';
 import { CreateStaffRequest } from './staff/staff.dto.ts';
 import { StaffService } from './staff/staff.service.ts';
 import { prepare } from './startup.ts';
@@ -24,7 +27,7 @@ const say = (line: string): void => {
 };
 
 /** Runs a command with the application's own services, on the database that the environment names. */
-async function withStaff(work: (staff: StaffService) => Promise<void>): Promise<void> {
+async function withServices(work: (context: INestApplicationContext) => Promise<void>): Promise<void> {
   const environment = loadConfig(process.env);
   const runtime = await prepare(environment, 'command');
   try {
@@ -34,7 +37,7 @@ async function withStaff(work: (staff: StaffService) => Promise<void>): Promise<
       abortOnError: false,
     });
     try {
-      await work(context.get(StaffService));
+      await work(context);
     } finally {
       await context.close();
     }
@@ -61,7 +64,7 @@ async function withDatabase(work: (url: string) => Promise<void>): Promise<void>
 }
 
 /** A configuration for describing the application without running it. */
-const NOWHERE = {
+const NOWHERE: Config = {
   production: false,
   port: 3000,
   databaseUrl: 'postgres://nowhere',
@@ -72,7 +75,8 @@ const NOWHERE = {
   activityRetentionDays: 90,
   publicUrl: 'http://localhost:3000',
   tokenAudience: 'http://localhost:3000',
-  keyEncryptionKey: Buffer.alloc(32),
+  keyEncryptionKeys: [Buffer.alloc(32)],
+  signingKeyRotationDays: 0,
   trustedProxies: new BlockList(),
   legacyQueryCredentials: false,
 };
@@ -88,8 +92,8 @@ staff
   .requiredOption('--name <name>')
   .addOption(new Option('--role <role>').choices(ROLES).default('admin'))
   .action(({ email, name, role }: { email: string; name: string; role: Role }) =>
-    withStaff(async (service) => {
-      const created = await service.create(checked({ email, name, role }), CLI);
+    withServices(async (context) => {
+      const created = await context.get(StaffService).create(checked({ email, name, role }), CLI);
       say(`E-mail: ${created.email}`);
       say(`Role: ${created.role}`);
       say(`Password: ${created.password}`);
@@ -101,9 +105,62 @@ staff
   .description('show a new password this once and end the sessions')
   .requiredOption('--email <address>')
   .action(({ email }: { email: string }) =>
-    withStaff(async (service) => {
-      const { password } = await service.resetPassword({ email }, CLI);
+    withServices(async (context) => {
+      const { password } = await context.get(StaffService).resetPassword({ email }, CLI);
       say(`Password: ${password}`);
+    }),
+  );
+
+const keys = program.command('keys').description('the keys that sign tokens, and those that encrypt at rest');
+const reason = ['--reason <text>', 'for the audit trail'] as const;
+
+async function sayKeys(service: SigningKeyService): Promise<void> {
+  const { items, nextRotationAt } = await service.list();
+  for (const { kid, purpose, state, createdAt } of items) {
+    say([kid, purpose.padEnd(7), state.padEnd(9), createdAt.toISOString()].join('  '));
+  }
+  say(`Next rotation: ${nextRotationAt?.toISOString() ?? 'by hand'}`);
+}
+
+keys
+  .command('list')
+  .description('every signing key there was, newest first')
+  .action(() => withServices((context) => sayKeys(context.get(SigningKeyService))));
+
+keys
+  .command('rotate')
+  .description('sign with the standby from now on; no token is refused')
+  .addOption(new Option('--purpose <purpose>').choices(['partner', 'staff']).default('partner'))
+  .option(...reason)
+  .action((options: { purpose: SigningKeyPurpose; reason?: string }) =>
+    withServices(async (context) => {
+      const service = context.get(SigningKeyService);
+      await service.rotate(options.purpose, options.reason, CLI);
+      await sayKeys(service);
+    }),
+  );
+
+keys
+  .command('revoke')
+  .description('a key is compromised: refuse every token it signed')
+  .argument('<kid>')
+  .option(...reason)
+  .action((kid: string, options: { reason?: string }) =>
+    withServices(async (context) => {
+      const service = context.get(SigningKeyService);
+      await service.revoke(kid, options.reason, CLI);
+      await sayKeys(service);
+    }),
+  );
+
+keys
+  .command('re-encrypt')
+  .description('encrypt everything at rest under the first of KEY_ENCRYPTION_KEYS')
+  .action(() =>
+    withServices(async (context) => {
+      const signingKeys = await context.get(SigningKeyService).reencrypt();
+      const personalKeys = await context.get(AuditService).reencrypt();
+      say(`Encrypted anew: ${String(signingKeys)} signing keys, ${String(personalKeys)} personal keys.`);
     }),
   );
 

@@ -1,13 +1,13 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
-import { PARTNER_TOKEN, STAFF_COOKIE, STAFF_TOKEN } from './common/api.ts';
+import { CLIENT_SECRET, PARTNER_TOKEN, STAFF_COOKIE, STAFF_TOKEN } from './common/api.ts';
 
 const DESCRIPTION = `Latchkey gives connectivity partners their credentials and their bearer tokens.
 
 Partners: post \`Username\` and \`Password\` to \`/generateToken\`, send the answer as \`Authorization: Bearer …\`.
 Staff: sign in at \`/admin/session\`, provision partners at \`/admin/channel-users\`.
 
-Errors are \`application/problem+json\` (RFC 9457) everywhere but on \`/generateToken\`.`;
+Errors are \`application/problem+json\` (RFC 9457) everywhere but on \`/generateToken\` and \`/oauth2/*\`.`;
 
 /**
  * Describes every route of the application.
@@ -22,12 +22,15 @@ export function buildOpenApi(nest: INestApplication): OpenAPIObject {
     .setLicense('MIT', 'https://spdx.org/licenses/MIT.html')
     .addServer('/', 'This server')
     .addTag('Tokens', 'For partners: obtain a token and see whose it is.')
+    .addTag('OAuth 2.0', 'For OAuth clients and resource servers: the standard endpoints.')
     .addTag('Session', 'For staff: sign in and out.')
     .addTag('Channel users', 'For staff: provision partners and rotate their credentials.')
+    .addTag('Signing keys', 'For admins: the keys that sign tokens.')
     .addTag('Staff', 'For admins: the people who provision.')
     .addTag('Audit', 'For staff: who changed what.')
     .addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'JWT' }, PARTNER_TOKEN)
     .addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'JWT' }, STAFF_TOKEN)
+    .addBasicAuth({ type: 'http', scheme: 'basic' }, CLIENT_SECRET)
     .addCookieAuth('latchkey_session_3000', { type: 'apiKey', in: 'cookie' }, STAFF_COOKIE)
     .build();
   return SwaggerModule.createDocument(nest, config);

@@ -33,8 +33,8 @@ export async function prepare(environment: EnvironmentConfig, mode: Mode): Promi
 }
 
 async function prepareOwn(environment: EnvironmentConfig, databaseUrl: string, mode: Mode): Promise<Runtime> {
-  const { publicUrl, keyEncryptionKey } = environment;
-  if (publicUrl === undefined || keyEncryptionKey === undefined) throw new Error('loadConfig() let this through');
+  const { publicUrl, keyEncryptionKeys } = environment;
+  if (publicUrl === undefined || keyEncryptionKeys === undefined) throw new Error('loadConfig() let this through');
   try {
     if (!environment.production) await runMigrations(databaseUrl);
     else if (mode === 'serve' && (await hasPendingMigrations(databaseUrl))) {
@@ -44,7 +44,7 @@ async function prepareOwn(environment: EnvironmentConfig, databaseUrl: string, m
     throw error instanceof StartError ? error : unreachable(databaseUrl, error);
   }
   return {
-    config: complete(environment, { databaseUrl, publicUrl, keyEncryptionKey }),
+    config: complete(environment, { databaseUrl, publicUrl, keyEncryptionKeys }),
     embedded: false,
     stop: () => Promise.resolve(),
   };
@@ -56,12 +56,12 @@ async function prepareEmbedded(environment: EnvironmentConfig, mode: Mode): Prom
   const dataDir = path.resolve(environment.dataDir);
   const postgres = await startEmbeddedPostgres({ dataDir, mode });
   try {
-    const keyEncryptionKey = environment.keyEncryptionKey ?? (await ownKey(dataDir, postgres.created));
+    const keyEncryptionKeys = environment.keyEncryptionKeys ?? ([await ownKey(dataDir, postgres.created)] as const);
     await runMigrations(postgres.url);
     const publicUrl = environment.publicUrl ?? (await firstIssuer(postgres.url, localUrl(environment)));
     if (environment.publicUrl !== undefined) await firstIssuer(postgres.url, environment.publicUrl);
     return {
-      config: complete(environment, { databaseUrl: postgres.url, publicUrl, keyEncryptionKey }),
+      config: complete(environment, { databaseUrl: postgres.url, publicUrl, keyEncryptionKeys }),
       embedded: true,
       stop: () => postgres.stop(),
     };
@@ -73,7 +73,7 @@ async function prepareEmbedded(environment: EnvironmentConfig, mode: Mode): Prom
 
 function complete(
   environment: EnvironmentConfig,
-  derived: Pick<Config, 'databaseUrl' | 'publicUrl' | 'keyEncryptionKey'>,
+  derived: Pick<Config, 'databaseUrl' | 'publicUrl' | 'keyEncryptionKeys'>,
 ): Config {
   return { ...environment, ...derived, tokenAudience: environment.tokenAudience ?? derived.publicUrl };
 }

@@ -154,9 +154,9 @@ async function newSigningKey(): Promise<string> {
   const der = privateKey.export({ format: 'der', type: 'pkcs8' });
   const sealed = a.app.nest.get(EncryptionService).encrypt(der, `signing-key:${kid}`);
   await a.dataSource.transaction(async (manager) => {
-    await manager.query(`UPDATE signing_key SET retired_at = now() WHERE purpose = 'partner' AND retired_at IS NULL`);
+    await manager.query(`UPDATE signing_key SET state = 'retiring' WHERE purpose = 'partner' AND state = 'active'`);
     await manager.query(
-      `INSERT INTO signing_key (kid, purpose, public_jwk, private_key) VALUES ($1, 'partner', $2, $3)`,
+      `INSERT INTO signing_key (kid, purpose, state, public_jwk, private_key) VALUES ($1, 'partner', 'active', $2, $3)`,
       [kid, JSON.stringify({ crv, kty, x, y }), sealed],
     );
   });

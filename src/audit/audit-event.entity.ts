@@ -1,5 +1,8 @@
 import { Column, Entity, Index } from 'typeorm';
 
+export const TARGET_TYPES = ['channel-user', 'staff', 'signing-key', 'token'] as const;
+export type TargetType = (typeof TARGET_TYPES)[number];
+
 /**
  * One change. Rows are never updated or deleted (triggers refuse it). What names a person is encrypted under that
  * person's key, see {@link PersonalKey}.

@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsString, IsUUID, Matches } from 'class-validator';
+import { TARGET_TYPES } from './audit-event.entity.ts';
 import { IsDateTime, IsPlainText, IsQueryInteger, MayBeAbsent } from '../common/validation.ts';
 
 export class ListAuditEventsQuery {
@@ -16,7 +17,10 @@ export class ListAuditEventsQuery {
   @IsPlainText(1, 64)
   action?: string;
 
-  @ApiPropertyOptional({ format: 'uuid', description: 'Id of the channel user or staff member that was changed.' })
+  @ApiPropertyOptional({
+    format: 'uuid',
+    description: 'Id of the channel user, staff member, key or token that was changed.',
+  })
   @MayBeAbsent()
   @IsUUID('all', { message: 'must be a UUID' })
   target?: string;
@@ -54,7 +58,7 @@ class AuditActorDto {
 }
 
 class AuditTargetDto {
-  @ApiProperty({ enum: ['channel-user', 'staff'] })
+  @ApiProperty({ enum: TARGET_TYPES })
   type!: string;
 
   @ApiProperty({ format: 'uuid' })

@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { type EntityManager, In, Repository } from 'typeorm';
+import { type EntityManager, In, MoreThan, Repository } from 'typeorm';
 import { Clock } from '../common/clock.ts';
 import { decodeCursor, encodeCursor, type Page, pageOf, UUID_PATTERN } from '../common/page.ts';
 import type { Actor } from '../common/request-context.ts';
 import { DecryptionError, EncryptionService, seal, unseal } from '../encryption/encryption.service.ts';
-import { AuditEvent } from './audit-event.entity.ts';
+import { AuditEvent, type TargetType } from './audit-event.entity.ts';
 import { PersonalKey } from './personal-key.entity.ts';
 
 /** Field → [before, after], as JSON values. */
@@ -16,7 +16,7 @@ export interface AuditRecord {
   actor: Actor;
   /** `noun.past-participle`, as in `channel-user.suspended`. */
   action: string;
-  target: { type: 'channel-user' | 'staff'; id: string; name: string };
+  target: { type: TargetType; id: string; name: string };
   changes?: Changes;
   reason?: string | undefined;
 }
@@ -59,6 +59,7 @@ interface TargetPersonal {
 const PERSONAL_FIELDS = new Set(['username', 'displayName', 'contactEmail', 'notes', 'email', 'name', 'label']);
 /** A change of one of these is told, its value never. */
 const SECRET_FIELDS = new Set(['password', 'secret', 'passwordHash', 'secretHash', 'token']);
+const REENCRYPTED_AT_ONCE = 500;
 const MASKED = '[masked]';
 const ERASED = '[erased]';
 
@@ -139,6 +140,33 @@ export class AuditService {
     const page = pageOf(await query.getMany(), filter.limit, ({ seq }) => encodeCursor('seq', [seq]));
     const keys = await this.#keysOf(page.items);
     return { items: page.items.map((event) => readable(event, keys)), nextCursor: page.nextCursor };
+  }
+
+  /**
+   * Encrypts the personal keys anew under the newest key encryption key, in steps that can be interrupted.
+   *
+   * @returns how many were under another one
+   */
+  async reencrypt(): Promise<number> {
+    let after = '00000000-0000-0000-0000-000000000000';
+    let count = 0;
+    for (;;) {
+      const rows = await this.keys.find({
+        where: { subjectId: MoreThan(after) },
+        order: { subjectId: 'ASC' },
+        take: REENCRYPTED_AT_ONCE,
+      });
+      for (const { subjectId, wrappedKey } of rows) {
+        after = subjectId;
+        if (this.encryption.isNewest(wrappedKey)) continue;
+        const context = keyContext(subjectId);
+        const rewrapped = this.encryption.encrypt(this.encryption.decrypt(wrappedKey, context), context);
+        // Only what was read: the person may have been erased meanwhile.
+        await this.keys.update({ subjectId, wrappedKey }, { wrappedKey: rewrapped });
+        count++;
+      }
+      if (rows.length < REENCRYPTED_AT_ONCE) return count;
+    }
   }
 
   async #keyFor(manager: EntityManager, subjectId: string): Promise<Buffer> {

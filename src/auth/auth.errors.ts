@@ -15,6 +15,8 @@ const SIGN_IN_ANSWERS = {
   credentials_in_url: [400, INVALID],
   unsupported_content_type: [415, 'unsupported content type'],
   request_too_large: [413, 'request too large'],
+  /** Only where scopes can be asked for. */
+  invalid_scope: [400, INVALID],
   method_not_allowed: [405, 'method not allowed'],
   too_many_requests: [429, 'too many requests'],
   service_unavailable: [503, 'service unavailable'],

@@ -3,6 +3,7 @@ import { Clock } from '../common/clock.ts';
 import type { CurrentChannelUser } from '../common/request-context.ts';
 import { type Account, Directory } from '../channel-user/directory.service.ts';
 import { InvalidTokenError } from './auth.errors.ts';
+import { RevokedTokenService } from './revoked-token.service.ts';
 import type { SignIn } from './sign-in.service.ts';
 import { TokenService, type VerifiedToken } from './token.service.ts';
 
@@ -13,6 +14,8 @@ export interface IssuedToken {
   readonly scope: string;
 }
 
+const ANYWHERE = Symbol('anywhere');
+type Address = string | undefined | typeof ANYWHERE;
 const NO_LONGER_VALID = 'The token is no longer valid.';
 
 export const hasScopes = (principal: CurrentChannelUser, scopes: readonly string[]): boolean =>
@@ -24,12 +27,13 @@ export class PartnerPlaneService {
   constructor(
     private readonly tokens: TokenService,
     private readonly directory: Directory,
+    private readonly revokedTokens: RevokedTokenService,
     private readonly clock: Clock,
   ) {}
 
-  /** Issues a token with every scope of the account. It ends no older one. */
-  async issue({ account, credential }: SignIn): Promise<IssuedToken> {
-    const scope = account.scopes.join(' ');
+  /** Issues a token with the scopes that were asked for, or all of the account. It ends no older one. */
+  async issue({ account, credential, scopes }: SignIn): Promise<IssuedToken> {
+    const scope = scopes.join(' ');
     const { token } = await this.tokens.sign('partner', account.id, account.tokenTtlSeconds, {
       client_id: account.username,
       cid: credential.id,
@@ -54,28 +58,52 @@ export class PartnerPlaneService {
   ): CurrentChannelUser | Promise<CurrentChannelUser> {
     const account = this.directory.peekById(token.claims.sub);
     const principal = account && this.#admit(token, account, address);
-    return principal && hasScopes(principal, scopes) ? principal : this.#readAndAdmit(token, address, scopes, !account);
+    if (principal && hasScopes(principal, scopes) && this.revokedTokens.peek(token.claims.jti) === false) {
+      return principal;
+    }
+    return this.#authenticate(token, address, scopes, !account);
   }
 
-  async #readAndAdmit(
+  /**
+   * Who a token belongs to, for somebody else who asks: as {@link authenticate}, wherever it is used from.
+   *
+   * @returns nothing when it is of no use any more
+   */
+  holderOf(token: VerifiedToken): Promise<CurrentChannelUser | undefined> {
+    return this.#readAndAdmit(token, ANYWHERE, [], true);
+  }
+
+  async #authenticate(
     token: VerifiedToken,
-    address: string | undefined,
+    address: Address,
     scopes: readonly string[],
     mayShare: boolean,
   ): Promise<CurrentChannelUser> {
-    const { sub } = token.claims;
-    const reading = mayShare ? await this.directory.findById(sub) : undefined;
-    let principal = reading?.account && this.#admit(token, reading.account, address);
-    if (reading?.fresh !== true && !(principal && hasScopes(principal, scopes))) {
-      const account = await this.directory.readById(sub);
-      principal = account && this.#admit(token, account, address);
-    }
+    const principal = await this.#readAndAdmit(token, address, scopes, mayShare);
     if (!principal) throw new InvalidTokenError(NO_LONGER_VALID);
     return principal;
   }
 
-  #admit(token: VerifiedToken, account: Account, address: string | undefined): CurrentChannelUser | undefined {
-    if (account.statusAt(this.clock.now()) !== 'active' || !account.allows(address)) return undefined;
+  async #readAndAdmit(
+    token: VerifiedToken,
+    address: Address,
+    scopes: readonly string[],
+    mayShare: boolean,
+  ): Promise<CurrentChannelUser | undefined> {
+    const { sub, jti } = token.claims;
+    if (await this.revokedTokens.has(jti)) return undefined;
+    if (mayShare) {
+      const { account, fresh } = await this.directory.findById(sub);
+      const principal = account && this.#admit(token, account, address);
+      if (fresh || (principal && hasScopes(principal, scopes))) return principal;
+    }
+    const account = await this.directory.readById(sub);
+    return account && this.#admit(token, account, address);
+  }
+
+  #admit(token: VerifiedToken, account: Account, address: Address): CurrentChannelUser | undefined {
+    if (account.statusAt(this.clock.now()) !== 'active') return undefined;
+    if (address !== ANYWHERE && !account.allows(address)) return undefined;
     // Accounts are immutable: what was worked out for this one still holds.
     if (token.memo?.account === account) return token.memo.principal;
     const { claims } = token;

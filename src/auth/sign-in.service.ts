@@ -9,10 +9,18 @@ import { type Moment, WaitingRoom } from '../rate-limit/waiting-room.service.ts'
 import { SignInError, type SignInErrorCode } from './auth.errors.ts';
 import type { PresentedCredentials } from './token-request.ts';
 
-/** A sign-in that may have a token. */
-export interface SignIn {
+export type { PresentedCredentials };
+
+/** Somebody whose credentials match, and who may act. */
+export interface Authenticated {
   readonly account: Account;
   readonly credential: AccountCredential;
+}
+
+/** A sign-in that may have a token. */
+export interface SignIn extends Authenticated {
+  /** What the token may have: the account's scopes, or those of them that were asked for. */
+  readonly scopes: readonly string[];
   /** The credentials came in the URL. */
   readonly fromQuery: boolean;
 }
@@ -25,6 +33,9 @@ type Verdict =
 
 const WRONG_PASSWORD: Verdict = { kind: 'mismatch', credential: undefined, reason: 'wrong_password' };
 const UNKNOWN_USERNAME: Verdict = { kind: 'mismatch', credential: undefined, reason: 'unknown_username' };
+
+const isSubset = (scopes: readonly string[], account: Account | undefined): boolean =>
+  scopes.every((scope) => account?.scopes.includes(scope));
 
 const retryAfter = (seconds: number | undefined): Record<string, string> =>
   seconds === undefined ? {} : { 'retry-after': String(seconds) };
@@ -42,15 +53,35 @@ export class SignInService {
   ) {}
 
   /**
-   * The order is the contract's: what is not a match tells nothing else about the account, and leaves at the common
-   * moment.
+   * For a token: the credentials, the scopes and the issuance limit.
+   *
+   * @param scopes those asked for; absent: all that the account has
+   * @throws SignInError
+   */
+  async signIn(presented: PresentedCredentials, request: FastifyRequest, scopes?: readonly string[]): Promise<SignIn> {
+    const { account, credential } = await this.authenticate(presented, request);
+    if (scopes && !isSubset(scopes, account) && !isSubset(scopes, await this.directory.readById(account.id))) {
+      this.#noteRefusal(request, account, credential, 'invalid_scope', 'invalid_scope');
+      throw new SignInError('invalid_scope');
+    }
+    const exceeded = await this.throttle.takeToken(account.id, account.tokensPerMinute);
+    if (exceeded) {
+      this.#noteRefusal(request, account, credential, 'too_many_requests', 'issuance_limit');
+      throw new SignInError('too_many_requests', { ...retryAfter(exceeded.retryAfter), ...exceeded.headers });
+    }
+    return { account, credential, scopes: scopes ?? account.scopes, fromQuery: presented.fromQuery };
+  }
+
+  /**
+   * Who presents the credentials, if they may act now. The order is the contract's: what is not a match tells nothing
+   * else about the account, and leaves at the common moment.
    *
    * @throws SignInError
    */
-  async signIn(presented: PresentedCredentials, request: FastifyRequest): Promise<SignIn> {
+  async authenticate(presented: PresentedCredentials, request: FastifyRequest): Promise<Authenticated> {
     const moment = this.waitingRoom.momentFor(request.arrivedAt, this.waitingRoom.partnerHashes);
     try {
-      return await this.#signIn(presented, request, moment);
+      return await this.#authenticate(presented, request, moment);
     } finally {
       moment.cancel();
     }
@@ -67,8 +98,11 @@ export class SignInService {
     });
   }
 
-  async #signIn(presented: PresentedCredentials, request: FastifyRequest, moment: Moment): Promise<SignIn> {
-    const { username, password, fromQuery } = presented;
+  async #authenticate(
+    { username, password }: PresentedCredentials,
+    request: FastifyRequest,
+    moment: Moment,
+  ): Promise<Authenticated> {
     const address = request.clientAddress;
     const hash = this.passwords.fastHash(password);
     let account = this.directory.peekByUsername(username);
@@ -90,20 +124,16 @@ export class SignInService {
       );
       const code = refusal.retryAfter === undefined ? 'invalid_credentials' : 'too_many_requests';
       // An unknown username is nobody's activity, and may be a mistyped password.
-      if (account && verdict.kind === 'mismatch') this.#noteRefusal(request, account, verdict, code, verdict.reason);
+      if (account && verdict.kind === 'mismatch')
+        this.#noteRefusal(request, account, verdict.credential, code, verdict.reason);
       await refusal.wait();
       throw new SignInError(code, retryAfter(refusal.retryAfter));
     }
     if (verdict.kind === 'refused') {
-      this.#noteRefusal(request, account, verdict, verdict.code, verdict.code);
+      this.#noteRefusal(request, account, verdict.credential, verdict.code, verdict.code);
       throw new SignInError(verdict.code);
     }
-    const exceeded = await this.throttle.takeToken(account.id, account.tokensPerMinute);
-    if (exceeded) {
-      this.#noteRefusal(request, account, verdict, 'too_many_requests', 'issuance_limit');
-      throw new SignInError('too_many_requests', { ...retryAfter(exceeded.retryAfter), ...exceeded.headers });
-    }
-    return { account, credential: verdict.credential, fromQuery };
+    return { account, credential: verdict.credential };
   }
 
   /** @param wasRemembered whether memory had the account: then it must not be asked again */
@@ -154,7 +184,7 @@ export class SignInService {
   #noteRefusal(
     request: FastifyRequest,
     account: Account,
-    { credential }: Verdict,
+    credential: AccountCredential | undefined,
     errorCode: SignInErrorCode,
     reason: string,
   ): void {

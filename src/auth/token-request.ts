@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify';
-import { parseForm } from '../common/form.ts';
+import { isCredentialText, parseForm } from '../common/form.ts';
 import { requireForm } from '../common/http.ts';
 import type { HttpOptions } from '../common/request-context.ts';
 import { SignInError } from './auth.errors.ts';
@@ -19,7 +19,6 @@ const FIELDS = new Map<string, Field>([
   ['Password', 'password'],
   ['password', 'password'],
 ]);
-const MAX_CODE_POINTS = 256;
 
 type Fields = [Field, string | undefined][];
 
@@ -35,15 +34,13 @@ function queryFields(request: FastifyRequest): Fields {
   return start === -1 ? [] : credentialFields(Buffer.from(request.url.slice(start + 1)));
 }
 
-/** One value of each field, not empty, not too long, without control characters; anything else is malformed. */
+/** Exactly one value of a field, that can be a username or password; anything else is malformed. */
 function valueOf(fields: Fields, field: Field): string {
   const values = fields.filter(([name]) => name === field);
   const value = values[0]?.[1];
-  // A string of more than 512 UTF-16 units has more than 256 code points: no need to count them.
-  if (values.length !== 1 || !value || value.length > 2 * MAX_CODE_POINTS || /\p{Cc}/u.test(value)) {
+  if (values.length !== 1 || value === undefined || !isCredentialText(value)) {
     throw new SignInError('malformed_request');
   }
-  if (value.length > MAX_CODE_POINTS && [...value].length > MAX_CODE_POINTS) throw new SignInError('malformed_request');
   return value;
 }
 

@@ -130,6 +130,16 @@ export class TokenService {
     return known;
   }
 
+  /** As {@link verify}. @returns nothing for a token that is not valid in itself */
+  async verified(token: string): Promise<VerifiedToken | undefined> {
+    try {
+      return await this.verify(token);
+    } catch (error) {
+      if (error instanceof InvalidTokenError) return undefined;
+      throw error;
+    }
+  }
+
   async #verify(token: string): Promise<VerifiedToken> {
     const parts = token.length <= MAX_TOKEN_LENGTH ? token.split('.', 4) : [];
     const [header, payload, signature] = parts;

@@ -10,8 +10,9 @@ import {
   getSchemaPath,
 } from '@nestjs/swagger';
 
-/** How OpenAPI names the two ways to authenticate. */
+/** How OpenAPI names the ways to authenticate. */
 export const PARTNER_TOKEN = 'partnerToken';
+export const CLIENT_SECRET = 'clientSecret';
 export const STAFF_TOKEN = 'staffToken';
 export const STAFF_COOKIE = 'staffCookie';
 
@@ -65,7 +66,8 @@ const text = (description: string): object => ({ description, schema: { type: 's
 const WWW_AUTHENTICATE = { 'WWW-Authenticate': text('RFC 6750 §3.') };
 export const RETRY_AFTER = { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } };
 
-function headersOf(status: number): Record<string, object> {
+/** The headers of an answer, as OpenAPI describes them. */
+export function headersOf(status: number): Record<string, object> {
   return {
     'X-Request-Id': text('Names this request in the log.'),
     ...(status === 401 && WWW_AUTHENTICATE),

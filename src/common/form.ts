@@ -15,8 +15,12 @@ function hexDigit(byte: number | undefined): number {
 // ignoreBOM keeps a leading U+FEFF: it is part of the value, not an encoding mark.
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Undoes `+` and percent-encoding; a `%` without two digits stays one, as in the URL standard. */
-function decode(bytes: Uint8Array): string | undefined {
+/**
+ * Undoes `+` and percent-encoding; a `%` without two digits stays one, as in the URL standard.
+ *
+ * @returns nothing when the result is not UTF-8
+ */
+export function decodeFormValue(bytes: Uint8Array): string | undefined {
   const decoded = new Uint8Array(bytes.length);
   let length = 0;
   for (let i = 0; i < bytes.length; i++) {
@@ -53,10 +57,19 @@ export function parseForm(bytes: Uint8Array): [name: string, value: string | und
     if (end > start) {
       const equals = bytes.subarray(start, end).indexOf(EQUALS);
       const nameEnd = equals === -1 ? end : start + equals;
-      const name = decode(bytes.subarray(start, nameEnd));
-      if (name !== undefined) fields.push([name, decode(bytes.subarray(Math.min(nameEnd + 1, end), end))]);
+      const name = decodeFormValue(bytes.subarray(start, nameEnd));
+      if (name !== undefined) fields.push([name, decodeFormValue(bytes.subarray(Math.min(nameEnd + 1, end), end))]);
     }
     start = end + 1;
   }
   return fields;
+}
+
+const MAX_CODE_POINTS = 256;
+
+/** Whether a value can be a username or a password: not empty, not too long, without control characters. */
+export function isCredentialText(value: string): boolean {
+  // A string of more than 512 UTF-16 units has more than 256 code points: no need to count them.
+  if (value === '' || value.length > 2 * MAX_CODE_POINTS || /\p{Cc}/u.test(value)) return false;
+  return value.length <= MAX_CODE_POINTS || [...value].length <= MAX_CODE_POINTS;
 }

@@ -50,6 +50,18 @@ class IsKeyEncryptionKey implements ValidatorConstraintInterface {
   }
 }
 
+const splitKeys = (text: string): string[] => text.split(',').map((key) => key.trim());
+
+@ValidatorConstraint({ name: 'isKeyEncryptionKeyList' })
+class IsKeyEncryptionKeyList implements ValidatorConstraintInterface {
+  validate(value: unknown): boolean {
+    return typeof value === 'string' && splitKeys(value).every((key) => parseKeyEncryptionKey(key) !== undefined);
+  }
+  defaultMessage(): string {
+    return 'must be a comma-separated list of keys, the newest first, each 32 random bytes as base64 or hexadecimal';
+  }
+}
+
 @ValidatorConstraint({ name: 'isNetworkList' })
 class IsNetworkList implements ValidatorConstraintInterface {
   validate(value: unknown): boolean {
@@ -147,6 +159,18 @@ export class Environment {
   KEY_ENCRYPTION_KEY?: string;
 
   @IsOptional()
+  @Validate(IsKeyEncryptionKeyList)
+  @Transform(emptyIsAbsent)
+  KEY_ENCRYPTION_KEYS?: string;
+
+  @IsOptional()
+  @IsInt({ message: 'must be a whole number' })
+  @Min(0, { message: 'must be at least 0' })
+  @Max(3650, { message: 'must be at most 3650' })
+  @Transform(toInteger)
+  SIGNING_KEY_ROTATION_DAYS = 90;
+
+  @IsOptional()
   @Validate(IsNetworkList)
   @Transform(emptyIsAbsent)
   TRUSTED_PROXIES = '';
@@ -162,6 +186,16 @@ export class Environment {
   LOG_LEVEL: (typeof LOG_LEVELS)[number] = 'info';
 }
 
+/** Variables without a default. */
+export const OPTIONAL = [
+  'DATABASE_URL',
+  'PUBLIC_URL',
+  'TOKEN_AUDIENCE',
+  'KEY_ENCRYPTION_KEY',
+  'KEY_ENCRYPTION_KEYS',
+  'REDIS_URL',
+] as const;
+
 /** The start is refused: each problem names the variable and the rule, never the value. */
 export class ConfigError extends Error {
   constructor(readonly problems: string[]) {
@@ -169,7 +203,7 @@ export class ConfigError extends Error {
   }
 }
 
-/** What the environment says, checked; `publicUrl` and `keyEncryptionKey` may still be derived by the quickstart. */
+/** What the environment says, checked; `publicUrl` and `keyEncryptionKeys` may still be derived by the quickstart. */
 export interface EnvironmentConfig {
   readonly production: boolean;
   readonly host: string;
@@ -184,7 +218,10 @@ export interface EnvironmentConfig {
   readonly dataDir: string;
   readonly publicUrl: string | undefined;
   readonly tokenAudience: string | undefined;
-  readonly keyEncryptionKey: Buffer | undefined;
+  /** The newest first. */
+  readonly keyEncryptionKeys: readonly [Buffer, ...Buffer[]] | undefined;
+  /** 0: only by hand. */
+  readonly signingKeyRotationDays: number;
   /** Peers whose `Forwarded` and `X-Forwarded-*` headers are believed. */
   readonly trustedProxies: BlockList;
   readonly legacyQueryCredentials: boolean;
@@ -208,10 +245,17 @@ export abstract class Config {
   abstract readonly publicUrl: string;
   /** The `aud` of partner tokens. */
   abstract readonly tokenAudience: string;
-  /** 32 bytes: encrypts signing keys and personal values at rest. */
-  abstract readonly keyEncryptionKey: Buffer;
+  /** 32 bytes each: the first encrypts signing keys and personal values at rest, all of them decrypt. */
+  abstract readonly keyEncryptionKeys: readonly [Buffer, ...Buffer[]];
+  /** Days after which the signing key is replaced; 0: only by hand. */
+  abstract readonly signingKeyRotationDays: number;
   abstract readonly trustedProxies: BlockList;
   abstract readonly legacyQueryCredentials: boolean;
+}
+
+function parseKeys(text: string | undefined): [Buffer, ...Buffer[]] | undefined {
+  const [newest, ...older] = splitKeys(text ?? '').flatMap((key) => parseKeyEncryptionKey(key) ?? []);
+  return newest && [newest, ...older];
 }
 
 function isExampleSecret(value: string): boolean {
@@ -236,8 +280,11 @@ function productionProblems(environment: Environment): string[] {
   if (environment.PUBLIC_URL !== undefined && !environment.PUBLIC_URL.startsWith('https://')) {
     problems.push('PUBLIC_URL must be an https URL in production');
   }
-  if (environment.KEY_ENCRYPTION_KEY !== undefined && isExampleSecret(environment.KEY_ENCRYPTION_KEY)) {
-    problems.push('KEY_ENCRYPTION_KEY must not be an example value in production (openssl rand -base64 32)');
+  for (const name of ['KEY_ENCRYPTION_KEY', 'KEY_ENCRYPTION_KEYS'] as const) {
+    const value = environment[name];
+    if (value !== undefined && splitKeys(value).some(isExampleSecret)) {
+      problems.push(`${name} must not be an example value in production (openssl rand -base64 32)`);
+    }
   }
   return problems;
 }
@@ -250,7 +297,7 @@ function productionProblems(environment: Environment): string[] {
  */
 export function loadConfig(variables: Record<string, string | undefined>): EnvironmentConfig {
   const known = Object.keys(new Environment());
-  const names = [...known, 'DATABASE_URL', 'PUBLIC_URL', 'TOKEN_AUDIENCE', 'KEY_ENCRYPTION_KEY', 'REDIS_URL'];
+  const names = [...known, ...OPTIONAL];
   const given = Object.fromEntries(names.filter((name) => variables[name]).map((name) => [name, variables[name]]));
   const environment = plainToInstance(Environment, given, { exposeDefaultValues: true });
   // The innermost rule, of the type, stands last; the others mean little without it.
@@ -260,11 +307,15 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
   if (problems.length === 0) {
     if (environment.DATABASE_URL !== undefined || environment.NODE_ENV === 'production') {
       for (const name of ['PUBLIC_URL', 'KEY_ENCRYPTION_KEY'] as const) {
-        if (environment[name] === undefined) {
+        const isListed = name === 'KEY_ENCRYPTION_KEY' && environment.KEY_ENCRYPTION_KEYS !== undefined;
+        if (environment[name] === undefined && !isListed) {
           const when = environment.DATABASE_URL === undefined ? 'in production' : 'when DATABASE_URL is set';
           problems.push(`${name} is required ${when}, the same on all instances`);
         }
       }
+    }
+    if (environment.KEY_ENCRYPTION_KEY !== undefined && environment.KEY_ENCRYPTION_KEYS !== undefined) {
+      problems.push('KEY_ENCRYPTION_KEYS takes the place of KEY_ENCRYPTION_KEY: set one of them');
     }
     if (environment.NODE_ENV === 'production') problems.push(...productionProblems(environment));
   }
@@ -283,8 +334,8 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
     dataDir: environment.LATCHKEY_DATA_DIR,
     publicUrl: environment.PUBLIC_URL?.replace(/\/+$/, ''),
     tokenAudience: environment.TOKEN_AUDIENCE,
-    keyEncryptionKey:
-      environment.KEY_ENCRYPTION_KEY === undefined ? undefined : parseKeyEncryptionKey(environment.KEY_ENCRYPTION_KEY),
+    keyEncryptionKeys: parseKeys(environment.KEY_ENCRYPTION_KEYS ?? environment.KEY_ENCRYPTION_KEY),
+    signingKeyRotationDays: environment.SIGNING_KEY_ROTATION_DAYS,
     trustedProxies,
     legacyQueryCredentials: environment.LEGACY_QUERY_CREDENTIALS,
     logLevel: environment.LOG_LEVEL,

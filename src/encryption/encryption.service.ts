@@ -47,23 +47,34 @@ export function unseal(key: Buffer, sealed: Buffer, context: string): Buffer {
   }
 }
 
+const isUnder = (key: Buffer, sealed: Buffer): boolean => sealed.subarray(1, HEADER_BYTES).equals(keyId(key));
+
 /** Tells keys apart without telling them. */
 function keyId(key: Buffer): Buffer {
   return createHash('sha256').update('latchkey key id\0').update(key).digest().subarray(0, KEY_ID_BYTES);
 }
 
-/** Encryption at rest under the key encryption key. */
+/**
+ * Encryption at rest under the key encryption keys: the newest encrypts, each of them decrypts what it encrypted, so
+ * that a key can be replaced while the application runs.
+ */
 @Injectable()
 export class EncryptionService {
   constructor(private readonly config: Config) {}
 
   /** See {@link seal}. */
   encrypt(plaintext: Buffer, context: string): Buffer {
-    return seal(this.config.keyEncryptionKey, plaintext, context);
+    return seal(this.config.keyEncryptionKeys[0], plaintext, context);
   }
 
   /** See {@link unseal}. */
   decrypt(sealed: Buffer, context: string): Buffer {
-    return unseal(this.config.keyEncryptionKey, sealed, context);
+    const { keyEncryptionKeys } = this.config;
+    return unseal(keyEncryptionKeys.find((key) => isUnder(key, sealed)) ?? keyEncryptionKeys[0], sealed, context);
+  }
+
+  /** Whether a value was encrypted under the newest key. */
+  isNewest(sealed: Buffer): boolean {
+    return isUnder(this.config.keyEncryptionKeys[0], sealed);
   }
 }

@@ -24,7 +24,7 @@ export class ThrottleService {
   readonly #issuance: RateLimiterAbstract;
 
   constructor(store: LimiterStore, config: Config) {
-    const key = Buffer.from(hkdfSync('sha256', config.keyEncryptionKey, '', 'latchkey limiter keys', 32));
+    const key = Buffer.from(hkdfSync('sha256', config.keyEncryptionKeys[0], '', 'latchkey limiter keys', 32));
     this.partnerFailures = new FailureThrottle(store, 'partner', key);
     this.staffFailures = new FailureThrottle(store, 'staff', key);
     // Each channel user has its own limit, so the limiter counts and the comparison is ours.

@@ -1,18 +1,37 @@
-import { Check, Column, CreateDateColumn, Entity, Index, PrimaryColumn } from 'typeorm';
+import { Check, Column, CreateDateColumn, Entity, Generated, Index, PrimaryColumn } from 'typeorm';
 
+export const SIGNING_KEY_PURPOSES = ['partner', 'staff'] as const;
 /** `partner` keys sign access tokens, `staff` keys sign staff sessions and are never published. */
-export type SigningKeyPurpose = 'partner' | 'staff';
+export type SigningKeyPurpose = (typeof SIGNING_KEY_PURPOSES)[number];
+
+export const SIGNING_KEY_STATES = ['published', 'active', 'retiring', 'retired', 'revoked'] as const;
+/**
+ * `published` stands by and is in the JWKS, `active` signs, `retiring` verifies until the longest token it signed has
+ * expired, `retired` and `revoked` verify nothing.
+ */
+export type SigningKeyState = (typeof SIGNING_KEY_STATES)[number];
 
 @Entity('signing_key')
 @Check('ck_signing_key_purpose', `purpose IN ('partner', 'staff')`)
-@Index('uq_signing_key_active', ['purpose'], { unique: true, where: 'retired_at IS NULL' })
+@Check('ck_signing_key_state', `state IN ('published', 'active', 'retiring', 'retired', 'revoked')`)
+@Index('uq_signing_key_id', ['id'], { unique: true })
+@Index('uq_signing_key_active', ['purpose'], { unique: true, where: `state = 'active'` })
+@Index('uq_signing_key_published', ['purpose'], { unique: true, where: `state = 'published'` })
 export class SigningKey {
   /** RFC 7638 thumbprint of the public key. */
   @PrimaryColumn('text', { primaryKeyConstraintName: 'pk_signing_key' })
   kid!: string;
 
+  /** What the audit trail names it by. */
+  @Generated('uuid')
+  @Column('uuid')
+  id!: string;
+
   @Column('text')
   purpose!: SigningKeyPurpose;
+
+  @Column('text')
+  state!: SigningKeyState;
 
   @Column('jsonb', { name: 'public_jwk' })
   publicJwk!: Record<string, string>;
@@ -24,6 +43,13 @@ export class SigningKey {
   @CreateDateColumn({ type: 'timestamptz', precision: 3, name: 'created_at' })
   createdAt!: Date;
 
-  @Column({ type: 'timestamptz', precision: 3, name: 'retired_at', nullable: true })
-  retiredAt!: Date | null;
+  @Column({ type: 'timestamptz', precision: 3, name: 'activated_at', nullable: true })
+  activatedAt!: Date | null;
+
+  /** While retiring: when the last token that it may have signed expires. */
+  @Column({ type: 'timestamptz', precision: 3, name: 'verifies_until', nullable: true })
+  verifiesUntil!: Date | null;
+
+  @Column({ type: 'timestamptz', precision: 3, name: 'revoked_at', nullable: true })
+  revokedAt!: Date | null;
 }
