@@ -240,13 +240,16 @@ describe('refusals for too many requests', () => {
     expect(tally(answers)).toEqual({ 401: 10, 429: 20 });
     const right = await inParallel(7, 7, () => signIn(partner, { address }));
     expect(tally(right)).toEqual({ 200: 2, 429: 5 });
+    // Both reasons at once: they share a batch.
+    const both = await inParallel(20, 20, (i) => signIn(i % 2 === 0 ? partner : wrong(partner), { address }));
+    expect(tally(both)).toEqual({ 429: 20 });
     const items = await itemsOf(partner.id);
     const counted = items.filter(({ errorCode }) => errorCode === 'too_many_requests');
     expect(counted).toHaveLength(2);
     expect(counted).toEqual(
       expect.arrayContaining([
-        expect.objectContaining({ reason: 'wrong_password', outcome: 'refused', count: 20, address }),
-        expect.objectContaining({ reason: 'issuance_limit', count: 5, credentialId: partner.credentialId }),
+        expect.objectContaining({ reason: 'wrong_password', outcome: 'refused', count: 30, address }),
+        expect.objectContaining({ reason: 'issuance_limit', count: 15, credentialId: partner.credentialId }),
       ]),
     );
     // It names one of the attempts it counts.

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { BlockList, isIP } from 'node:net';
 import { parseNetworks } from '../config/networks.ts';
 import type { ChannelUserStatus } from './channel-user.entity.ts';
@@ -40,6 +41,16 @@ export class AccountCredential {
   }
 }
 
+/** Most accounts have one of a few lists of scopes: one array for all of them. */
+const scopeLists = new LRUCache<string, readonly string[]>({ max: 1_000 });
+
+function shared(scopes: string[]): readonly string[] {
+  const key = scopes.join(' ');
+  const known = scopeLists.get(key);
+  if (!known) scopeLists.set(key, scopes);
+  return known ?? scopes;
+}
+
 const EVERYWHERE = Symbol('everywhere');
 
 /** What decides about an account's sign-ins and tokens: small, immutable, kept in memory by the directory. */
@@ -65,7 +76,7 @@ export class Account {
     this.displayName = row.display_name;
     this.suspended = row.suspended;
     this.expiresAt = row.expires_at;
-    this.scopes = row.scopes;
+    this.scopes = shared(row.scopes);
     this.tokenTtlSeconds = row.token_ttl_seconds;
     this.tokensPerMinute = row.tokens_per_minute;
     this.epoch = row.epoch;

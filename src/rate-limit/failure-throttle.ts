@@ -41,7 +41,7 @@ export class FailureThrottle {
     private readonly key: Buffer,
   ) {
     const limiter = (name: string, points: number): RateLimiterAbstract =>
-      store.create({ name: `${plane}:${name}`, points, durationSeconds: WINDOW_SECONDS, openKeys: true });
+      store.create({ name: `${plane}:${name}`, points, durationSeconds: WINDOW_SECONDS });
     this.#pairs = limiter('failures', FREE_PER_PAIR);
     this.#addresses = limiter('address-failures', FREE_PER_ADDRESS);
     this.#waits = limiter('waits', 1);

@@ -3,11 +3,14 @@ import { Redis } from 'ioredis';
 import { createHash } from 'node:crypto';
 import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRedis } from 'rate-limiter-flexible';
 import { Config } from '../config/config.ts';
+import { FixedWindow, type WindowUse } from './fixed-window.ts';
 
 /** A limiter counts in Redis while it answers within this time, and in memory otherwise. */
 const COMMAND_TIMEOUT_MS = 250;
 const MAX_RECONNECT_MS = 2_000;
 const CHECK_MS = 500;
+/** For a limiter that only counts. */
+const UNLIMITED = 2 ** 31 - 1;
 /** Keys that each in-memory limiter tells apart; any further ones share so many buckets. */
 const MAX_KEYS = 100_000;
 const SHARED_BUCKETS = 4_096;
@@ -18,8 +21,6 @@ export interface LimiterOptions {
   /** How many points a key has. */
   readonly points: number;
   readonly durationSeconds: number;
-  /** Whether callers choose the keys, so that their number in memory must be bounded. */
-  readonly openKeys: boolean;
 }
 
 /**
@@ -78,9 +79,9 @@ export class LimiterStore implements OnApplicationShutdown {
     return this.#away ? 'redis-away' : 'redis';
   }
 
-  create({ name, points, durationSeconds, openKeys }: LimiterOptions): RateLimiterAbstract {
+  create({ name, points, durationSeconds }: LimiterOptions): RateLimiterAbstract {
     const options = { keyPrefix: `${this.#prefix}:${name}`, points, duration: durationSeconds };
-    const memory = openKeys ? new BoundedMemoryLimiter(options) : new RateLimiterMemory(options);
+    const memory = new BoundedMemoryLimiter(options);
     if (!this.#redis) return memory;
     return new RateLimiterRedis({
       ...options,
@@ -88,6 +89,20 @@ export class LimiterStore implements OnApplicationShutdown {
       rejectIfRedisNotReady: true,
       insuranceLimiter: memory,
     });
+  }
+
+  /**
+   * Counts the uses of keys that exist: their number needs no bound.
+   *
+   * @returns takes a key, counts one more use of it
+   */
+  counter(name: string, durationSeconds: number): (key: string) => WindowUse | Promise<WindowUse> {
+    const memory = new FixedWindow(durationSeconds * 1000);
+    if (!this.#redis) return (key) => memory.use(key);
+    const options = { keyPrefix: `${this.#prefix}:${name}`, points: UNLIMITED, duration: durationSeconds };
+    const redis = new RateLimiterRedis({ ...options, storeClient: this.#redis, rejectIfRedisNotReady: true });
+    // What goes wrong is noticed by the connection.
+    return (key) => redis.penalty(key).catch(() => memory.use(key));
   }
 
   onApplicationShutdown(): void {

@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
 import { hkdfSync } from 'node:crypto';
-import type { RateLimiterAbstract } from 'rate-limiter-flexible';
 import { Config } from '../config/config.ts';
 import { FailureThrottle } from './failure-throttle.ts';
 import { LimiterStore } from './limiter-store.service.ts';
@@ -21,19 +20,13 @@ export interface IssuanceExceeded {
 export class ThrottleService {
   readonly partnerFailures: FailureThrottle;
   readonly staffFailures: FailureThrottle;
-  readonly #issuance: RateLimiterAbstract;
+  readonly #countToken: ReturnType<LimiterStore['counter']>;
 
   constructor(store: LimiterStore, config: Config) {
     const key = Buffer.from(hkdfSync('sha256', config.keyEncryptionKeys[0], '', 'latchkey limiter keys', 32));
     this.partnerFailures = new FailureThrottle(store, 'partner', key);
     this.staffFailures = new FailureThrottle(store, 'staff', key);
-    // Each channel user has its own limit, so the limiter counts and the comparison is ours.
-    this.#issuance = store.create({
-      name: 'issuance',
-      points: 2 ** 31 - 1,
-      durationSeconds: ISSUANCE_SECONDS,
-      openKeys: false,
-    });
+    this.#countToken = store.counter('issuance', ISSUANCE_SECONDS);
   }
 
   /**
@@ -42,7 +35,7 @@ export class ThrottleService {
    * @returns nothing when there was one
    */
   async takeToken(channelUserId: string, tokensPerMinute: number): Promise<IssuanceExceeded | undefined> {
-    const { consumedPoints, msBeforeNext } = await this.#issuance.penalty(channelUserId);
+    const { consumedPoints, msBeforeNext } = await this.#countToken(channelUserId);
     if (consumedPoints <= tokensPerMinute) return undefined;
     const retryAfter = Math.max(1, Math.ceil(msBeforeNext / 1000));
     return {
