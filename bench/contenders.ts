@@ -127,7 +127,7 @@ export async function prepareLimit(around: Surroundings): Promise<{ generate: Co
 export async function prepareTutorial(around: Surroundings): Promise<{ generate: Contender; guard: Contender }> {
   const numbers = accountNumbers(TUTORIAL_ACCOUNTS);
   const database = around.stack.use(await createDatabase('tutorial'));
-  const hashes = await Promise.all(numbers.map((n) => hash(passwordOf(n), { cost: BCRYPT_COST })));
+  const hashes = await Promise.all(numbers.map((n) => hash(passwordOf(n), BCRYPT_COST)));
   await withClient(database.url, async (client) => {
     await client.query(
       'CREATE TABLE "user" (id serial PRIMARY KEY, username varchar NOT NULL UNIQUE, password varchar NOT NULL)',

@@ -80,7 +80,7 @@ async function kinds(): Promise<Kind[]> {
     {
       prefix: 'bcrypt',
       name: 'wrong password, imported bcrypt hash',
-      secretHash: await bcrypt(PASSWORD, { cost: BCRYPT_COST }),
+      secretHash: await bcrypt(PASSWORD, BCRYPT_COST),
       imported: true,
       presented: randomUUID,
     },

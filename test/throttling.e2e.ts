@@ -488,8 +488,9 @@ describe('a password that came from an older system', () => {
   };
   const bcryptAs =
     (version: '2a' | '2b' | '2y') =>
-    (password: string): Promise<string> =>
-      bcrypt.hash(password, { cost: 10, version });
+    async (password: string): Promise<string> =>
+      // The versions differ in their name only, for passwords such as these.
+      (await bcrypt.hash(password, 10)).replace('$2b$', `$${version}$`);
 
   it.each([
     ['argon2id', argon2id],
@@ -513,7 +514,7 @@ describe('a password that came from an older system', () => {
   });
 
   it('is right for many users at once, where sign-ins have to expect such passwords', async () => {
-    const stored = await bcrypt.hash('Sommer 2019', { cost: 10 });
+    const stored = await bcrypt.hash('Sommer 2019', 10);
     const partners = await inParallel(12, 4, async () => {
       const { id, username } = await app.newPartner();
       await importPassword(app, id, stored);
@@ -819,7 +820,7 @@ describe('the moment of a refusal', () => {
     const added = await app.request('POST', path, { token, json: { retireOthersInSeconds: null } });
     secret(added.json<{ credential: { password: string } }>().credential.password);
     expect((await app.request('DELETE', `${path}/${revoked.credentialId}`, { token })).status).toBe(204);
-    const { imported } = await withImportedPassword((password) => bcrypt.hash(password, { cost: 10 }));
+    const { imported } = await withImportedPassword((password) => bcrypt.hash(password, 10));
     const cases: Record<string, () => { username: string; password: string }> = {
       'unknown user': () => wrong(unknownName()),
       'wrong password': () => wrong(known.username),
@@ -846,7 +847,7 @@ describe('the moment of a refusal', () => {
 
   it('comes soon for what is refused because of too many failures, alike for every name', async () => {
     const { username } = await app.newPartner();
-    const { imported } = await withImportedPassword((password) => bcrypt.hash(password, { cost: 10 }));
+    const { imported } = await withImportedPassword((password) => bcrypt.hash(password, 10));
     const unknown = unknownName();
     const names = [username, imported.username, unknown];
     const address = newAddress();
@@ -901,7 +902,7 @@ describe('the waiting room', () => {
 
   /** @returns how to end it */
   async function floodWithSlowHashes(busy: TestApp): Promise<() => Promise<unknown>> {
-    const slow = await bcrypt.hash('right', { cost: 13 });
+    const slow = await bcrypt.hash('right', 13);
     let flooding = true;
     const flood = async (username: string): Promise<void> => {
       while (flooding) await signInFrom(busy, newAddress(), wrong(username));
