@@ -1,16 +1,21 @@
-import { jest } from '@jest/globals';
 import { FixedWindow } from './fixed-window.ts';
 
-beforeEach(() => jest.useFakeTimers({ now: 1_000_000 }));
-afterEach(() => jest.useRealTimers());
+const now = Date.now;
+let time = 1_000_000;
+beforeAll(() => {
+  Date.now = () => time;
+});
+afterAll(() => {
+  Date.now = now;
+});
 
 it('counts each key in a window of its own, which begins with its first use', () => {
   const window = new FixedWindow(60_000);
   expect(window.use('a')).toEqual({ consumedPoints: 1, msBeforeNext: 60_000 });
-  jest.advanceTimersByTime(20_000);
+  time += 20_000;
   expect(window.use('a')).toEqual({ consumedPoints: 2, msBeforeNext: 40_000 });
   expect(window.use('b')).toEqual({ consumedPoints: 1, msBeforeNext: 60_000 });
-  jest.advanceTimersByTime(40_000);
+  time += 40_000;
   expect(window.use('a')).toEqual({ consumedPoints: 1, msBeforeNext: 60_000 });
   expect(window.use('b')).toEqual({ consumedPoints: 2, msBeforeNext: 20_000 });
 });
