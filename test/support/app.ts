@@ -89,7 +89,13 @@ export class TestApp {
     const logger = createLogger('trace', { write: keepOutput });
     const app = await createApp(config, logger);
     serveReference(app.nest);
-    await app.nest.listen(0, '127.0.0.1');
+    try {
+      await app.nest.listen(0, '127.0.0.1');
+    } catch (error) {
+      // What had begun, such as listening for changes, must not outlive the test.
+      await app.nest.close();
+      throw error;
+    }
     return new TestApp(app, await app.nest.getUrl(), config, database.url, database.drop);
   }
 
