@@ -101,6 +101,7 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
   #partitionTimer: NodeJS.Timeout | undefined;
   #givenUp = 0;
   #isFailing = false;
+  #isStopping = false;
 
   constructor(
     @InjectRepository(Activity) private readonly activities: Repository<Activity>,
@@ -116,6 +117,7 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
 
   onModuleDestroy(): void {
     clearInterval(this.#partitionTimer);
+    this.#isStopping = true;
   }
 
   /** After the last request was answered, and before the connections are closed. */
@@ -293,6 +295,7 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
     try {
       await this.activities.query('SELECT activity_partitions($1)', [this.config.activityRetentionDays]);
     } catch (error) {
+      if (this.#isStopping) return;
       // Rows of days without a partition go to the default one; the next hour tries again.
       this.#logger.warn(`The partitions of the activity were not kept: ${(error as Error).message}`);
     }

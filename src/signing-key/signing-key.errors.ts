@@ -10,8 +10,8 @@ export class SigningKeyNotFoundError extends AppError {
 export class UnreadableKeyError extends Error {
   constructor(cause: unknown) {
     super(
-      'The signing keys in the database cannot be decrypted: none of the key encryption keys ' +
-        '(KEY_ENCRYPTION_KEY, KEY_ENCRYPTION_KEYS) is the one they were encrypted with.',
+      'The signing keys in the database cannot be decrypted: KEY_ENCRYPTION_KEY is not the one they were encrypted ' +
+        'with, nor is one of KEY_ENCRYPTION_KEYS.',
       { cause },
     );
   }
