@@ -215,7 +215,8 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
   /** Writes what has been recorded up to now. */
   async #flush(): Promise<void> {
     await this.#writing;
-    if (!this.#isEmpty) await this.#write(1);
+    // Also when somebody else began the next batch meanwhile: it may hold what this caller waits for.
+    await this.#write(1);
   }
 
   /** @param least how many records make another batch */
