@@ -126,11 +126,6 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
     clearTimeout(this.#timer);
   }
 
-  /** Records waiting to be written. */
-  get queueLength(): number {
-    return this.#queue.length + this.#counted.size;
-  }
-
   /** Records an attempt. Does not wait, does not throw. */
   record({ id: requestId, clientAddress, headers }: FastifyRequest, attempt: SignInAttempt): void {
     const at = this.clock.now();

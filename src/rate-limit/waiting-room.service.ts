@@ -172,11 +172,6 @@ export class WaitingRoom implements OnModuleInit {
     };
   }
 
-  /** For an attempt that is refused unseen because a wait is on. */
-  refuseUnseen(moment: Moment, waitMs: number): Refusal {
-    return this.#onGrid(moment, inSeconds(waitMs));
-  }
-
   /**
    * Waits for a slow hash that is being verified, but not for too long.
    *
