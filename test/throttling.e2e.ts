@@ -522,8 +522,13 @@ describe('a password that came from an older system', () => {
     });
     // As an instance does that starts on a database with such passwords.
     app.app.nest.get(WaitingRoom).partnerHashes.expect();
-    const answers = await inParallel(12, 12, (i) => from(newAddress(), partners[i] ?? wrong('')));
-    answers.forEach(expectToken);
+    const signIn = (partner: { username: string; password: string }): Promise<Answer> => from(newAddress(), partner);
+    const answers = await inParallel(12, 12, (i) => signIn(partners[i] ?? wrong('')));
+    // Whoever comes when the machine has become twice as slow may be told to try again.
+    const late = partners.filter((_, i) => answers[i]?.status !== 200);
+    expect(late.length).toBeLessThanOrEqual(4);
+    answers.filter(({ status }) => status === 200).forEach(expectToken);
+    for (const partner of late) expectToken(await signIn(partner));
   });
 
   it('gets the refusals of a match: suspended, expired, too many tokens', async () => {

@@ -133,6 +133,13 @@ export function prepareFastify(
     }
   });
 
+  let closing = false;
+  fastify.addHook('preClose', (done) => {
+    closing = true;
+    deadline.endConnections();
+    done();
+  });
+
   fastify.addHook('onClose', (_, done) => {
     deadline.close();
     done();
@@ -140,6 +147,8 @@ export function prepareFastify(
 
   fastify.addHook('onResponse', (request, reply, done) => {
     deadline.end(request);
+    // What had begun to leave before could not say `Connection: close`; the server ends when no connection is left.
+    if (closing) setImmediate(() => fastify.server.closeIdleConnections());
     const { statusCode } = reply;
     requestLog.info(
       {

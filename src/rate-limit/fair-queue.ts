@@ -10,6 +10,8 @@ export class NotRunError extends Error {}
 
 /** How much of the slowest is left after another one. */
 const FADING = 0.9;
+/** By how much a machine may become slower while jobs wait. */
+const CAUTION = 1.5;
 /** What a hash may take that has not been met yet: bcrypt of cost 10, or argon2id, on one core. */
 const LEAST_MS = 65;
 
@@ -36,8 +38,8 @@ export class FairQueue {
   ) {}
 
   /**
-   * How long it may take until something that is added now is done, in milliseconds: each before it as long as the
-   * slowest of late, itself twice as long.
+   * How long it may take until something that is added now is done, in milliseconds: each before it half as long
+   * again as the slowest of late, itself twice as long.
    */
   get estimatedMs(): number {
     return this.jobs * this.eachMs + 2 * this.#slowestMs;
@@ -45,7 +47,7 @@ export class FairQueue {
 
   /** How much later that is for each job more that comes before it, in milliseconds. */
   get eachMs(): number {
-    return this.#slowestMs / this.concurrency;
+    return (CAUTION * this.#slowestMs) / this.concurrency;
   }
 
   /** Jobs that wait or run. */

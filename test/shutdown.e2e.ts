@@ -1,0 +1,49 @@
+import { once } from 'node:events';
+import { Agent, type IncomingMessage, request } from 'node:http';
+import { performance } from 'node:perf_hooks';
+import { TestApp } from './support/app.ts';
+
+/** A request on a connection that is kept, as clients with a pool have them. */
+async function send(agent: Agent, url: string, options: { token?: string; form?: string }): Promise<IncomingMessage> {
+  const sent = request(url, {
+    agent,
+    method: options.form === undefined ? 'GET' : 'POST',
+    headers: {
+      ...(options.token !== undefined && { authorization: `Bearer ${options.token}` }),
+      ...(options.form !== undefined && { 'content-type': 'application/x-www-form-urlencoded' }),
+    },
+  });
+  sent.end(options.form);
+  const [answer] = (await once(sent, 'response')) as [IncomingMessage];
+  answer.resume();
+  await once(answer, 'end');
+  return answer;
+}
+
+describe('a server that stops', () => {
+  it('answers what it has received, tells those clients to connect elsewhere, and does not wait for them', async () => {
+    const app = await TestApp.start();
+    let closed: Promise<void> | undefined;
+    const agent = new Agent({ keepAlive: true });
+    try {
+      const { token, ...partner } = await app.asPartner();
+      // Connections that are kept, and used before.
+      const answers = await Promise.all(Array.from({ length: 5 }, () => send(agent, `${app.url}/me`, { token })));
+      expect(answers.map(({ headers }) => headers.connection)).toEqual(Array(5).fill('keep-alive'));
+      // A refusal takes a quarter of a second: the server stops meanwhile.
+      const form = new URLSearchParams({ Username: partner.username, Password: 'wrong' }).toString();
+      const refusals = Array.from({ length: 3 }, () => send(agent, `${app.url}/generateToken`, { form }));
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      const started = performance.now();
+      closed = app.close();
+      const seen = (await Promise.all(refusals)).map(({ statusCode, headers }) => [statusCode, headers.connection]);
+      expect(seen).toEqual(Array(3).fill([401, 'close']));
+      await closed;
+      // Idle connections would be kept for another five seconds, and those of clients that use them for ever.
+      expect(performance.now() - started).toBeLessThan(3_000);
+    } finally {
+      agent.destroy();
+      await (closed ?? app.close());
+    }
+  });
+});
