@@ -148,7 +148,11 @@ export function prepareFastify(
   fastify.addHook('onResponse', (request, reply, done) => {
     deadline.end(request);
     // What had begun to leave before could not say `Connection: close`; the server ends when no connection is left.
-    if (closing) setImmediate(() => fastify.server.closeIdleConnections());
+    if (closing) {
+      setImmediate(() => {
+        fastify.server.closeIdleConnections();
+      });
+    }
     const { statusCode } = reply;
     requestLog.info(
       {
