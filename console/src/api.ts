@@ -47,6 +47,10 @@ export class ApiError extends Error {
 
 /** Said on `window` when the API no longer knows who asks; `auth.tsx` listens and shows the sign-in page. */
 export const SIGNED_OUT = 'latchkey:signed-out';
+let answeredAt = Date.now();
+/** @returns milliseconds since the server last heard from this page with a session that it knew */
+export const idleFor = (): number => Date.now() - answeredAt;
+
 /** Said on `window` when somebody has to set up a second factor before anything else. */
 export const ENROLMENT_REQUIRED = 'latchkey:enrolment-required';
 
@@ -104,7 +108,11 @@ export async function api<T>(
       method,
       credentials: 'same-origin',
       cache: 'no-store',
-      headers: { accept: 'application/json', ...(json !== undefined && { 'content-type': 'application/json' }), ...headers },
+      headers: {
+        accept: 'application/json',
+        ...(json !== undefined && { 'content-type': 'application/json' }),
+        ...headers,
+      },
       ...(json !== undefined && { body: JSON.stringify(json) }),
       ...(signal && { signal }),
     });
@@ -118,6 +126,7 @@ export async function api<T>(
         : 'You are offline. What you typed is kept; try again when the connection is back.',
     });
   }
+  if (response.status !== 401) answeredAt = Date.now();
   if (!response.ok) {
     const error = new ApiError(response.status, await problemOf(response));
     const signingIn = method === 'POST' && path === '/admin/session';

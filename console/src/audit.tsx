@@ -81,7 +81,7 @@ function Export(): ReactNode {
 function Value({ value }: { value: unknown }): ReactNode {
   if (value === null || value === undefined || value === '') {
     return (
-      <Typography variant="body2" color="text.secondary">
+      <Typography variant="body2" color="textSecondary">
         none
       </Typography>
     );
@@ -96,7 +96,7 @@ function Value({ value }: { value: unknown }): ReactNode {
 
 function Changes({ changes }: { changes: AuditEvent['changes'] }): ReactNode {
   const fields = Object.entries(changes);
-  if (fields.length === 0) return <Typography color="text.secondary">No field changed.</Typography>;
+  if (fields.length === 0) return <Typography color="textSecondary">No field changed.</Typography>;
   const cell = { p: 1, borderTop: 1, borderColor: 'divider', verticalAlign: 'top', textAlign: 'left' } as const;
   return (
     <Box component="table" sx={{ width: '100%', borderCollapse: 'collapse', tableLayout: 'fixed' }}>
@@ -131,7 +131,7 @@ function Changes({ changes }: { changes: AuditEvent['changes'] }): ReactNode {
 function Fact({ label, children }: { label: string; children: ReactNode }): ReactNode {
   return (
     <div>
-      <Typography variant="caption" color="text.secondary" component="dt">
+      <Typography variant="caption" color="textSecondary" component="dt">
         {label}
       </Typography>
       <Typography component="dd" sx={{ m: 0, overflowWrap: 'anywhere' }}>
@@ -142,7 +142,13 @@ function Fact({ label, children }: { label: string; children: ReactNode }): Reac
 }
 
 /** One event, with what was before beside what came after. */
-export function AuditEventDrawer({ event, onClose }: { event: AuditEvent | undefined; onClose: () => void }): ReactNode {
+export function AuditEventDrawer({
+  event,
+  onClose,
+}: {
+  event: AuditEvent | undefined;
+  onClose: () => void;
+}): ReactNode {
   const titleId = useId();
   return (
     <Drawer

@@ -3,13 +3,19 @@ import { api, ApiError } from './api.ts';
 import type { Session } from './types.ts';
 
 let session: Promise<Session> | undefined;
+/** Whether the API has said that there is no session: then there is none to end. */
+let ended = false;
 
 /** @returns who is signed in, asked once until somebody signs in or out. @throws ApiError 401 */
 export function currentSession(): Promise<Session> {
   session ??= api<Session>('GET', '/admin/session').then(
-    ({ data }) => data,
+    ({ data }) => {
+      ended = false;
+      return data;
+    },
     (error: unknown) => {
       session = undefined;
+      ended = error instanceof ApiError && error.status === 401;
       throw error;
     },
   );
@@ -29,9 +35,11 @@ export const authProvider: AuthProvider = {
     await api('POST', '/admin/session', {
       json: { email, password, cookie: true, ...(code !== undefined && code !== '' && { code }) },
     });
+    ended = false;
   },
   logout: async () => {
     forgetSession();
+    if (ended) return;
     try {
       await api('DELETE', '/admin/session');
     } catch (error) {

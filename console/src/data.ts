@@ -57,9 +57,11 @@ async function list(resource: string, params: GetListParams, signal?: AbortSigna
     if (at === page || typeof nextCursor !== 'string') {
       // Beyond the end, as after a deletion: the page is empty and the one before is offered.
       const shown = at === page ? items : [];
+      // The last page tells how many there are.
+      const count = total ?? (typeof nextCursor === 'string' ? undefined : (at - 1) * perPage + items.length);
       return {
         data: shown as RaRecord[],
-        ...(typeof total === 'number' && { total }),
+        ...(count !== undefined && { total: count }),
         pageInfo: { hasNextPage: at === page && typeof nextCursor === 'string', hasPreviousPage: page > 1 },
       };
     }
@@ -91,7 +93,9 @@ export const dataProvider: DataProvider = {
     data: (await Promise.all(ids.map((id) => one(resource, id, signal)))) as never[],
   }),
   getManyReference: unsupported,
-  create: async (resource, { data }) => ({ data: (await api(`POST`, `/admin/${resource}`, { json: data })).data as never }),
+  create: async (resource, { data }) => ({
+    data: (await api(`POST`, `/admin/${resource}`, { json: data })).data as never,
+  }),
   update: async (resource, { id, data, previousData }) => {
     const version = (previousData as { version?: number } | undefined)?.version;
     const answer = await api('PATCH', `/admin/${resource}/${encodeURIComponent(String(id))}`, {

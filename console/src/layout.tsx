@@ -24,7 +24,7 @@ import {
   useUserMenu,
 } from 'react-admin';
 import { Link, useNavigate } from 'react-router-dom';
-import { ENROLMENT_REQUIRED, SIGNED_OUT } from './api.ts';
+import { ENROLMENT_REQUIRED, idleFor, SIGNED_OUT } from './api.ts';
 import { currentSession, forgetSession } from './auth.ts';
 import { IfRole } from './permissions.ts';
 
@@ -74,6 +74,19 @@ function Navigation(): ReactNode {
   );
 }
 
+/** A console that nobody uses must not go on showing what it showed: once the time is over, the API is asked. */
+async function leaveWhenOver(): Promise<void> {
+  try {
+    const { session } = await currentSession();
+    const idle = session.idleSeconds !== null && idleFor() > session.idleSeconds * 1000;
+    if (!idle && Date.now() < Date.parse(session.expiresAt)) return;
+    forgetSession();
+    await currentSession();
+  } catch {
+    // A 401 has been announced by api(); a network that is down is asked again.
+  }
+}
+
 /** Acts on what `api()` says of the session: a session that ended shows the sign-in page, which comes back here. */
 function SessionWatch(): ReactNode {
   const logout = useLogout();
@@ -86,7 +99,10 @@ function SessionWatch(): ReactNode {
       if (leaving) return;
       leaving = true;
       forgetSession();
-      notify('Your session has ended. Sign in again to go on where you were.', { type: 'info', autoHideDuration: 8_000 });
+      notify('Your session has ended. Sign in again to go on where you were.', {
+        type: 'info',
+        autoHideDuration: 8_000,
+      });
       void logout();
     };
     const enrol = (): void => {
@@ -102,7 +118,11 @@ function SessionWatch(): ReactNode {
       // What asks first says what is wrong.
       () => undefined,
     );
+    const timer = setInterval(() => {
+      void leaveWhenOver();
+    }, 30_000);
     return () => {
+      clearInterval(timer);
       window.removeEventListener(SIGNED_OUT, signedOut);
       window.removeEventListener(ENROLMENT_REQUIRED, enrol);
     };

@@ -110,7 +110,16 @@ function QrCode({ text }: { text: string }): ReactNode {
     .flatMap((row, y) => row.flatMap((dark, x) => (dark ? [`M${String(x)} ${String(y)}h1v1h-1z`] : [])))
     .join('');
   return (
-    <Box sx={{ alignSelf: 'center', lineHeight: 0, borderRadius: 1, overflow: 'hidden', border: 1, borderColor: 'divider' }}>
+    <Box
+      sx={{
+        alignSelf: 'center',
+        lineHeight: 0,
+        borderRadius: 1,
+        overflow: 'hidden',
+        border: 1,
+        borderColor: 'divider',
+      }}
+    >
       <svg
         role="img"
         aria-label="QR code for your authenticator app"
@@ -271,13 +280,8 @@ function SecondFactor({ enabled, required }: { enabled: boolean; required: boole
   return (
     <Section title="Second factor">
       <Stack direction="row" spacing={1} sx={{ alignItems: 'center' }}>
-        <Chip
-          label={enabled ? 'On' : 'Off'}
-          color={enabled ? 'success' : 'default'}
-          variant="outlined"
-          size="small"
-        />
-        <Typography color="text.secondary">
+        <Chip label={enabled ? 'On' : 'Off'} color={enabled ? 'success' : 'default'} variant="outlined" size="small" />
+        <Typography color="textSecondary">
           {enabled
             ? 'A code from your authenticator app is asked for when you sign in.'
             : 'Whoever learns your password can sign in as you.'}
@@ -316,7 +320,7 @@ function SecondFactor({ enabled, required }: { enabled: boolean; required: boole
         )}
       </Stack>
       {enabled && required && (
-        <Typography variant="body2" color="text.secondary">
+        <Typography variant="body2" color="textSecondary">
           It cannot be turned off: everybody here needs one.
         </Typography>
       )}
@@ -374,7 +378,9 @@ function SecondFactor({ enabled, required }: { enabled: boolean; required: boole
           setCodes(undefined);
         }}
       >
-        <Typography>Each signs you in once when your phone is not at hand. Keep them where you keep passwords.</Typography>
+        <Typography>
+          Each signs you in once when your phone is not at hand. Keep them where you keep passwords.
+        </Typography>
         <CopyField label="Recovery codes" value={codes?.join('\n') ?? ''} multiline />
       </SecretOnce>
     </Section>
@@ -401,7 +407,7 @@ export function Profile(): ReactNode {
         <Typography>
           {session.email} · {session.role}
         </Typography>
-        <Typography variant="body2" color="text.secondary" component="div">
+        <Typography variant="body2" color="textSecondary" component="div">
           This session ends <Time value={session.session.expiresAt} relative />
           {session.session.idleSeconds !== null &&
             `, or after ${String(Math.round(session.session.idleSeconds / 60))} minutes without use`}

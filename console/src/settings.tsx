@@ -47,7 +47,7 @@ export function SettingsPage(): ReactNode {
             variant="outlined"
             size="small"
           />
-          <Typography color="text.secondary">
+          <Typography color="textSecondary">
             {required
               ? 'Whoever has none can only set one up after signing in.'
               : 'Everybody decides for themselves, under “Your account”.'}
@@ -64,7 +64,7 @@ export function SettingsPage(): ReactNode {
             {required ? 'Make it optional' : 'Require it for everybody'}
           </Button>
         ) : (
-          <Typography variant="body2" color="text.secondary">
+          <Typography variant="body2" color="textSecondary">
             Admins change this.
           </Typography>
         )}

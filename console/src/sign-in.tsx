@@ -52,7 +52,7 @@ export function SignIn(): ReactNode {
               <Typography variant="h5" component="h1">
                 Latchkey
               </Typography>
-              <Typography color="text.secondary">
+              <Typography color="textSecondary">
                 {asksCode ? 'One more step: your second factor.' : 'Sign in to the staff console.'}
               </Typography>
             </div>

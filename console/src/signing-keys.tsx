@@ -10,12 +10,7 @@ import { Loading, useNotify } from 'react-admin';
 import { api } from './api.ts';
 import { ConfirmDialog, messageOf, Time } from './feedback.tsx';
 import { Page, Section } from './page.tsx';
-import type { SigningKey } from './types.ts';
-
-interface SigningKeyList {
-  items: SigningKey[];
-  nextRotationAt: string | null;
-}
+import type { SigningKey, SigningKeyList } from './types.ts';
 
 const KEYS = ['signing-keys'];
 const COLOR: Record<SigningKey['state'], ChipProps['color']> = {
@@ -52,10 +47,10 @@ function KeyRow({ signingKey: key, onRevoke }: { signingKey: SigningKey; onRevok
               {key.kid}
             </Typography>
           </Stack>
-          <Typography variant="body2" color="text.secondary">
+          <Typography variant="body2" color="textSecondary">
             {MEANING[key.state]}
           </Typography>
-          <Typography variant="body2" color="text.secondary" component="div">
+          <Typography variant="body2" color="textSecondary" component="div">
             Made <Time value={key.createdAt} />
             {key.activatedAt !== null && (
               <>
@@ -126,12 +121,13 @@ export function SigningKeys(): ReactNode {
         return (
           <Section key={purpose} title={WHOSE[purpose]}>
             {purpose === 'partner' && (
-              <Typography color="text.secondary" component="div">
+              <Typography color="textSecondary" component="div">
                 {data.nextRotationAt === null ? (
                   'No rotation is scheduled: rotate by hand.'
                 ) : (
                   <>
-                    Rotates by itself <Time value={data.nextRotationAt} relative /> (<Time value={data.nextRotationAt} />)
+                    Rotates by itself <Time value={data.nextRotationAt} relative /> (
+                    <Time value={data.nextRotationAt} />)
                   </>
                 )}
               </Typography>
@@ -169,8 +165,8 @@ export function SigningKeys(): ReactNode {
           setQuestion(undefined);
         }}
       >
-        The standby signs from now on and a new standby is made. No token is refused: the old key verifies until the last
-        token it signed has expired.
+        The standby signs from now on and a new standby is made. No token is refused: the old key verifies until the
+        last token it signed has expired.
       </ConfirmDialog>
       <ConfirmDialog
         open={question?.kind === 'revoke'}

@@ -158,8 +158,15 @@ interface Issued {
 /** A password that was just generated; it lives in this state only. */
 function IssuedPassword({ issued, onClose }: { issued: Issued | undefined; onClose: () => void }): ReactNode {
   return (
-    <SecretOnce open={issued !== undefined} title="The new password" doneLabel="I have handed it over" onClose={onClose}>
-      <Typography>Hand it over in person or through a channel you trust. It can be changed under “Your account”.</Typography>
+    <SecretOnce
+      open={issued !== undefined}
+      title="The new password"
+      doneLabel="I have handed it over"
+      onClose={onClose}
+    >
+      <Typography>
+        Hand it over in person or through a channel you trust. It can be changed under “Your account”.
+      </Typography>
       <CopyField label="E-mail" value={issued?.email ?? ''} />
       <CopyField label="Password" value={issued?.password ?? ''} secret />
     </SecretOnce>
@@ -299,8 +306,8 @@ function Actions(): ReactNode {
         onConfirm={resetSecondFactor}
         onClose={close}
       >
-        Authenticator app and recovery codes stop working, and all sessions of this person end. The password alone signs in
-        until a new one is set up: be sure who asks you for this.
+        Authenticator app and recovery codes stop working, and all sessions of this person end. The password alone signs
+        in until a new one is set up: be sure who asks you for this.
       </ConfirmDialog>
       <ConfirmDialog
         open={task === 'delete'}

@@ -22,6 +22,12 @@ const components = (outline: string): RaThemeOptions['components'] => ({
   MuiPaper: { styleOverrides: { root: { backgroundImage: 'none' } } },
   MuiTextField: { defaultProps: { variant: 'outlined', size: 'small' } },
   MuiFormControl: { defaultProps: { variant: 'outlined', size: 'small' } },
+  // On a phone the toolbar is part of the page, not a white block above it.
+  RaListToolbar: { styleOverrides: { root: { '@media (max-width:899.95px)': { backgroundColor: 'transparent' } } } },
+  RaTopToolbar: { styleOverrides: { root: { '@media (max-width:899.95px)': { backgroundColor: 'transparent' } } } },
+  RaFilterForm: { styleOverrides: { root: { '@media (max-width:899.95px)': { backgroundColor: 'transparent' } } } },
+  // Half transparent text is hard to read.
+  RaSimpleList: { styleOverrides: { root: { '& .RaSimpleList-tertiary': { opacity: 1 } } } },
   MuiButton: { defaultProps: { disableElevation: true } },
 });
 

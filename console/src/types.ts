@@ -1,44 +1,22 @@
-export type Role = 'viewer' | 'operator' | 'admin';
+import type { components } from './openapi.ts';
 
-export interface Staff {
-  id: string;
-  email: string;
-  name: string;
-  role: Role;
-  secondFactor: boolean;
-  createdAt: string;
-  lastSignInAt: string | null;
-}
+type Schemas = components['schemas'];
+
+export type Staff = Schemas['StaffDto'] & { secondFactor: boolean };
+export type Role = Staff['role'];
 
 /** `GET /admin/session`. */
-export interface Session extends Staff {
+export type Session = Staff & {
   session: { expiresAt: string; idleSeconds: number | null };
   enrolmentRequired: boolean;
-}
+};
 
 export interface Settings {
   secondFactorRequired: boolean;
 }
 
-export interface AuditEvent {
-  id: string;
-  at: string;
-  actor: { type: 'staff' | 'cli' | 'system'; id: string | null; name: string };
-  action: string;
-  target: { type: string; id: string; name: string };
-  address: string | null;
-  requestId: string | null;
-  reason: string | null;
-  /** Field → [before, after]. */
-  changes: Record<string, [unknown, unknown]>;
-}
+/** `changes`: field → [before, after]; OpenAPI 3.0 knows no pairs. */
+export type AuditEvent = Omit<Schemas['AuditEventDto'], 'changes'> & { changes: Record<string, [unknown, unknown]> };
 
-export interface SigningKey {
-  kid: string;
-  purpose: 'partner' | 'staff';
-  state: 'published' | 'active' | 'retiring' | 'retired' | 'revoked';
-  createdAt: string;
-  activatedAt: string | null;
-  verifiesUntil: string | null;
-  revokedAt: string | null;
-}
+export type SigningKey = Schemas['SigningKeyDto'];
+export type SigningKeyList = Schemas['SigningKeyListDto'];
