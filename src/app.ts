@@ -46,9 +46,11 @@ export async function createApp(config: Config, logger: Logger, { preview = fals
     forceCloseConnections: 'idle',
     http: { maxHeaderSize: MAX_HEADER_BYTES },
     routerOptions: { maxParamLength: 500 },
-    clientErrorHandler: answerParserError,
+    clientErrorHandler: (error, socket) => {
+      answerParserError(error, socket, config);
+    },
     frameworkErrors: (error, request, reply) => {
-      answerRouterError(error, request, reply, filter);
+      answerRouterError(error, request, reply, { filter, options: config });
     },
   }) as unknown as FastifyInstance;
   prepareFastify(instance, { filter, table, options: config, requestLog: withoutRedaction(logger) });

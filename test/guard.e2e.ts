@@ -74,6 +74,13 @@ describe('every route of the server', () => {
     'HEAD /.well-known/oauth-authorization-server',
     'GET /.well-known/jwks.json',
     'HEAD /.well-known/jwks.json',
+    // The console's files. What they show they ask of /admin.
+    'GET /console',
+    'HEAD /console',
+    'GET /console/*',
+    'HEAD /console/*',
+    'GET /console/assets/:name',
+    'HEAD /console/assets/:name',
   ];
 
   const routes = () =>

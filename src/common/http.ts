@@ -19,8 +19,14 @@ const MAX_JSON_BYTES = 256 * 1024;
 const MAX_FORM_BYTES = 8 * 1024;
 
 /** Sent with every answer, also where no route matched. */
-function securityHeaders(requestId: string): Record<string, string> {
-  return { 'x-request-id': requestId, 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' };
+function securityHeaders(requestId: string, { publicUrl }: HttpOptions): Record<string, string> {
+  return {
+    'x-request-id': requestId,
+    'x-content-type-options': 'nosniff',
+    'cache-control': 'no-store',
+    // RFC 6797 §7.2: not over plain HTTP. A year.
+    ...(publicUrl.startsWith('https:') && { 'strict-transport-security': 'max-age=31536000' }),
+  };
 }
 
 /** The media type without its parameters, lower case; empty when there is none. */
@@ -118,7 +124,7 @@ export function prepareFastify(
   fastify.addHook('onRequest', (request, reply, done) => {
     request.arrivedAt = performance.now();
     deadline.begin(request, reply);
-    void reply.headers(securityHeaders(request.id));
+    void reply.headers(securityHeaders(request.id, options));
     request.clientAddress = clientAddress(request.raw.socket.remoteAddress, request.headers, options.trustedProxies);
     try {
       if (request.is404) throw refuseUnknownRoute(request, table);
@@ -198,7 +204,7 @@ export function requireForm(request: FastifyRequest): void {
 }
 
 /** Answers what Node's HTTP parser refuses before there is a request: 431, 408 and 400. */
-export function answerParserError(error: NodeJS.ErrnoException, socket: Socket): void {
+export function answerParserError(error: NodeJS.ErrnoException, socket: Socket, options: HttpOptions): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
@@ -214,7 +220,7 @@ export function answerParserError(error: NodeJS.ErrnoException, socket: Socket):
   const problem = problemOf(refusal, requestId);
   const body = JSON.stringify(problem);
   const headers = {
-    ...securityHeaders(requestId),
+    ...securityHeaders(requestId, options),
     'content-type': 'application/problem+json; charset=utf-8',
     'content-length': String(Buffer.byteLength(body)),
     connection: 'close',
@@ -228,8 +234,8 @@ export function answerRouterError(
   error: Error,
   request: FastifyRequest,
   reply: FastifyReply,
-  filter: ErrorFilter,
+  { filter, options }: { filter: ErrorFilter; options: HttpOptions },
 ): void {
-  void reply.headers(securityHeaders(request.id));
+  void reply.headers(securityHeaders(request.id, options));
   filter.answer(error, request, reply);
 }

@@ -50,6 +50,8 @@ export interface HttpOptions {
   /** Peers whose forwarding headers are believed. */
   readonly trustedProxies: BlockList;
   readonly legacyQueryCredentials: boolean;
+  /** https means that clients must not use anything else. */
+  readonly publicUrl: string;
 }
 
 /** What a controller may say to the HTTP layer with `@RouteConfig()`. */

@@ -1,0 +1,25 @@
+import { fastifyStatic } from '@fastify/static';
+import { Module, type OnModuleInit } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import type { FastifyInstance } from 'fastify';
+import { ConsoleController } from './console.controller.ts';
+import { ASSETS, ConsoleService } from './console.service.ts';
+
+@Module({ controllers: [ConsoleController], providers: [ConsoleService] })
+export class ConsoleModule implements OnModuleInit {
+  constructor(private readonly adapter: HttpAdapterHost) {}
+
+  /** Gives the controller `reply.sendFile()`; it serves no path by itself. */
+  async onModuleInit(): Promise<void> {
+    await this.adapter.httpAdapter.getInstance<FastifyInstance>().register(fastifyStatic, {
+      root: ASSETS,
+      serve: false,
+      preCompressed: true,
+      // Their names change with their content.
+      immutable: true,
+      maxAge: '365d',
+      // The folder appears when the console is built.
+      suppressWarning: true,
+    });
+  }
+}
