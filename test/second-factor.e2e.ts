@@ -329,14 +329,18 @@ describe('signing in with a second factor', () => {
     const member = await newEnrolled();
     const address = newAddress();
     const wrong = wrongCode(member.totpSecret);
-    for (let i = 0; i < 12; i++) {
-      const answer = await attempt(member, undefined, address);
-      // A refusal for lack of time would count.
-      expectProblem(answer, 401, 'session.code-required');
-    }
-    const answers: Answer[] = [];
-    for (let i = 0; i < 10; i++) answers.push(await attempt(member, wrong, address));
-    expect(tally(answers)).toEqual({ 401: 10 });
+    const codes: string[] = [];
+    const tryOnce = async (code: string | undefined): Promise<void> => {
+      const answer = await attempt(member, code, address);
+      expect(answer.status).toBe(401);
+      codes.push(answer.json<Problem>().code);
+    };
+    // On a slow machine a right password may be refused: that is a failure, as everywhere.
+    const failures = (): number => codes.filter((code) => code !== 'session.code-required').length;
+    for (let i = 0; i < 12; i++) await tryOnce(undefined);
+    expect(codes).toContain('session.code-required');
+    while (failures() < 10) await tryOnce(wrong);
+    expect(codes).toContain('session.invalid-code');
     for (const code of [wrong, undefined, codeOf(member.totpSecret), member.recoveryCodes[0]]) {
       expectProblem(await attempt(member, code, address), 429, 'session.too-many-attempts');
     }

@@ -40,16 +40,18 @@ export function totpStepOf(secret: string, digits: string, now: number): number 
   return delta === null ? undefined : totp.counter({ timestamp: now }) + delta;
 }
 
+const hashOf = (plain: string): string => `$sha256$${createHash('sha256').update(plain).digest('base64url')}`;
+
 /** Codes for when the authenticator is lost, each good for one sign-in. Shown once; only their hashes are stored. */
-export function generateRecoveryCodes(): string[] {
-  return Array.from({ length: RECOVERY_CODES }, () =>
-    new Secret({ size: RECOVERY_CODE_BYTES }).base32.replace(/(.{4})(?=.)/g, '$1-'),
-  );
+export function generateRecoveryCodes(): { code: string; hash: string }[] {
+  return Array.from({ length: RECOVERY_CODES }, () => {
+    const plain = new Secret({ size: RECOVERY_CODE_BYTES }).base32;
+    return { code: plain.replace(/(.{4})(?=.)/g, '$1-'), hash: hashOf(plain) };
+  });
 }
 
 /** @returns what a recovery code is stored as; nothing for what is not of its form */
 export function recoveryCodeHash(code: string): string | undefined {
   const plain = withoutGroups(code);
-  if (!/^[A-Z2-7]{16}$/.test(plain)) return undefined;
-  return `$sha256$${createHash('sha256').update(plain).digest('base64url')}`;
+  return /^[A-Z2-7]{16}$/.test(plain) ? hashOf(plain) : undefined;
 }

@@ -239,9 +239,9 @@ export class SecondFactorService {
     await manager.delete(RecoveryCode, { staffId });
     await manager.insert(
       RecoveryCode,
-      codes.map((code) => ({ staffId, codeHash: recoveryCodeHash(code) as string })),
+      codes.map(({ hash }) => ({ staffId, codeHash: hash })),
     );
-    return codes;
+    return codes.map(({ code }) => code);
   }
 
   #record(
