@@ -13,6 +13,7 @@ import { DatabaseModule } from './database/database.module.ts';
 import { EncryptionModule } from './encryption/encryption.module.ts';
 import { OAuthModule } from './oauth/oauth.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
+import { SettingsModule } from './settings/settings.module.ts';
 import { SigningKeyModule } from './signing-key/signing-key.module.ts';
 import { StaffModule } from './staff/staff.module.ts';
 
@@ -22,6 +23,7 @@ const features = [
   AuthModule,
   ChannelUserModule,
   StaffModule,
+  SettingsModule,
   AuditModule,
   SigningKeyModule,
   OAuthModule,

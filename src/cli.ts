@@ -16,6 +16,7 @@ import { exitWith } from './exit.ts';
 import { buildOpenApi } from './openapi.ts';
 import { type SigningKeyPurpose, SigningKeyService } from './signing-key/signing-key.service.ts';
 import { CreateStaffRequest } from './staff/staff.dto.ts';
+import { SecondFactorService } from './staff/second-factor.service.ts';
 import { StaffService } from './staff/staff.service.ts';
 import { prepare } from './startup.ts';
 import { pino } from 'pino';
@@ -111,6 +112,17 @@ staff
     }),
   );
 
+staff
+  .command('reset-second-factor')
+  .description('for somebody who lost it: take the second factor away and end the sessions')
+  .requiredOption('--email <address>')
+  .action(({ email }: { email: string }) =>
+    withServices(async (context) => {
+      const hadOne = await context.get(StaffService).resetSecondFactor({ email }, CLI);
+      say(hadOne ? 'Second factor removed; the sessions have ended.' : 'There was no second factor.');
+    }),
+  );
+
 const keys = program.command('keys').description('the keys that sign tokens, and those that encrypt at rest');
 const reason = ['--reason <text>', 'for the audit trail'] as const;
 
@@ -160,7 +172,11 @@ keys
     withServices(async (context) => {
       const signingKeys = await context.get(SigningKeyService).reencrypt();
       const personalKeys = await context.get(AuditService).reencrypt();
-      say(`Encrypted anew: ${String(signingKeys)} signing keys, ${String(personalKeys)} personal keys.`);
+      const secondFactors = await context.get(SecondFactorService).reencrypt();
+      say(
+        `Encrypted anew: ${String(signingKeys)} signing keys, ${String(personalKeys)} personal keys, ` +
+          `${String(secondFactors)} second factors.`,
+      );
     }),
   );
 

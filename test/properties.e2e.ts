@@ -91,6 +91,11 @@ it('no JSON makes the staff plane fail', async () => {
     ['POST', '/admin/session', body('email', 'password', 'code', 'cookie')],
     ['POST', '/admin/staff', body('email', 'name', 'role')],
     ['PATCH', `/admin/staff/${member.id}`, body('name', 'role')],
+    ['POST', '/admin/session/totp', body('currentPassword')],
+    ['POST', '/admin/session/totp/confirm', body('code')],
+    ['POST', '/admin/session/recovery-codes', body('currentPassword')],
+    ['DELETE', '/admin/session/totp', body('currentPassword')],
+    ['PATCH', '/admin/settings', body('secondFactorRequired')],
   ];
   for (const [method, path, bodies] of calls) {
     await fc.assert(

@@ -1,5 +1,6 @@
 import { type Answer, type RequestOptions, type StaffMember, TestApp } from './support/app.ts';
 import { secret } from './support/secrets.ts';
+import { eventually } from './support/sign-ins.ts';
 
 interface Staff {
   id: string;
@@ -67,6 +68,7 @@ describe('staff', () => {
       role: 'operator',
       createdAt: expect.stringMatching(ISO) as string,
       lastSignInAt: null,
+      secondFactor: false,
     });
     expect(password.length).toBeGreaterThanOrEqual(16);
     expect(answer.headers.get('location')).toBe(`${STAFF}/${member.id}`);
@@ -96,7 +98,15 @@ describe('staff', () => {
     const keys = items.map((member) => member.email.toLowerCase());
     expect(keys).toEqual([...keys].sort());
     for (const item of items) {
-      expect(Object.keys(item).sort()).toEqual(['createdAt', 'email', 'id', 'lastSignInAt', 'name', 'role']);
+      expect(Object.keys(item).sort()).toEqual([
+        'createdAt',
+        'email',
+        'id',
+        'lastSignInAt',
+        'name',
+        'role',
+        'secondFactor',
+      ]);
     }
     expect(answer.text).not.toContain('argon2');
   });
@@ -198,6 +208,7 @@ describe('staff', () => {
     expectProblem(await request('PATCH', `${STAFF}/${id}`, { name: 'x' }), 404, 'staff.not-found');
     expectProblem(await request('DELETE', `${STAFF}/${id}`), 404, 'staff.not-found');
     expectProblem(await request('POST', `${STAFF}/${id}/reset-password`), 404, 'staff.not-found');
+    expectProblem(await request('DELETE', `${STAFF}/${id}/second-factor`), 404, 'staff.not-found');
   });
 
   it('are for admins only', async () => {
@@ -209,6 +220,7 @@ describe('staff', () => {
       ['GET', `${STAFF}/${id}`, undefined],
       ['PATCH', `${STAFF}/${id}`, { role: 'admin' }],
       ['POST', `${STAFF}/${id}/reset-password`, undefined],
+      ['DELETE', `${STAFF}/${id}/second-factor`, undefined],
       ['DELETE', `${STAFF}/${id}`, undefined],
     ] as const) {
       for (const role of ['viewer', 'operator'] as const) {
@@ -301,6 +313,9 @@ describe('signing in', () => {
         role: 'operator',
         createdAt: expect.stringMatching(ISO) as string,
         lastSignInAt: expect.stringMatching(ISO) as string,
+        secondFactor: false,
+        enrolmentRequired: false,
+        session: { expiresAt: expect.stringMatching(ISO) as string, idleSeconds: null },
       },
     });
   });
@@ -331,6 +346,12 @@ describe('signing in', () => {
     ['password', ''],
     ['password', ['x']],
     ['password', 'a\u0000'],
+    ['code', null],
+    ['code', ''],
+    ['code', 123_456],
+    ['code', ' '],
+    ['code', 'x'.repeat(33)],
+    ['code', '12345\u0000'],
     ['cookie', 'true'],
     ['cookie', null],
     ['cookie', 1],
@@ -412,6 +433,7 @@ describe('a session in a cookie', () => {
     const { expiresIn, ...body } = answer.json<{ expiresIn: number }>();
     expect(body).toEqual({
       tokenType: 'Bearer',
+      idleSeconds: 1800,
       staff: { id: member.id, email: member.email, name: 'Staff operator', role: 'operator' },
     });
     expect(answer.text).not.toContain(value);
@@ -527,6 +549,74 @@ describe('a session in a cookie', () => {
     expect(garbage.status).toBe(401);
     const among = await app.request('GET', SESSION, { headers: { cookie: `a=b; ${cookie}; c="d` } });
     expect(among.status).toBe(200);
+  });
+
+  const MINUTE = 60_000;
+  const statusOf = async (cookie: string, on = app): Promise<number> =>
+    (await on.request('GET', SESSION, { headers: { cookie } })).status;
+  const isSeenAfter = (id: string, time: number): Promise<number> =>
+    eventually(async () => {
+      const at = await lastSeenAt(id);
+      return at > time ? at : undefined;
+    }, 'the use of the session is written down');
+  const lastSeenAt = async (id: string): Promise<number> => {
+    const [row] = await app.dataSource.query<{ at: Date }[]>(
+      'SELECT last_seen_at AS at FROM staff_session WHERE staff_id = $1 AND by_cookie',
+      [id],
+    );
+    return row?.at.getTime() ?? NaN;
+  };
+
+  it('ends when it is not used for half an hour, and not before; a token lives on', async () => {
+    const member = await app.newStaff('viewer');
+    const cookie = await openSession(member);
+    const session = (await app.request('GET', SESSION, { headers: { cookie } })).json<{ session: object }>().session;
+    expect(session).toEqual({ expiresAt: expect.stringMatching(ISO) as string, idleSeconds: 1800 });
+    app.clockOffset = 29 * MINUTE;
+    expect(await statusOf(cookie)).toBe(200);
+    const seen = await isSeenAfter(member.id, Date.now() + 28 * MINUTE);
+    // From its last use on.
+    app.clockOffset = seen + 30 * MINUTE - Date.now() - 5_000;
+    expect(await statusOf(cookie)).toBe(200);
+    const last = await isSeenAfter(member.id, seen);
+    app.clockOffset = last + 30 * MINUTE - Date.now() + 1_000;
+    const answer = await app.request('GET', SESSION, { headers: { cookie } });
+    expectProblem(answer, 401, 'auth.invalid-token');
+    // The token of the cookie is no better by itself, and looking at the session does not bring it back.
+    expect(await whoami(cookie.split('=')[1] ?? '')).toBe(401);
+    expect(await statusOf(cookie)).toBe(401);
+    expect(await whoami(member.token)).toBe(200);
+  });
+
+  it('ends after eight hours, however much it is used', async () => {
+    const member = await app.newStaff('viewer');
+    const cookie = await openSession(member);
+    for (let minutes = 25; minutes < 8 * 60; minutes += 25) {
+      app.clockOffset = minutes * MINUTE;
+      expect({ minutes, status: await statusOf(cookie) }).toEqual({ minutes, status: 200 });
+      await isSeenAfter(member.id, Date.now() + (minutes - 1) * MINUTE);
+    }
+    app.clockOffset = 8 * 60 * MINUTE + 1_000;
+    expect(await statusOf(cookie)).toBe(401);
+  });
+
+  it('is written down as used once a minute at most, and works while that cannot be written', async () => {
+    const member = await app.newStaff('viewer');
+    const cookie = await openSession(member);
+    const opened = await lastSeenAt(member.id);
+    app.clockOffset = 50_000;
+    expect(await statusOf(cookie)).toBe(200);
+    app.clockOffset = 2 * MINUTE;
+    await app.dataSource.query(`ALTER TABLE staff_session ADD CONSTRAINT ck_blocked CHECK (last_seen_at < '2000-01-01')
+      NOT VALID`);
+    try {
+      expect(await statusOf(cookie)).toBe(200);
+      expect(await lastSeenAt(member.id)).toBe(opened);
+    } finally {
+      await app.dataSource.query('ALTER TABLE staff_session DROP CONSTRAINT ck_blocked');
+    }
+    expect(await statusOf(cookie)).toBe(200);
+    await isSeenAfter(member.id, opened + MINUTE);
   });
 
   it('is ended and taken away by signing out', async () => {

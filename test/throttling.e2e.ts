@@ -4,6 +4,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, type IncomingMessage, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
+import { Secret, TOTP } from 'otpauth';
 import { WaitingRoom } from '../src/rate-limit/waiting-room.service.ts';
 import { type Answer, type Partner, type StaffMember, TestApp } from './support/app.ts';
 import { secret } from './support/secrets.ts';
@@ -846,6 +847,32 @@ describe('the moment of a refusal', () => {
       const json = JSON.stringify({ email, password: 'wrong' });
       const answer = await timed('/admin/session', 'application/json', newAddress(), json);
       return { ...answer, body: answer.body.replace(/"requestId":"[^"]*"/, '') };
+    });
+    expectTheMoment(samples);
+  });
+
+  it('is the same where a right password is not enough', async () => {
+    const member = await app.newStaff('viewer');
+    const post = (path: string, json: unknown): Promise<Answer> =>
+      app.request('POST', `/admin/session/${path}`, { token: member.token, json });
+    const begun = await post('totp', { currentPassword: member.password });
+    const authenticator = Secret.fromBase32(secret(begun.json<{ secret: string }>().secret));
+    const confirmed = await post('totp/confirm', { code: new TOTP({ secret: authenticator }).generate() });
+    confirmed.json<{ recoveryCodes: string[] }>().recoveryCodes.forEach(secret);
+    const cases = {
+      'wrong password': { password: 'wrong' },
+      'no code': {},
+      // Of another day.
+      'wrong code': { code: new TOTP({ secret: authenticator }).generate({ timestamp: 0 }) },
+      'unknown recovery code': { code: 'ABCD-EFGH-IJKL-MNOP' },
+    };
+    rest();
+    const samples = await interleaved(7, cases, async (fields) => {
+      const json = JSON.stringify({ email: member.email, password: member.password, ...fields });
+      const answer = await timed('/admin/session', 'application/json', newAddress(), json);
+      // What they say differs, and so does its length.
+      const headers = answer.headers.map((value, i) => (answer.headers[i - 1] === 'content-length' ? '' : value));
+      return { ...answer, headers, body: '' };
     });
     expectTheMoment(samples);
   });

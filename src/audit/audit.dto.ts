@@ -19,7 +19,7 @@ export class ListAuditEventsQuery {
 
   @ApiPropertyOptional({
     format: 'uuid',
-    description: 'Id of the channel user, staff member, key or token that was changed.',
+    description: 'Id of the channel user, staff member, key, token or settings that were changed.',
   })
   @MayBeAbsent()
   @IsUUID('all', { message: 'must be a UUID' })

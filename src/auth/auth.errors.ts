@@ -109,6 +109,17 @@ export class WrongPlaneError extends AppError {
   }
 }
 
+/** A second factor is required of all staff, and this session is of somebody who has none. */
+export class EnrolmentRequiredError extends AppError {
+  constructor() {
+    super({
+      status: 403,
+      code: 'session.enrolment-required',
+      detail: 'A second factor is required of everybody here. Set yours up first: POST /admin/session/totp.',
+    });
+  }
+}
+
 export class InsufficientRoleError extends AppError {
   constructor(role: string) {
     super({ status: 403, code: 'auth.insufficient-role', detail: `This needs the role ${role}.` });

@@ -3,8 +3,9 @@ import { Reflector } from '@nestjs/core';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Clock } from '../common/clock.ts';
 import { type CurrentChannelUser, type Role, ROLES } from '../common/request-context.ts';
-import { PUBLIC, ROLE, SCOPES } from '../common/security.ts';
+import { BEFORE_ENROLMENT, PUBLIC, ROLE, SCOPES } from '../common/security.ts';
 import {
+  EnrolmentRequiredError,
   InsufficientRoleError,
   InsufficientScopeError,
   InvalidTokenError,
@@ -19,6 +20,7 @@ interface RouteRules {
   readonly isPublic: boolean;
   readonly scopes: readonly string[];
   readonly role: Role | undefined;
+  readonly beforeEnrolment: boolean;
 }
 
 const SCHEME = 'bearer ';
@@ -114,11 +116,17 @@ export class JwtGuard implements CanActivate {
     return true;
   }
 
-  async #enterStaff(claims: TokenClaims, request: FastifyRequest, plane: Plane, { role }: RouteRules): Promise<void> {
+  async #enterStaff(
+    claims: TokenClaims,
+    request: FastifyRequest,
+    plane: Plane,
+    { role, beforeEnrolment }: RouteRules,
+  ): Promise<void> {
     const member = await this.staff.authenticate(claims);
     if (!member) throw new InvalidTokenError('The session has ended.');
     if (plane !== 'staff') throw new WrongPlaneError(plane);
     request.staff = member;
+    if (member.enrolmentRequired && !beforeEnrolment) throw new EnrolmentRequiredError();
     // A route that forgot to say its role is closed to everybody.
     if (role === undefined) throw new InsufficientRoleError('(none declared)');
     if (ROLES.indexOf(member.role) < ROLES.indexOf(role)) throw new InsufficientRoleError(role);
@@ -136,6 +144,7 @@ export class JwtGuard implements CanActivate {
         isPublic: this.reflector.getAllAndOverride<boolean | undefined>(PUBLIC, targets) === true,
         scopes: this.reflector.getAllAndMerge<string[]>(SCOPES, targets),
         role: this.reflector.getAllAndOverride<Role | undefined>(ROLE, targets),
+        beforeEnrolment: this.reflector.getAllAndOverride<boolean | undefined>(BEFORE_ENROLMENT, targets) === true,
       };
       ofController.set(handler, rules);
     }

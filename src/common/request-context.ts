@@ -25,7 +25,16 @@ export interface CurrentStaff {
   readonly role: Role;
   readonly createdAt: Date;
   readonly lastSignInAt: Date | null;
-  readonly sessionId: string;
+  /** Whether signing in takes a second factor. */
+  readonly secondFactor: boolean;
+  /** A second factor is required of all, and this person has yet to set one up. */
+  readonly enrolmentRequired: boolean;
+  readonly session: {
+    readonly id: string;
+    readonly expiresAt: Date;
+    /** How long it may be unused; `null`: as long as it lives. */
+    readonly idleSeconds: number | null;
+  };
 }
 
 declare module 'fastify' {

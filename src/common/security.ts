@@ -10,6 +10,7 @@ import type {
 export const PUBLIC = 'latchkey:public';
 export const SCOPES = 'latchkey:scopes';
 export const ROLE = 'latchkey:role';
+export const BEFORE_ENROLMENT = 'latchkey:before-enrolment';
 
 /** Opens a route, or every route of a controller, to callers without a token. Everything else is closed. */
 export const Public = (): MethodDecorator & ClassDecorator => SetMetadata(PUBLIC, true);
@@ -23,6 +24,9 @@ export const Scopes = (...scopes: string[]): MethodDecorator & ClassDecorator =>
 
 /** On the staff plane (`/admin/*`): the least role that may call this. Every route there must say one. */
 export const Roles = (role: Role): MethodDecorator & ClassDecorator => SetMetadata(ROLE, role);
+
+/** On the staff plane: open as well to somebody who has yet to set up the second factor that is required of all. */
+export const BeforeEnrolment = (): MethodDecorator & ClassDecorator => SetMetadata(BEFORE_ENROLMENT, true);
 
 /** Parameter: the channel user whose token opened the route. */
 export const CurrentChannelUser = createParamDecorator(
@@ -41,7 +45,10 @@ export const CurrentStaff = createParamDecorator((_: unknown, context: Execution
 });
 
 /** The signed-in staff member of a request as the author of what it changes. */
-export function actorOf(request: FastifyRequest, staff: StaffPrincipal | undefined = request.staff): Actor {
+export function actorOf(
+  request: FastifyRequest,
+  staff: Pick<StaffPrincipal, 'id' | 'name'> | undefined = request.staff,
+): Actor {
   if (!staff) throw new Error('A change was attempted on a route that is not on the staff plane');
   return {
     type: 'staff',

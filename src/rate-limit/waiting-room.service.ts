@@ -2,7 +2,7 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { hash } from '@node-rs/argon2';
 import { availableParallelism } from 'node:os';
 import { performance } from 'node:perf_hooks';
-import type { FailureThrottle } from './failure-throttle.ts';
+import type { FailureThrottle, Standing } from './failure-throttle.ts';
 import { FairQueue, NotRunError } from './fair-queue.ts';
 
 /** Refused sign-ins leave this long after they arrived, or after a multiple of it. */
@@ -163,11 +163,20 @@ export class WaitingRoom implements OnModuleInit {
     moment.decide();
     const { waitMs } = await throttle.standing(address, name);
     if (waitMs > 0) return this.#onGrid(moment, inSeconds(waitMs));
-    const after = await throttle.fail(address, name);
-    if (this.#waiting >= CAPACITY) return this.#onGrid(moment, inSeconds(after.waitMs));
+    return this.#seat(moment, await throttle.fail(address, name));
+  }
+
+  /** For what is no failure, but must not leave before one would. */
+  holdBack(moment: Moment): Refusal {
+    moment.decide();
+    return this.#seat(moment, { limited: false, waitMs: 0 });
+  }
+
+  #seat(moment: Moment, { limited, waitMs }: Standing): Refusal {
+    if (this.#waiting >= CAPACITY) return this.#onGrid(moment, inSeconds(waitMs));
     this.#waiting++;
     return {
-      retryAfter: after.limited ? inSeconds(after.waitMs) : undefined,
+      retryAfter: limited ? inSeconds(waitMs) : undefined,
       wait: () => moment.wait().finally(() => this.#waiting--),
     };
   }

@@ -3,15 +3,20 @@ import { ApiNoContentResponse, ApiOkResponse, ApiOperation } from '@nestjs/swagg
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ApiProblems, StaffPlane } from '../common/api.ts';
 import type { Actor, CurrentStaff as StaffPrincipal } from '../common/request-context.ts';
-import { CurrentActor, CurrentStaff, Public, Roles } from '../common/security.ts';
+import { BeforeEnrolment, CurrentActor, CurrentStaff, Public, Roles } from '../common/security.ts';
+import { OwnPasswordService } from './own-password.service.ts';
 import { SessionService } from './session.service.ts';
-import { ChangePasswordRequest, SessionAnswer, SignInRequest, StaffDto } from './staff.dto.ts';
+import { ChangePasswordRequest, CurrentSessionDto, SessionAnswer, SignInRequest } from './staff.dto.ts';
 
 @Controller('admin/session')
 @Roles('viewer')
+@BeforeEnrolment()
 @StaffPlane('Session')
 export class SessionController {
-  constructor(private readonly sessions: SessionService) {}
+  constructor(
+    private readonly sessions: SessionService,
+    private readonly ownPassword: OwnPasswordService,
+  ) {}
 
   @Post()
   @Public()
@@ -31,16 +36,16 @@ export class SessionController {
     const session = await this.sessions.signIn(body, request);
     const { id, email, name, role } = session.staff;
     const answer = { tokenType: 'Bearer' as const, expiresIn: session.expiresIn, staff: { id, email, name, role } };
-    if (body.cookie !== true) return { accessToken: session.token, ...answer };
+    if (session.idleSeconds === null) return { accessToken: session.token, ...answer };
     void reply.header('set-cookie', this.sessions.cookieHeader(session));
-    return answer;
+    return { ...answer, idleSeconds: session.idleSeconds };
   }
 
   @Get()
-  @ApiOperation({ operationId: 'getSession', summary: 'Who is signed in' })
-  @ApiOkResponse({ type: StaffDto })
-  get(@CurrentStaff() { id, email, name, role, createdAt, lastSignInAt }: StaffPrincipal): StaffDto {
-    return { id, email, name, role, createdAt, lastSignInAt };
+  @ApiOperation({ operationId: 'getSession', summary: 'Who is signed in, and how long' })
+  @ApiOkResponse({ type: CurrentSessionDto })
+  get(@CurrentStaff() { session: { expiresAt, idleSeconds }, ...member }: StaffPrincipal): CurrentSessionDto {
+    return { ...member, session: { expiresAt, idleSeconds } };
   }
 
   @Delete()
@@ -66,6 +71,6 @@ export class SessionController {
     @CurrentStaff() staff: StaffPrincipal,
     @CurrentActor() actor: Actor,
   ): Promise<void> {
-    return this.sessions.changePassword(request, staff, actor);
+    return this.ownPassword.change(request, staff, actor);
   }
 }

@@ -1,8 +1,8 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { parseCookie, stringifySetCookie } from 'cookie';
 import type { FastifyRequest } from 'fastify';
-import { DataSource, LessThan, Not, Repository } from 'typeorm';
+import { DataSource, IsNull, LessThan, Repository } from 'typeorm';
 import { AuditService } from '../audit/audit.service.ts';
 import { StaffPlane } from '../auth/staff-plane.service.ts';
 import { type TokenClaims, TokenService } from '../auth/token.service.ts';
@@ -13,31 +13,40 @@ import { actorOf } from '../common/security.ts';
 import { Config } from '../config/config.ts';
 import { ThrottleService } from '../rate-limit/throttle.service.ts';
 import { type Moment, WaitingRoom } from '../rate-limit/waiting-room.service.ts';
-import { hashPassword, verifyPassword } from './staff-password.ts';
+import { SecondFactorService, type SecondFactorProof } from './second-factor.service.ts';
+import { verifyPassword } from './staff-password.ts';
 import { StaffSession } from './staff-session.entity.ts';
-import type { ChangePasswordRequest, SignInRequest } from './staff.dto.ts';
+import type { SignInRequest } from './staff.dto.ts';
 import { Staff } from './staff.entity.ts';
 import {
+  CodeRequiredError,
   CrossSiteError,
   InvalidStaffCredentialsError,
+  SignInRefusedError,
   TooManyAttemptsError,
-  WrongPasswordError,
 } from './staff.errors.ts';
 import { emailKeyOf, presentStaff } from './staff.service.ts';
 
 /** A working day. */
 const SESSION_SECONDS = 8 * 3600;
+/** For a console that was left open; who sends the token of a session by itself is no browser. */
+const IDLE_SECONDS = 30 * 60;
+/** How often the use of a session is written down. */
+const SEEN_EVERY_MS = 60_000;
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 export interface Session {
   readonly token: string;
   readonly expiresIn: number;
+  /** How long it may be unused; `null`: as long as it lives. */
+  readonly idleSeconds: number | null;
   readonly staff: Staff;
 }
 
 /** Staff sign in and out; the guard asks here who a session belongs to. */
 @Injectable()
 export class SessionService extends StaffPlane {
+  readonly #logger = new Logger(SessionService.name);
   readonly #cookieName: string;
   readonly #publicOrigin: string;
 
@@ -46,6 +55,7 @@ export class SessionService extends StaffPlane {
     @InjectRepository(StaffSession) private readonly sessions: Repository<StaffSession>,
     private readonly dataSource: DataSource,
     private readonly tokens: TokenService,
+    private readonly secondFactor: SecondFactorService,
     private readonly audit: AuditService,
     private readonly throttle: ThrottleService,
     private readonly waitingRoom: WaitingRoom,
@@ -61,35 +71,49 @@ export class SessionService extends StaffPlane {
   /**
    * Signs a staff member in. A refusal leaves at the common moment.
    *
-   * @throws InvalidStaffCredentialsError, the same for an unknown e-mail and a wrong password; TooManyAttemptsError
+   * @throws SignInRefusedError, the same for an unknown e-mail and a wrong password; TooManyAttemptsError
    */
-  async signIn({ email, password }: SignInRequest, request: FastifyRequest): Promise<Session> {
+  async signIn(credentials: SignInRequest, request: FastifyRequest): Promise<Session> {
+    const { staffFailures } = this.throttle;
+    const { clientAddress } = request;
+    const emailKey = emailKeyOf(credentials.email);
     const moment = this.waitingRoom.momentFor(request.arrivedAt, this.waitingRoom.staffHashes);
     try {
-      const emailKey = emailKeyOf(email);
-      const { waitMs } = await this.throttle.staffFailures.standing(request.clientAddress, emailKey);
-      const member = waitMs > 0 ? undefined : await this.#verify(emailKey, password, moment);
-      const session = member && (await this.#open(member, request));
-      if (session) return session;
-      const refusal = await this.waitingRoom.refuse(
-        this.throttle.staffFailures,
-        moment,
-        request.clientAddress,
-        emailKey,
-      );
+      const { waitMs } = await staffFailures.standing(clientAddress, emailKey);
+      if (waitMs > 0) throw new InvalidStaffCredentialsError();
+      return await this.#authenticate(credentials, emailKey, moment, request);
+    } catch (error) {
+      if (!(error instanceof SignInRefusedError)) throw error;
+      // Every sign-in of the console begins without a code.
+      const refusal =
+        error instanceof CodeRequiredError
+          ? this.waitingRoom.holdBack(moment)
+          : await this.waitingRoom.refuse(staffFailures, moment, clientAddress, emailKey);
       await refusal.wait();
-      throw refusal.retryAfter === undefined
-        ? new InvalidStaffCredentialsError()
-        : new TooManyAttemptsError(refusal.retryAfter);
+      throw refusal.retryAfter === undefined ? error : new TooManyAttemptsError(refusal.retryAfter);
     } finally {
       moment.cancel();
     }
   }
 
+  /** @throws SignInRefusedError */
+  async #authenticate(
+    { password, code, cookie = false }: SignInRequest,
+    emailKey: string,
+    moment: Moment,
+    request: FastifyRequest,
+  ): Promise<Session> {
+    const member = await this.#verify(emailKey, password, moment);
+    if (!member) throw new InvalidStaffCredentialsError();
+    if (!member.secondFactorAt) return this.#open(member, undefined, cookie, request);
+    if (code === undefined) throw new CodeRequiredError();
+    return this.#open(member, await this.secondFactor.verify(member, code), cookie, request);
+  }
+
   async #verify(emailKey: string, password: string, moment: Moment): Promise<Staff | undefined> {
     const member = await this.staff
       .createQueryBuilder('staff')
-      .addSelect('staff.passwordHash')
+      .addSelect(['staff.passwordHash', 'staff.totpSecret'])
       .where('staff.emailKey = :emailKey', { emailKey })
       .getOne();
     if (!member) return undefined;
@@ -102,83 +126,77 @@ export class SessionService extends StaffPlane {
     return (await this.waitingRoom.inTime(verification, moment)) ? member : undefined;
   }
 
-  /** @returns nothing when the password was changed meanwhile: it must not open a session */
-  async #open(member: Staff, request: FastifyRequest): Promise<Session | undefined> {
+  /** @throws SignInRefusedError when the password was changed or the code used meanwhile */
+  async #open(
+    member: Staff,
+    proof: SecondFactorProof | undefined,
+    byCookie: boolean,
+    request: FastifyRequest,
+  ): Promise<Session> {
     const now = new Date(this.clock.now());
-    const { token, claims } = await this.tokens.sign('staff', member.id, SESSION_SECONDS, {});
-    const session = { id: claims.jti, staffId: member.id, createdAt: now, expiresAt: new Date(claims.exp * 1000) };
-    const current: CurrentStaff = { ...presentStaff(member), sessionId: session.id };
-    const isOpen = await this.dataSource.transaction(async (manager) => {
-      // The hash as it was verified.
+    const { id, name, passwordHash, secondFactorAt } = member;
+    const { token, claims } = await this.tokens.sign('staff', id, SESSION_SECONDS, {});
+    await this.dataSource.transaction(async (manager) => {
+      // The password and the second factor as they were verified.
       const { affected } = await manager.update(
         Staff,
-        { id: member.id, passwordHash: member.passwordHash },
+        { id, passwordHash, secondFactorAt: secondFactorAt ?? IsNull() },
         { lastSignInAt: now },
       );
-      if (affected !== 1) return false;
-      await manager.delete(StaffSession, { staffId: member.id, expiresAt: LessThan(now) });
-      await manager.insert(StaffSession, session);
-      await this.audit.record(manager, {
-        actor: actorOf(request, current),
-        action: 'staff.signed-in',
-        target: { type: 'staff', id: member.id, name: member.name },
+      if (affected !== 1) throw new InvalidStaffCredentialsError();
+      const changes = proof && (await this.secondFactor.use(manager, id, proof));
+      await manager.delete(StaffSession, [
+        { staffId: id, expiresAt: LessThan(now) },
+        { staffId: id, byCookie: true, lastSeenAt: LessThan(new Date(now.getTime() - IDLE_SECONDS * 1000)) },
+      ]);
+      await manager.insert(StaffSession, {
+        id: claims.jti,
+        staffId: id,
+        createdAt: now,
+        expiresAt: new Date(claims.exp * 1000),
+        byCookie,
+        lastSeenAt: now,
       });
-      return true;
+      await this.audit.record(manager, {
+        actor: actorOf(request, member),
+        action: 'staff.signed-in',
+        target: { type: 'staff', id, name },
+        ...(changes && { changes }),
+      });
     });
     member.lastSignInAt = now;
-    return isOpen ? { token, expiresIn: SESSION_SECONDS, staff: member } : undefined;
+    return { token, expiresIn: SESSION_SECONDS, idleSeconds: byCookie ? IDLE_SECONDS : null, staff: member };
   }
 
   /** Ends the session; its token is dead. */
-  async signOut({ id, name, sessionId }: CurrentStaff, actor: Actor): Promise<void> {
+  async signOut({ id, name, session }: CurrentStaff, actor: Actor): Promise<void> {
     await this.dataSource.transaction(async (manager) => {
-      await manager.delete(StaffSession, { id: sessionId });
+      await manager.delete(StaffSession, { id: session.id });
       await this.audit.record(manager, { actor, action: 'staff.signed-out', target: { type: 'staff', id, name } });
     });
   }
 
-  /**
-   * Changes one's own password and ends one's other sessions.
-   *
-   * @throws WrongPasswordError, TooManyAttemptsError
-   */
-  async changePassword(
-    { currentPassword, newPassword }: ChangePasswordRequest,
-    member: CurrentStaff,
-    actor: Actor,
-  ): Promise<void> {
-    const address = actor.address ?? undefined;
-    // A stolen session must not be of use for guessing the password: its own count, the address's as for signing in.
-    const name = `password of ${member.id}`;
-    const { waitMs } = await this.throttle.staffFailures.standing(address, name);
-    if (waitMs > 0) throw new TooManyAttemptsError(Math.ceil(waitMs / 1000));
-    const stored = await this.staff.findOne({ where: { id: member.id }, select: { id: true, passwordHash: true } });
-    if (!stored || !(await verifyPassword(currentPassword, stored.passwordHash))) {
-      const { limited, waitMs: wait } = await this.throttle.staffFailures.fail(address, name);
-      throw limited ? new TooManyAttemptsError(Math.ceil(wait / 1000)) : new WrongPasswordError();
-    }
-    const passwordHash = await hashPassword(newPassword);
-    await this.dataSource.transaction(async (manager) => {
-      const { affected } = await manager.update(
-        Staff,
-        { id: member.id, passwordHash: stored.passwordHash },
-        { passwordHash },
-      );
-      if (affected !== 1) throw new WrongPasswordError();
-      await manager.delete(StaffSession, { staffId: member.id, id: Not(member.sessionId) });
-      await this.audit.record(manager, {
-        actor,
-        action: 'staff.password-changed',
-        target: { type: 'staff', id: member.id, name: member.name },
-        changes: { password: ['', ''] },
-      });
-    });
+  override async authenticate({ jti, sub }: TokenClaims): Promise<CurrentStaff | undefined> {
+    const row = await this.sessions.findOne({ where: { id: jti, staffId: sub }, relations: { staff: true } });
+    if (!row?.staff) return undefined;
+    const { id, expiresAt, byCookie, lastSeenAt, staff } = row;
+    const now = this.clock.now();
+    const unusedMs = now - lastSeenAt.getTime();
+    if (expiresAt.getTime() <= now || (byCookie && unusedMs >= IDLE_SECONDS * 1000)) return undefined;
+    if (byCookie && unusedMs >= SEEN_EVERY_MS) this.#seen(row, now);
+    const member = presentStaff(staff);
+    return {
+      ...member,
+      enrolmentRequired: !member.secondFactor && (await this.secondFactor.isRequired()),
+      session: { id, expiresAt, idleSeconds: byCookie ? IDLE_SECONDS : null },
+    };
   }
 
-  override async authenticate({ jti, sub }: TokenClaims): Promise<CurrentStaff | undefined> {
-    const session = await this.sessions.findOne({ where: { id: jti, staffId: sub }, relations: { staff: true } });
-    if (!session?.staff || session.expiresAt.getTime() <= this.clock.now()) return undefined;
-    return { ...presentStaff(session.staff), sessionId: session.id };
+  /** Nobody waits for it, and what it could not write, the next request writes. */
+  #seen({ id, lastSeenAt }: StaffSession, now: number): void {
+    this.sessions.update({ id, lastSeenAt }, { lastSeenAt: new Date(now) }).catch((error: unknown) => {
+      this.#logger.warn(`The use of a session was not recorded: ${(error as Error).message}`);
+    });
   }
 
   override cookieOf(request: FastifyRequest): string | undefined {

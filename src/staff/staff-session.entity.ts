@@ -21,4 +21,12 @@ export class StaffSession {
 
   @Column({ type: 'timestamptz', precision: 3, name: 'expires_at' })
   expiresAt!: Date;
+
+  /** Such a session ends when nobody uses it. */
+  @Column('boolean', { name: 'by_cookie', default: false })
+  byCookie!: boolean;
+
+  /** To the minute. */
+  @Column({ type: 'timestamptz', precision: 3, name: 'last_seen_at', default: () => 'now()' })
+  lastSeenAt!: Date;
 }

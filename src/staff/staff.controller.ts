@@ -68,6 +68,19 @@ export class StaffController {
     return this.staff.resetPassword({ id }, actor);
   }
 
+  @Delete(':id/second-factor')
+  @HttpCode(204)
+  @ApiOperation({
+    operationId: 'resetStaffSecondFactor',
+    summary: 'Take the second factor of somebody who lost it away; ends the sessions',
+  })
+  @ApiParam({ name: 'id', format: 'uuid' })
+  @ApiNoContentResponse()
+  @ApiProblems(404)
+  async resetSecondFactor(@Id() id: string, @CurrentActor() actor: Actor): Promise<void> {
+    await this.staff.resetSecondFactor({ id }, actor);
+  }
+
   @Delete(':id')
   @HttpCode(204)
   @ApiOperation({ operationId: 'deleteStaff', summary: 'Remove; the last admin stays' })

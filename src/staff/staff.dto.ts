@@ -49,6 +49,29 @@ export class StaffDto {
 
   @ApiProperty({ type: String, format: 'date-time', nullable: true })
   lastSignInAt!: Date | null;
+
+  @ApiProperty({ description: 'Whether signing in takes a second factor.' })
+  secondFactor!: boolean;
+}
+
+class SessionLifeDto {
+  @ApiProperty({ type: String, format: 'date-time' })
+  expiresAt!: Date;
+
+  @ApiProperty({
+    type: 'integer',
+    nullable: true,
+    description: 'A session in a cookie ends when it is not used for so many seconds (up to a minute earlier).',
+  })
+  idleSeconds!: number | null;
+}
+
+export class CurrentSessionDto extends StaffDto {
+  @ApiProperty()
+  session!: SessionLifeDto;
+
+  @ApiProperty({ description: 'A second factor is required of all, and this person has yet to set one up.' })
+  enrolmentRequired!: boolean;
 }
 
 export class NewStaffDto extends StaffDto {
@@ -70,7 +93,9 @@ export class SignInRequest {
   @IsPlainText(1, 256)
   password!: string;
 
-  @ApiPropertyOptional({ description: 'The second factor, where one is set up.' })
+  @ApiPropertyOptional({
+    description: 'The second factor, where one is set up: a code of the authenticator, or a recovery code.',
+  })
   @MayBeAbsent()
   @IsPlainText(1, 32)
   code?: string;
@@ -105,8 +130,36 @@ export class SessionAnswer {
   @ApiProperty({ description: 'Seconds.' })
   expiresIn!: number;
 
+  @ApiPropertyOptional({ type: 'integer', description: 'With `cookie: true`: how long the session may be unused.' })
+  idleSeconds?: number;
+
   @ApiProperty()
   staff!: SignedInStaffDto;
+}
+
+export class CurrentPasswordRequest {
+  @ApiProperty()
+  @IsPlainText(1, 256)
+  currentPassword!: string;
+}
+
+export class ConfirmTotpRequest {
+  @ApiProperty({ example: '287082', description: 'A code of the authenticator that has the new secret.' })
+  @IsPlainText(1, 32)
+  code!: string;
+}
+
+export class TotpSecretDto {
+  @ApiProperty({ description: 'In base32, for typing.' })
+  secret!: string;
+
+  @ApiProperty({ format: 'uri', description: 'The same as `otpauth://` URI, for a QR code.' })
+  uri!: string;
+}
+
+export class RecoveryCodesDto {
+  @ApiProperty({ type: [String], minItems: 10, maxItems: 10, description: 'Shown this once. Each signs in once.' })
+  recoveryCodes!: string[];
 }
 
 export class ChangePasswordRequest {

@@ -4,6 +4,10 @@ import type { Role } from '../common/request-context.ts';
 /** Somebody who provisions partners. */
 @Entity('staff')
 @Check('ck_staff_role', `role IN ('viewer', 'operator', 'admin')`)
+@Check(
+  'ck_staff_second_factor',
+  '(second_factor_at IS NULL) = (totp_secret IS NULL) AND (second_factor_at IS NULL) = (last_totp_step IS NULL)',
+)
 @Index('uq_staff_email', ['emailKey'], { unique: true })
 export class Staff {
   @PrimaryGeneratedColumn('uuid', { primaryKeyConstraintName: 'pk_staff' })
@@ -31,4 +35,33 @@ export class Staff {
 
   @Column({ type: 'timestamptz', precision: 3, name: 'last_sign_in_at', nullable: true })
   lastSignInAt!: Date | null;
+
+  /** Since when signing in takes a second factor. */
+  @Column({ type: 'timestamptz', precision: 3, name: 'second_factor_at', nullable: true })
+  secondFactorAt!: Date | null;
+
+  /** In base32, encrypted under the key encryption key. */
+  @Column('bytea', { name: 'totp_secret', nullable: true, select: false })
+  totpSecret!: Buffer | null;
+
+  /** As above, until a code confirms that an authenticator has it. */
+  @Column('bytea', { name: 'pending_totp_secret', nullable: true, select: false })
+  pendingTotpSecret!: Buffer | null;
+
+  /** The time step of the newest code that was used: that one and those before it are of no more use. */
+  @Column('integer', { name: 'last_totp_step', nullable: true, select: false })
+  lastTotpStep!: number | null;
+
+  /** Codes tried since the last sign-in with the second factor. */
+  @Column('integer', { name: 'totp_attempts', default: 0, select: false })
+  totpAttempts!: number;
 }
+
+/** What the columns hold where there is none. */
+export const NO_SECOND_FACTOR = {
+  secondFactorAt: null,
+  totpSecret: null,
+  pendingTotpSecret: null,
+  lastTotpStep: null,
+  totpAttempts: 0,
+} as const satisfies Partial<Staff>;

@@ -7,16 +7,17 @@ import { Clock } from '../common/clock.ts';
 import { uniqueViolation } from '../common/postgres-errors.ts';
 import type { Actor } from '../common/request-context.ts';
 import { generateStaffPassword, hashPassword } from './staff-password.ts';
+import { RecoveryCode } from './recovery-code.entity.ts';
 import { StaffSession } from './staff-session.entity.ts';
 import type { CreateStaffRequest, NewStaffDto, StaffDto, UpdateStaffRequest } from './staff.dto.ts';
-import { Staff } from './staff.entity.ts';
+import { NO_SECOND_FACTOR, Staff } from './staff.entity.ts';
 import { EmailTakenError, LastAdminError, StaffNotFoundError } from './staff.errors.ts';
 
 export const emailKeyOf = (email: string): string => email.toLowerCase();
 
 /** The resource as the API shows it. */
-export function presentStaff({ id, email, name, role, createdAt, lastSignInAt }: Staff): StaffDto {
-  return { id, email, name, role, createdAt, lastSignInAt };
+export function presentStaff({ id, email, name, role, createdAt, lastSignInAt, secondFactorAt }: Staff): StaffDto {
+  return { id, email, name, role, createdAt, lastSignInAt, secondFactor: secondFactorAt !== null };
 }
 
 function refuseLastAdmin(admins: Staff[], id: string): void {
@@ -60,6 +61,7 @@ export class StaffService {
       passwordHash: await hashPassword(password),
       createdAt: new Date(this.clock.now()),
       lastSignInAt: null,
+      ...NO_SECOND_FACTOR,
     });
     try {
       await this.dataSource.transaction(async (manager) => {
@@ -122,6 +124,25 @@ export class StaffService {
       await manager.delete(StaffSession, { staffId: member.id });
       await this.#record(manager, 'staff.password-reset', member, actor, { password: ['', ''] });
       return { ...presentStaff(member), password };
+    });
+  }
+
+  /**
+   * Takes the second factor of somebody who lost it away and ends their sessions.
+   *
+   * @param of whose, by id or e-mail
+   * @returns false when there was none: nothing is changed then
+   * @throws StaffNotFoundError
+   */
+  async resetSecondFactor(of: { id: string } | { email: string }, actor: Actor): Promise<boolean> {
+    return this.dataSource.transaction(async (manager) => {
+      const member = await this.#lock(manager, 'id' in of ? of : { emailKey: emailKeyOf(of.email) });
+      if (!member.secondFactorAt) return false;
+      await manager.update(Staff, { id: member.id }, NO_SECOND_FACTOR);
+      await manager.delete(RecoveryCode, { staffId: member.id });
+      await manager.delete(StaffSession, { staffId: member.id });
+      await this.#record(manager, 'staff.second-factor-reset', member, actor, { secondFactor: [true, false] });
+      return true;
     });
   }
 

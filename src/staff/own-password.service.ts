@@ -1,0 +1,65 @@
+import { Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { DataSource, Not, Repository } from 'typeorm';
+import { AuditService } from '../audit/audit.service.ts';
+import type { Actor, CurrentStaff } from '../common/request-context.ts';
+import { ThrottleService } from '../rate-limit/throttle.service.ts';
+import { hashPassword, verifyPassword } from './staff-password.ts';
+import { StaffSession } from './staff-session.entity.ts';
+import type { ChangePasswordRequest } from './staff.dto.ts';
+import { Staff } from './staff.entity.ts';
+import { TooManyAttemptsError, WrongPasswordError } from './staff.errors.ts';
+
+/** What a session alone is not enough for: the person proves again to know the password. */
+@Injectable()
+export class OwnPasswordService {
+  constructor(
+    @InjectRepository(Staff) private readonly staff: Repository<Staff>,
+    private readonly dataSource: DataSource,
+    private readonly audit: AuditService,
+    private readonly throttle: ThrottleService,
+  ) {}
+
+  /**
+   * Verifies the password of somebody who is signed in.
+   *
+   * @returns the hash it was verified against
+   * @throws WrongPasswordError, TooManyAttemptsError
+   */
+  async verify(currentPassword: string, { id }: CurrentStaff, actor: Actor): Promise<string> {
+    const address = actor.address ?? undefined;
+    // A stolen session must not be of use for guessing the password: its own count, the address's as for signing in.
+    const name = `password of ${id}`;
+    const { waitMs } = await this.throttle.staffFailures.standing(address, name);
+    if (waitMs > 0) throw new TooManyAttemptsError(Math.ceil(waitMs / 1000));
+    const stored = await this.staff.findOne({ where: { id }, select: { id: true, passwordHash: true } });
+    if (stored && (await verifyPassword(currentPassword, stored.passwordHash))) return stored.passwordHash;
+    const { limited, waitMs: wait } = await this.throttle.staffFailures.fail(address, name);
+    throw limited ? new TooManyAttemptsError(Math.ceil(wait / 1000)) : new WrongPasswordError();
+  }
+
+  /**
+   * Changes one's own password and ends one's other sessions.
+   *
+   * @throws WrongPasswordError, TooManyAttemptsError
+   */
+  async change(
+    { currentPassword, newPassword }: ChangePasswordRequest,
+    member: CurrentStaff,
+    actor: Actor,
+  ): Promise<void> {
+    const verifiedHash = await this.verify(currentPassword, member, actor);
+    const passwordHash = await hashPassword(newPassword);
+    await this.dataSource.transaction(async (manager) => {
+      const { affected } = await manager.update(Staff, { id: member.id, passwordHash: verifiedHash }, { passwordHash });
+      if (affected !== 1) throw new WrongPasswordError();
+      await manager.delete(StaffSession, { staffId: member.id, id: Not(member.session.id) });
+      await this.audit.record(manager, {
+        actor,
+        action: 'staff.password-changed',
+        target: { type: 'staff', id: member.id, name: member.name },
+        changes: { password: ['', ''] },
+      });
+    });
+  }
+}
