@@ -10,6 +10,7 @@ import type { Config } from './config/config.ts';
 import { ConfigModule } from './config/config.module.ts';
 import { DatabaseModule } from './database/database.module.ts';
 import { EncryptionModule } from './encryption/encryption.module.ts';
+import { HandoverModule } from './handover/handover.module.ts';
 import { OAuthModule } from './oauth/oauth.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
 import { SigningKeyModule } from './signing-key/signing-key.module.ts';
@@ -20,6 +21,7 @@ const features = [
   ActivityModule,
   AuthModule,
   ChannelUserModule,
+  HandoverModule,
   StaffModule,
   AuditModule,
   SigningKeyModule,
