@@ -45,10 +45,9 @@ export default tseslint.config(
     files: ['src/handover/page/*.js'],
     languageOptions: {
       globals: Object.fromEntries(
-        ['addEventListener', 'document', 'fetch', 'getSelection', 'history', 'location', 'navigator'].map((name) => [
-          name,
-          'readonly',
-        ]),
+        ['addEventListener', 'document', 'fetch', 'getSelection', 'history', 'location', 'navigator', 'setTimeout'].map(
+          (name) => [name, 'readonly'],
+        ),
       ),
     },
   },

@@ -40,16 +40,10 @@ function present({ username, password, displayName, tokenEndpoint, fingerprint }
 }
 
 /** What to tell when there is no password in the answer, and pressing Reveal again may help. */
-function problemOf(response) {
-  if (response?.status === 429) {
-    const minutes = Math.ceil(Number(response.headers.get('retry-after')) / 60) || 1;
-    return `Too many attempts from your network. Try again in ${minutes === 1 ? 'a minute' : `${minutes} minutes`}; the link is not used up.`;
-  }
-  if (response === undefined) {
-    return 'No answer came. Check your connection and try again. If the link then does not work any more, ask your contact for a new one.';
-  }
-  return 'That did not work, through no fault of yours. Try again in a moment.';
-}
+const problemOf = (isAnswered) =>
+  isAnswered
+    ? 'That did not work, through no fault of yours. Try again in a moment.'
+    : 'No answer came. Check your connection and try again. If the link then does not work any more, ask your contact for a new one.';
 
 let isRevealing = false;
 
@@ -73,9 +67,10 @@ async function reveal() {
       // Of no use any more: not in the address bar, not in the history.
       history.replaceState(null, '', location.pathname);
       present(body);
-    } else if (response?.status === 410) show('gone');
+      // A link that works is never refused for too many attempts.
+    } else if (response?.status === 410 || response?.status === 429) show('gone');
     else if (response?.status === 400) show('incomplete');
-    else byId('problem').textContent = problemOf(response?.status === 200 ? undefined : response);
+    else byId('problem').textContent = problemOf(response !== undefined && response.status !== 200);
   } finally {
     isRevealing = false;
     button.removeAttribute('aria-disabled');
@@ -101,15 +96,12 @@ async function copy(button) {
     select(source);
     isCopied = document.execCommand('copy');
   }
-  say('');
-  if (!isCopied) {
-    say(`${name} is selected. Copy it with Ctrl+C or Command+C.`);
-    return;
-  }
-  say(`${name} copied.`);
-  if (name !== 'Username') isUnsaved = false;
+  if (isCopied && name !== 'Username') isUnsaved = false;
   for (const each of document.querySelectorAll('[data-copy]')) each.firstChild.data = 'Copy';
-  button.firstChild.data = 'Copied';
+  button.firstChild.data = isCopied ? 'Copied' : 'Selected';
+  // The same text twice would not be read out.
+  say('');
+  setTimeout(() => say(isCopied ? `${name} copied.` : `${name} selected. Copy it by the keyboard.`));
 }
 
 byId('reveal').addEventListener('click', reveal);
