@@ -11,6 +11,7 @@ import { ConfigModule } from './config/config.module.ts';
 import { ConsoleModule } from './console/console.module.ts';
 import { DatabaseModule } from './database/database.module.ts';
 import { EncryptionModule } from './encryption/encryption.module.ts';
+import { HandoverModule } from './handover/handover.module.ts';
 import { OAuthModule } from './oauth/oauth.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
 import { SettingsModule } from './settings/settings.module.ts';
@@ -22,6 +23,7 @@ const features = [
   ActivityModule,
   AuthModule,
   ChannelUserModule,
+  HandoverModule,
   StaffModule,
   SettingsModule,
   AuditModule,

@@ -13,6 +13,7 @@ import { DtoPipe } from './common/validation.ts';
 import { type Config, loadConfig } from './config/config.ts';
 import { revertMigration, runMigrations } from './database/migrate.ts';
 import { exitWith } from './exit.ts';
+import { HandoverService } from './handover/handover.service.ts';
 import { buildOpenApi } from './openapi.ts';
 import { type SigningKeyPurpose, SigningKeyService } from './signing-key/signing-key.service.ts';
 import { CreateStaffRequest } from './staff/staff.dto.ts';
@@ -173,9 +174,10 @@ keys
       const signingKeys = await context.get(SigningKeyService).reencrypt();
       const personalKeys = await context.get(AuditService).reencrypt();
       const secondFactors = await context.get(SecondFactorService).reencrypt();
+      const handovers = await context.get(HandoverService).reencrypt();
       say(
         `Encrypted anew: ${String(signingKeys)} signing keys, ${String(personalKeys)} personal keys, ` +
-          `${String(secondFactors)} second factors.`,
+          `${String(secondFactors)} second factors, ${String(handovers)} passwords that wait to be handed over.`,
       );
     }),
   );

@@ -22,6 +22,7 @@ export function buildOpenApi(nest: INestApplication): OpenAPIObject {
     .setLicense('MIT', 'https://spdx.org/licenses/MIT.html')
     .addServer('/', 'This server')
     .addTag('Tokens', 'For partners: obtain a token and see whose it is.')
+    .addTag('Hand-over', 'For partners: the link that shows a new password once.')
     .addTag('OAuth 2.0', 'For OAuth clients and resource servers: the standard endpoints.')
     .addTag('Session', 'For staff: sign in and out.')
     .addTag('Channel users', 'For staff: provision partners and rotate their credentials.')

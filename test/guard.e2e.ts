@@ -66,6 +66,16 @@ describe('every route of the server', () => {
   const PUBLIC = [
     'POST /generateToken',
     'POST /admin/session',
+    // Whoever has a hand-over link; the page that it opens.
+    'POST /handover/reveal',
+    'GET /handover',
+    'HEAD /handover',
+    'GET /handover/page.css',
+    'HEAD /handover/page.css',
+    'GET /handover/page.js',
+    'HEAD /handover/page.js',
+    'GET /handover/icon.svg',
+    'HEAD /handover/icon.svg',
     // Clients authenticate there by themselves.
     'POST /oauth2/token',
     'POST /oauth2/introspect',

@@ -80,14 +80,19 @@ it('no JSON makes the staff plane fail', async () => {
       fc.dictionary(fc.constantFrom(...names, '__proto__', 'constructor'), value),
     );
   const calls: [method: string, path: string, fc.Arbitrary<unknown>][] = [
-    ['POST', '/admin/channel-users', body('username', 'displayName', 'scopes', 'allowedIps', 'expiresAt')],
+    ['POST', '/admin/channel-users', body('username', 'displayName', 'scopes', 'allowedIps', 'expiresAt', 'deliver')],
     [
       'PATCH',
       `/admin/channel-users/${partner.id}`,
       body('displayName', 'contactEmail', 'scopes', 'tokenTtlSeconds', 'allowedIps', 'expiresAt', 'notes'),
     ],
-    ['POST', `/admin/channel-users/${partner.id}/credentials`, body('label', 'expiresAt', 'retireOthersInSeconds')],
+    [
+      'POST',
+      `/admin/channel-users/${partner.id}/credentials`,
+      body('label', 'expiresAt', 'retireOthersInSeconds', 'deliver', 'linkTtlSeconds'),
+    ],
     ['POST', `/admin/channel-users/${partner.id}/suspend`, body('reason')],
+    ['POST', '/handover/reveal', body('secret')],
     ['POST', '/admin/session', body('email', 'password', 'code', 'cookie')],
     ['POST', '/admin/staff', body('email', 'name', 'role')],
     ['PATCH', `/admin/staff/${member.id}`, body('name', 'role')],

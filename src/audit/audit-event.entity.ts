@@ -49,7 +49,7 @@ export class AuditEvent {
   @Column('uuid', { name: 'target_id' })
   targetId!: string;
 
-  /** `{ name, reason, changes }` of the target, under the target's key. */
+  /** `{ name, reason, changes }` of the target, and the `address` of an actor without id, under the target's key. */
   @Column('bytea', { name: 'target_personal' })
   targetPersonal!: Buffer;
 

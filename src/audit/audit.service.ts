@@ -53,6 +53,8 @@ interface TargetPersonal {
   name: string;
   reason: string | null;
   changes: Changes;
+  /** Where the request came from, when it was nobody of ours who acted: then it is the target's. */
+  address?: string;
 }
 
 /** Names, addresses and free text: kept under the subject's own key. */
@@ -100,6 +102,7 @@ export class AuditService {
       if (SECRET_FIELDS.has(field)) open[field] = [before === null ? null : MASKED, after === null ? null : MASKED];
       else (PERSONAL_FIELDS.has(field) ? personal.changes : open)[field] = [before, after];
     }
+    if (actor.id === null && actor.address !== null) personal.address = actor.address;
     const targetKey = await this.#keyFor(manager, target.id);
     const actorPersonal: ActorPersonal = { name: actor.name, address: actor.address };
     const actorKey = actor.id === null ? undefined : await this.#keyFor(manager, actor.id);
@@ -222,7 +225,7 @@ function readable(event: AuditEvent, keys: Map<string, Buffer>): ReadableEvent {
     },
     action: event.action,
     target: { type: event.targetType, id: event.targetId, name: target?.name ?? ERASED },
-    address: actor?.address ?? null,
+    address: actor?.address ?? target?.address ?? null,
     requestId: event.requestId,
     reason: target === undefined ? ERASED : target.reason,
     changes: { ...event.changes, ...target?.changes },

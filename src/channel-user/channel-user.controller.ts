@@ -43,7 +43,10 @@ export class ChannelUserController {
 
   @Post()
   @Roles('operator')
-  @ApiOperation({ operationId: 'createChannelUser', summary: 'Provision a channel user; shows its password this once' })
+  @ApiOperation({
+    operationId: 'createChannelUser',
+    summary: 'Provision a channel user; shows its password this once, or gives a link that does',
+  })
   @ApiCreatedResponse({
     type: NewChannelUserAnswer,
     headers: { ...ETAG, Location: { description: 'Path of the resource.', schema: { type: 'string' } } },
@@ -166,7 +169,7 @@ export class ChannelUserController {
   @Roles('operator')
   @ApiOperation({
     operationId: 'createCredential',
-    summary: 'Rotate: a new password, shown this once, while the others expire',
+    summary: 'Rotate: a new password, shown this once or by a link, while the others expire',
   })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiCreatedResponse({ type: NewCredentialAnswer })
@@ -176,7 +179,7 @@ export class ChannelUserController {
     @Body() request: CreateCredentialRequest,
     @CurrentActor() actor: Actor,
   ): Promise<NewCredentialAnswer> {
-    return { credential: await this.credentials.create(id, request, actor) };
+    return this.credentials.create(id, request, actor);
   }
 
   @Delete(':id/credentials/:credentialId')

@@ -1,3 +1,4 @@
+import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import {
   ArrayMaxSize,
@@ -10,6 +11,7 @@ import {
   Max,
   Min,
   ValidateBy,
+  type ValidationArguments,
 } from 'class-validator';
 import {
   IsDateTime,
@@ -39,6 +41,48 @@ const IsNetwork = (): PropertyDecorator =>
       },
     },
     { each: true, message: 'each must be an IP address or a CIDR network, such as 192.0.2.0/24 or 2001:db8::/32' },
+  );
+
+const DELIVERIES = ['password', 'link'] as const;
+
+/** What becomes of a new password. */
+export interface Delivery {
+  deliver?: (typeof DELIVERIES)[number];
+  linkTtlSeconds?: number;
+}
+
+const Deliver = (): PropertyDecorator =>
+  applyDecorators(
+    ApiPropertyOptional({
+      enum: DELIVERIES,
+      default: 'password',
+      description: '`link`: the answer has a one-time link for the partner in place of the password.',
+    }),
+    MayBeAbsent(),
+    IsIn(DELIVERIES, { message: `must be one of ${DELIVERIES.join(', ')}` }),
+  );
+
+const LinkTtlSeconds = (): PropertyDecorator =>
+  applyDecorators(
+    ApiPropertyOptional({
+      minimum: 300,
+      maximum: 30 * ONE_DAY,
+      default: 3 * ONE_DAY,
+      description: 'How long the link works; only with `deliver: "link"`.',
+    }),
+    MayBeAbsent(),
+    IsInt({ message: 'must be a whole number' }),
+    Min(300, { message: 'must be at least 300' }),
+    Max(30 * ONE_DAY, { message: `must be at most ${String(30 * ONE_DAY)}` }),
+    ValidateBy(
+      {
+        name: 'onlyWithLink',
+        validator: {
+          validate: (_, args?: ValidationArguments) => (args?.object as Delivery | undefined)?.deliver === 'link',
+        },
+      },
+      { message: 'goes only with deliver: "link"' },
+    ),
   );
 
 /** What staff may set at any time. */
@@ -106,6 +150,12 @@ export class CreateChannelUserRequest extends ChannelUserFields {
   @ApiProperty({ minLength: 1, maxLength: 200, example: 'Blue Channel Manager' })
   @IsPlainText(1, 200)
   displayName!: string;
+
+  @Deliver()
+  deliver?: Delivery['deliver'];
+
+  @LinkTtlSeconds()
+  linkTtlSeconds?: number;
 }
 
 export class ReasonRequest {
@@ -237,6 +287,12 @@ export class CreateCredentialRequest {
   @Min(0, { message: 'must be at least 0' })
   @Max(TEN_YEARS, { message: `must be at most ${String(TEN_YEARS)}` })
   retireOthersInSeconds?: number | null;
+
+  @Deliver()
+  deliver?: Delivery['deliver'];
+
+  @LinkTtlSeconds()
+  linkTtlSeconds?: number;
 }
 
 export class CredentialDto {
@@ -275,15 +331,36 @@ export class CredentialListDto {
   items!: CredentialDto[];
 }
 
-/** With the password, this once. */
+/** With the password, this once; without it when a link shows it. */
 export class NewCredentialDto extends CredentialDto {
-  @ApiProperty({ format: 'uuid', description: 'Shown this once; nobody can read it again.' })
-  password!: string;
+  @ApiPropertyOptional({
+    format: 'uuid',
+    description: 'Shown this once; nobody can read it again. Absent with `deliver: "link"`.',
+  })
+  password?: string;
+}
+
+class NewHandoverDto {
+  @ApiProperty({ format: 'uuid' })
+  id!: string;
+
+  @ApiProperty({ type: String, format: 'date-time', description: 'Not after the credential expires.' })
+  expiresAt!: Date;
 }
 
 export class NewCredentialAnswer {
   @ApiProperty()
   credential!: NewCredentialDto;
+
+  @ApiPropertyOptional({
+    format: 'uri',
+    example: 'https://partners.example/handover#wUmYgRcXHBhD9cPCrlrYDLP1UnTZCwkqNR8vJLxRI5o',
+    description: 'With `deliver: "link"`: for the partner. Shows the password once; nobody can read it again.',
+  })
+  handoverUrl?: string;
+
+  @ApiPropertyOptional({ type: NewHandoverDto, description: 'With `deliver: "link"`.' })
+  handover?: NewHandoverDto;
 }
 
 export class NewChannelUserAnswer extends NewCredentialAnswer {

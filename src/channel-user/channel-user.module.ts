@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { AuditModule } from '../audit/audit.module.ts';
+import { HandoverModule } from '../handover/handover.module.ts';
 import { RateLimitModule } from '../rate-limit/rate-limit.module.ts';
 import { ChannelUserController } from './channel-user.controller.ts';
 import { ChannelUser } from './channel-user.entity.ts';
@@ -12,7 +13,7 @@ import { PasswordService } from './password.service.ts';
 
 /** Partners' accounts and their credentials: the module to copy the shape of. */
 @Module({
-  imports: [TypeOrmModule.forFeature([ChannelUser, Credential]), AuditModule, RateLimitModule],
+  imports: [TypeOrmModule.forFeature([ChannelUser, Credential]), AuditModule, HandoverModule, RateLimitModule],
   controllers: [ChannelUserController],
   providers: [ChannelUserService, CredentialService, Directory, PasswordService],
   exports: [ChannelUserService, CredentialService, Directory, PasswordService],

@@ -100,7 +100,7 @@ export class ChannelUserService {
   /**
    * Provisions a channel user with its first credential.
    *
-   * @returns the resource and the credential with its password, which nobody can read again
+   * @returns the resource and the credential with its password, or a link to it, which nobody can read again
    * @throws UsernameTakenError
    */
   async create(request: CreateChannelUserRequest, actor: Actor): Promise<NewChannelUserAnswer> {
@@ -127,12 +127,13 @@ export class ChannelUserService {
     try {
       return await this.dataSource.transaction(async (manager) => {
         await manager.insert(ChannelUser, channelUser);
-        const credential = await this.credentials.insert(manager, channelUser, { label: 'initial', expiresAt: null });
+        const created = await this.credentials.insert(manager, channelUser, { label: 'initial', expiresAt: null });
         await this.#record(manager, 'channel-user.created', channelUser, actor, {
           changes: changesBetween({}, { username: channelUser.username, ...auditable(channelUser) }),
         });
-        await this.credentials.recordCreated(manager, channelUser, credential, actor);
-        return { channelUser: this.present(channelUser), credential };
+        await this.credentials.recordCreated(manager, channelUser, created, actor);
+        const delivered = await this.credentials.deliver(manager, channelUser, created, request, actor);
+        return { channelUser: this.present(channelUser), ...delivered };
       });
     } catch (error) {
       throw uniqueViolation(error) === 'uq_channel_user_username' ? new UsernameTakenError(error) : error;

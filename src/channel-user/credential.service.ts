@@ -6,8 +6,9 @@ import { AuditService } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
 import type { Actor } from '../common/request-context.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
+import { HandoverService } from '../handover/handover.service.ts';
 import { changeAccount } from './account-change.ts';
-import type { CreateCredentialRequest, CredentialDto, NewCredentialDto } from './channel-user.dto.ts';
+import type { CreateCredentialRequest, CredentialDto, Delivery, NewCredentialAnswer } from './channel-user.dto.ts';
 import { ChannelUser } from './channel-user.entity.ts';
 import { ChannelUserNotFoundError, CredentialNotFoundError, TooManyCredentialsError } from './channel-user.errors.ts';
 import { Credential } from './credential.entity.ts';
@@ -24,6 +25,11 @@ export interface CredentialUse {
   readonly channelUserId: string;
   readonly credentialId: string;
   readonly at: Date;
+}
+
+/** A credential as it was made: what {@link CredentialService.deliver} makes an answer of. */
+interface NewCredential extends CredentialDto {
+  readonly password: string;
 }
 
 /** Takes a JSON list of [id, time]. */
@@ -49,6 +55,7 @@ export class CredentialService {
     @InjectRepository(Credential) private readonly credentials: Repository<Credential>,
     readonly dataSource: DataSource,
     private readonly audit: AuditService,
+    private readonly handovers: HandoverService,
     readonly feed: ChangeFeed,
     private readonly clock: Clock,
   ) {}
@@ -85,7 +92,7 @@ export class CredentialService {
    *
    * @throws ChannelUserNotFoundError, TooManyCredentialsError
    */
-  create(channelUserId: string, request: CreateCredentialRequest, actor: Actor): Promise<NewCredentialDto> {
+  create(channelUserId: string, request: CreateCredentialRequest, actor: Actor): Promise<NewCredentialAnswer> {
     const retireIn =
       request.retireOthersInSeconds === undefined ? DEFAULT_OVERLAP_SECONDS : request.retireOthersInSeconds;
     return changeAccount(this, channelUserId, async (manager, channelUser) => {
@@ -101,7 +108,7 @@ export class CredentialService {
       if (retireIn !== null) {
         await this.#retire(manager, channelUser, live, new Date(now + retireIn * 1000), actor);
       }
-      return created;
+      return this.deliver(manager, channelUser, created, request, actor);
     });
   }
 
@@ -113,6 +120,7 @@ export class CredentialService {
       if (credential.revokedAt !== null) return;
       const now = this.clock.now();
       const before = credential.statusAt(now);
+      await this.handovers.revokeFor(manager, { channelUser, credential }, actor);
       await manager.update(Credential, { id }, { revokedAt: new Date(now) });
       await this.#record(manager, 'credential.revoked', channelUser, actor, {
         credentialId: [id, id],
@@ -167,7 +175,7 @@ export class CredentialService {
     manager: EntityManager,
     { id: channelUserId }: ChannelUser,
     { label, expiresAt }: { label: string; expiresAt: Date | null },
-  ): Promise<NewCredentialDto> {
+  ): Promise<NewCredential> {
     const { password, fingerprint, secretHash } = generatePassword();
     const credential = manager.create(Credential, {
       channelUserId,
@@ -181,6 +189,20 @@ export class CredentialService {
     });
     await manager.insert(Credential, credential);
     return { ...this.present(credential), password };
+  }
+
+  /** What staff are told of a new credential: its password, or a link that shows it to the partner. */
+  async deliver(
+    manager: EntityManager,
+    channelUser: ChannelUser,
+    { password, ...credential }: NewCredential,
+    { deliver, linkTtlSeconds }: Delivery,
+    actor: Actor,
+  ): Promise<NewCredentialAnswer> {
+    if (deliver !== 'link') return { credential: { ...credential, password } };
+    const subject = { channelUser, credential };
+    const link = await this.handovers.create(manager, subject, { password, ttlSeconds: linkTtlSeconds }, actor);
+    return { credential, ...link };
   }
 
   recordCreated(

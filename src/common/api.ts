@@ -54,6 +54,7 @@ const DESCRIPTIONS: Record<number, string> = {
   403: 'Not allowed: role, scope, plane or origin.',
   404: 'There is no such resource.',
   409: 'Conflicts with what is there.',
+  410: 'It works no longer.',
   412: 'The version in If-Match is outdated.',
   413: 'The body is too large.',
   415: 'The body must be application/json.',

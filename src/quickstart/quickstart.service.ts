@@ -39,11 +39,11 @@ export class QuickstartService {
     const row = await this.quickstart.findOneBy({ provisionedAt: IsNull() });
     if (!row) return undefined;
     const admin = await this.#admin();
-    const { channelUser, credential } = await this.#demoPartner();
+    const demo = await this.#demoPartner();
     await this.quickstart.update({ id: true }, { provisionedAt: new Date(this.clock.now()) });
     return {
       admin: { email: admin.email, password: admin.password },
-      demo: { username: channelUser.username, password: credential.password },
+      demo,
     };
   }
 
@@ -57,7 +57,7 @@ export class QuickstartService {
   async #demoPartner() {
     const leftover = await this.directory.readByUsername(DEMO_USERNAME);
     if (leftover) await this.channelUsers.delete(leftover.id, SYSTEM);
-    return this.channelUsers.create(
+    const { channelUser, credential } = await this.channelUsers.create(
       {
         username: DEMO_USERNAME,
         displayName: 'Demo partner',
@@ -66,5 +66,7 @@ export class QuickstartService {
       },
       SYSTEM,
     );
+    if (credential.password === undefined) throw new Error('The password of the demo partner was not shown');
+    return { username: channelUser.username, password: credential.password };
   }
 }

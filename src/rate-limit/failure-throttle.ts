@@ -37,7 +37,7 @@ export class FailureThrottle {
    */
   constructor(
     store: LimiterStore,
-    plane: 'partner' | 'staff',
+    plane: 'partner' | 'staff' | 'handover',
     private readonly key: Buffer,
   ) {
     const limiter = (name: string, points: number): RateLimiterAbstract =>

@@ -15,17 +15,20 @@ export interface IssuanceExceeded {
   readonly headers: Record<string, string>;
 }
 
-/** The limits on signing in: failures of either plane, and tokens per channel user. */
+/** The limits on signing in and on hand-over links: failures, and tokens per channel user. */
 @Injectable()
 export class ThrottleService {
   readonly partnerFailures: FailureThrottle;
   readonly staffFailures: FailureThrottle;
+  /** Of links that do not work. */
+  readonly handoverFailures: FailureThrottle;
   readonly #countToken: ReturnType<LimiterStore['counter']>;
 
   constructor(store: LimiterStore, config: Config) {
     const key = Buffer.from(hkdfSync('sha256', config.keyEncryptionKeys[0], '', 'latchkey limiter keys', 32));
     this.partnerFailures = new FailureThrottle(store, 'partner', key);
     this.staffFailures = new FailureThrottle(store, 'staff', key);
+    this.handoverFailures = new FailureThrottle(store, 'handover', key);
     this.#countToken = store.counter('issuance', ISSUANCE_SECONDS);
   }
 

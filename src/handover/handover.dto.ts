@@ -1,0 +1,64 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { IsString, Matches } from 'class-validator';
+import { HANDOVER_STATUSES, type HandoverStatus } from './handover.entity.ts';
+
+export class RevealRequest {
+  @ApiProperty({
+    pattern: '^[A-Za-z0-9_-]{43}$',
+    example: 'wUmYgRcXHBhD9cPCrlrYDLP1UnTZCwkqNR8vJLxRI5o',
+    description: 'What follows the # of the link.',
+  })
+  @IsString({ message: 'must be text' })
+  @Matches(/^[A-Za-z0-9_-]{43}$/, { message: 'must be the 43 characters that follow the # of the link' })
+  secret!: string;
+}
+
+export class RevealedDto {
+  @ApiProperty({ example: 'blue-channel' })
+  username!: string;
+
+  @ApiProperty({ format: 'uuid', description: 'Shown this once; nobody can read it again.' })
+  password!: string;
+
+  @ApiProperty({ example: 'Blue Channel Manager' })
+  displayName!: string;
+
+  @ApiProperty({ format: 'uri', example: 'https://partners.example/generateToken' })
+  tokenEndpoint!: string;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: '3f2a90bc',
+    description: 'First 8 hexadecimal digits of the SHA-256 of the password: staff see the same.',
+  })
+  fingerprint!: string | null;
+}
+
+export class HandoverDto {
+  @ApiProperty({ format: 'uuid' })
+  id!: string;
+
+  @ApiProperty({ format: 'uuid' })
+  credentialId!: string;
+
+  @ApiProperty({ enum: HANDOVER_STATUSES })
+  status!: HandoverStatus;
+
+  @ApiProperty({ type: String, format: 'date-time' })
+  createdAt!: Date;
+
+  @ApiProperty({ type: String, format: 'date-time' })
+  expiresAt!: Date;
+
+  @ApiProperty({ type: String, format: 'date-time', nullable: true })
+  revealedAt!: Date | null;
+
+  @ApiProperty({ type: String, nullable: true, description: 'The address that the password was revealed to.' })
+  revealedAddress!: string | null;
+}
+
+export class HandoverListDto {
+  @ApiProperty({ type: [HandoverDto] })
+  items!: HandoverDto[];
+}
