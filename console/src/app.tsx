@@ -1,0 +1,43 @@
+import { type ReactNode } from 'react';
+import { Admin, CustomRoutes, Resource } from 'react-admin';
+import { Route } from 'react-router-dom';
+import { AuditList } from './audit.tsx';
+import { authProvider } from './auth.ts';
+import { dataProvider } from './data.ts';
+import { Layout } from './layout.tsx';
+import Overview from './overview/overview.tsx';
+import partners from './partners/index.tsx';
+import { Profile } from './profile.tsx';
+import { SettingsPage } from './settings.tsx';
+import { SignIn } from './sign-in.tsx';
+import { SigningKeys } from './signing-keys.tsx';
+import { staff } from './staff.tsx';
+import { darkTheme, lightTheme } from './theme.ts';
+
+/** The console: what may be done, and where. */
+export function App(): ReactNode {
+  return (
+    <Admin
+      title="Latchkey"
+      dataProvider={dataProvider}
+      authProvider={authProvider}
+      loginPage={SignIn}
+      layout={Layout}
+      dashboard={Overview}
+      lightTheme={lightTheme}
+      darkTheme={darkTheme}
+      defaultTheme="system"
+      requireAuth
+      disableTelemetry
+    >
+      <Resource {...partners} />
+      <Resource {...staff} />
+      <Resource name="audit-events" options={{ label: 'Audit' }} list={AuditList} />
+      <CustomRoutes>
+        <Route path="/signing-keys" element={<SigningKeys />} />
+        <Route path="/settings" element={<SettingsPage />} />
+        <Route path="/profile" element={<Profile />} />
+      </CustomRoutes>
+    </Admin>
+  );
+}
