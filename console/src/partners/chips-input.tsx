@@ -1,5 +1,9 @@
 import WarningIcon from '@mui/icons-material/ErrorOutline';
-import { Autocomplete, Box, Chip, TextField, Typography } from '@mui/material';
+import Autocomplete from '@mui/material/Autocomplete';
+import Box from '@mui/material/Box';
+import Chip from '@mui/material/Chip';
+import TextField from '@mui/material/TextField';
+import Typography from '@mui/material/Typography';
 import { useState } from 'react';
 import { useInput } from 'react-admin';
 

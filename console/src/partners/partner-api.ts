@@ -1,4 +1,5 @@
-import { api } from '../api.ts';
+import { api, type Query } from '../api.ts';
+import type { AuditEvent } from '../types.ts';
 
 export type ChannelUserStatus = 'active' | 'suspended' | 'expired';
 
@@ -87,18 +88,6 @@ export interface Activity {
   count: number;
 }
 
-export interface AuditEvent {
-  id: string;
-  at: string;
-  actor: { type: string; id: string | null; name: string };
-  action: string;
-  target: { type: string; id: string; name: string };
-  address: string | null;
-  requestId: string | null;
-  reason: string | null;
-  changes: Record<string, [unknown, unknown]>;
-}
-
 export interface Scope {
   name: string;
   description: string | null;
@@ -113,37 +102,38 @@ export interface Page<T> {
 
 const PAGE = 25;
 const pathOf = (id: string): string => `/admin/channel-users/${id}`;
-const page = (path: string, query: Record<string, string>, cursor: string | null): string =>
-  `${path}?${new URLSearchParams({ ...query, limit: String(PAGE), ...(cursor !== null && { cursor }) }).toString()}`;
+
+const ask = async <T>(method: string, path: string, options?: Parameters<typeof api>[2]): Promise<T> =>
+  (await api<T>(method, path, options)).data;
+const pageOf = <T>(path: string, query: Query): Promise<Page<T>> => ask('GET', path, { query: { ...query, limit: PAGE } });
 
 /** The calls of the staff plane that partner pages make beside react-admin's own. */
 export const partnerApi = {
-  create: (body: Partial<Limits> & Delivery & { username: string; displayName: string }) =>
-    api<NewCredential & { channelUser: ChannelUser }>('POST', '/admin/channel-users', { body }),
-  get: (id: string) => api<ChannelUser>('GET', pathOf(id)),
+  create: (json: Partial<Limits> & Delivery & { username: string }) =>
+    ask<NewCredential & { channelUser: ChannelUser }>('POST', '/admin/channel-users', { json }),
+  get: (id: string) => ask<ChannelUser>('GET', pathOf(id)),
   /** @param version the one that the change is based on: 412 when there is a newer one */
-  update: (id: string, version: number, body: Partial<Limits>) =>
-    api<ChannelUser>('PATCH', pathOf(id), { body, headers: { 'if-match': `"${String(version)}"` } }),
-  delete: (id: string) => api<undefined>('DELETE', pathOf(id)),
-  suspend: (id: string, reason: string) => api<ChannelUser>('POST', `${pathOf(id)}/suspend`, { body: { reason } }),
-  reactivate: (id: string, reason: string) =>
-    api<ChannelUser>('POST', `${pathOf(id)}/reactivate`, { body: reason === '' ? {} : { reason } }),
+  update: (id: string, version: number, json: Partial<Limits>) =>
+    ask<ChannelUser>('PATCH', pathOf(id), { json, headers: { 'if-match': `"${String(version)}"` } }),
+  delete: (id: string) => ask<undefined>('DELETE', pathOf(id)),
+  suspend: (id: string, reason: string) => ask<ChannelUser>('POST', `${pathOf(id)}/suspend`, { json: { reason } }),
+  reactivate: (id: string, reason = '') =>
+    ask<ChannelUser>('POST', `${pathOf(id)}/reactivate`, { json: reason === '' ? {} : { reason } }),
   revokeTokens: (id: string, reason: string) =>
-    api<undefined>('POST', `${pathOf(id)}/revoke-tokens`, { body: { reason } }),
+    ask<undefined>('POST', `${pathOf(id)}/revoke-tokens`, { json: { reason } }),
 
-  credentials: (id: string) => api<{ items: Credential[] }>('GET', `${pathOf(id)}/credentials`),
-  rotate: (id: string, body: Delivery & { label?: string; retireOthersInSeconds: number | null }) =>
-    api<NewCredential>('POST', `${pathOf(id)}/credentials`, { body }),
-  impact: (id: string, credentialId: string) => api<Impact>('GET', `${pathOf(id)}/credentials/${credentialId}/impact`),
+  credentials: (id: string) => ask<{ items: Credential[] }>('GET', `${pathOf(id)}/credentials`),
+  rotate: (id: string, json: Delivery & { label?: string; retireOthersInSeconds: number | null }) =>
+    ask<NewCredential>('POST', `${pathOf(id)}/credentials`, { json }),
+  impact: (id: string, credentialId: string) => ask<Impact>('GET', `${pathOf(id)}/credentials/${credentialId}/impact`),
   revokeCredential: (id: string, credentialId: string) =>
-    api<undefined>('DELETE', `${pathOf(id)}/credentials/${credentialId}`),
+    ask<undefined>('DELETE', `${pathOf(id)}/credentials/${credentialId}`),
 
-  handovers: (id: string) => api<{ items: Handover[] }>('GET', `${pathOf(id)}/handovers`),
+  handovers: (id: string) => ask<{ items: Handover[] }>('GET', `${pathOf(id)}/handovers`),
   revokeHandover: (id: string, handoverId: string) =>
-    api<undefined>('DELETE', `${pathOf(id)}/handovers/${handoverId}`),
+    ask<undefined>('DELETE', `${pathOf(id)}/handovers/${handoverId}`),
 
-  activity: (id: string, cursor: string | null) => api<Page<Activity>>('GET', page(`${pathOf(id)}/activity`, {}, cursor)),
-  audit: (target: string, cursor: string | null) =>
-    api<Page<AuditEvent>>('GET', page('/admin/audit-events', { target }, cursor)),
-  scopes: () => api<{ items: Scope[] }>('GET', '/admin/scopes'),
+  activity: (id: string, cursor: string | null) => pageOf<Activity>(`${pathOf(id)}/activity`, { cursor }),
+  audit: (target: string, cursor: string | null) => pageOf<AuditEvent>('/admin/audit-events', { target, cursor }),
+  scopes: () => ask<{ items: Scope[] }>('GET', '/admin/scopes'),
 };

@@ -1,6 +1,9 @@
-import { MenuItem, Stack, TextField } from '@mui/material';
+import Box from '@mui/material/Box';
+import MenuItem from '@mui/material/MenuItem';
+import Stack from '@mui/material/Stack';
+import TextField from '@mui/material/TextField';
 import { useQuery } from '@tanstack/react-query';
-import { useState } from 'react';
+import { type ReactNode, useState } from 'react';
 import { maxLength, NumberInput, required, TextInput, useInput } from 'react-admin';
 import { ChipsInput } from './chips-input.tsx';
 import { networkProblem } from './networks.ts';
@@ -12,7 +15,7 @@ const scopeProblem = (scope: string): string | undefined =>
   SCOPE.test(scope) ? undefined : `“${scope}” is not a scope. Examples: calendar, calendar:write`;
 
 /** What the partner may do, from the catalogue of the running application; others are accepted and marked. */
-export function ScopesInput() {
+function ScopesInput() {
   const { data, isPending } = useQuery({ queryKey: ['scopes'], queryFn: partnerApi.scopes, staleTime: 60_000 });
   const known = data?.items ?? [];
   const isDeclared = (scope: string): boolean => known.some(({ name, declared }) => declared && name === scope);
@@ -30,7 +33,7 @@ export function ScopesInput() {
   );
 }
 
-export function AllowListInput() {
+function AllowListInput() {
   return (
     <ChipsInput
       source="allowedIps"
@@ -52,7 +55,7 @@ const lifeProblem = (seconds: unknown): string | undefined =>
     : `A whole number from ${String(LEAST_LIFE)} to ${MOST_LIFE.toLocaleString()} (one day)`;
 
 /** Presets, or any number of seconds. */
-export function TokenLifeInput() {
+function TokenLifeInput() {
   const { field, fieldState, id } = useInput<number>({ source: 'tokenTtlSeconds', validate: lifeProblem });
   const value = field.value as number | '';
   const [isOther, setOther] = useState(!LIVES.includes(Number(value)));
@@ -112,7 +115,7 @@ function toLocal(iso: string): string {
 const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 /** When the account ends; the form holds it as ISO 8601 in UTC, or `null`. */
-export function ExpiryInput() {
+function ExpiryInput() {
   const { field, fieldState, id } = useInput<string | null>({ source: 'expiresAt', defaultValue: null });
   const value = field.value as string | null;
   const isPast = value !== null && value !== '' && Date.parse(value) <= Date.now();
@@ -138,16 +141,54 @@ export function ExpiryInput() {
   );
 }
 
+const emptyIsNull = (text: string): string | null => (text === '' ? null : text);
+
 const tokensPerMinuteProblem = (value: unknown): string | undefined =>
   Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 1_000_000
     ? undefined
     : 'A whole number from 1 to 1,000,000';
 
-/** Everything staff may set at any time, in the order of how often they do. */
+/** Two columns where there is room. */
+export function FieldGrid({ children }: { children: ReactNode }) {
+  return (
+    <Box sx={{ display: 'grid', gap: 2, gridTemplateColumns: { xs: 'minmax(0, 1fr)', md: 'repeat(2, minmax(0, 1fr))' } }}>
+      {children}
+    </Box>
+  );
+}
+
+/** The company and whom to write there. */
+export function ContactFields({ autoFocus = false }: { autoFocus?: boolean }) {
+  return (
+    <>
+      <TextInput
+        source="displayName"
+        label="Display name"
+        validate={[required('Say who the partner is'), maxLength(200)]}
+        helperText="The company, as staff know it."
+        autoComplete="off"
+        autoFocus={autoFocus}
+        fullWidth
+      />
+      <TextInput
+        source="contactEmail"
+        label="Contact e-mail"
+        type="email"
+        autoComplete="off"
+        parse={emptyIsNull}
+        helperText="Whom to write when something is wrong."
+        fullWidth
+      />
+    </>
+  );
+}
+
+/** What the partner may do, from where, how often, until when. */
 export function LimitFields() {
   return (
-    <Stack spacing={2} useFlexGap sx={{ width: '100%' }}>
+    <>
       <ScopesInput />
+      <AllowListInput />
       <TokenLifeInput />
       <NumberInput
         source="tokensPerMinute"
@@ -158,41 +199,17 @@ export function LimitFields() {
         step={1}
         fullWidth
       />
-      <AllowListInput />
       <ExpiryInput />
-      <TextInput
-        source="contactEmail"
-        label="Contact e-mail"
-        type="email"
-        autoComplete="off"
-        parse={(text: string) => (text === '' ? null : text)}
-        helperText="Whom to write when something is wrong."
-        fullWidth
-      />
       <TextInput
         source="notes"
         label="Notes"
         multiline
-        minRows={2}
-        parse={(text: string) => (text === '' ? null : text)}
+        maxRows={8}
+        parse={emptyIsNull}
         validate={maxLength(4000)}
         helperText="For staff only."
         fullWidth
       />
-    </Stack>
-  );
-}
-
-export function DisplayNameInput({ autoFocus = false }: { autoFocus?: boolean }) {
-  return (
-    <TextInput
-      source="displayName"
-      label="Display name"
-      validate={[required('Say who the partner is'), maxLength(200)]}
-      helperText="The company, as staff know it."
-      autoComplete="off"
-      autoFocus={autoFocus}
-      fullWidth
-    />
+    </>
   );
 }
