@@ -1,4 +1,4 @@
-import WarningIcon from '@mui/icons-material/ErrorOutline';
+import WarningIcon from '@mui/icons-material/ErrorOutlined';
 import Autocomplete from '@mui/material/Autocomplete';
 import Box from '@mui/material/Box';
 import Chip from '@mui/material/Chip';

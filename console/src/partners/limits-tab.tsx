@@ -27,9 +27,9 @@ function LimitsForm({ partner, onDone }: { partner: ChannelUser; onDone: () => v
   const notify = useNotify();
   const refresh = useRefreshPartners();
 
-  const save = async (values: object): Promise<Record<string, string>> => {
+  const save = async (values: Partial<Limits>): Promise<Record<string, string>> => {
     setFailure(undefined);
-    const changes = changesOf(limitsOf(base), { ...limitsOf(base), ...(values as Limits) });
+    const changes = changesOf(limitsOf(base), { ...limitsOf(base), ...values });
     try {
       if (Object.keys(changes).length > 0) {
         await partnerApi.update(partner.id, base.version, changes);

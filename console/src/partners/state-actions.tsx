@@ -1,5 +1,5 @@
 import BlockIcon from '@mui/icons-material/Block';
-import DeleteIcon from '@mui/icons-material/DeleteOutline';
+import DeleteIcon from '@mui/icons-material/DeleteOutlined';
 import KeyOffIcon from '@mui/icons-material/KeyOff';
 import PlayIcon from '@mui/icons-material/PlayArrow';
 import Button from '@mui/material/Button';

@@ -1,5 +1,5 @@
 import BlockIcon from '@mui/icons-material/Block';
-import CheckIcon from '@mui/icons-material/CheckCircleOutline';
+import CheckIcon from '@mui/icons-material/CheckCircleOutlined';
 import ExpiredIcon from '@mui/icons-material/EventBusy';
 import Chip from '@mui/material/Chip';
 import type { ReactElement } from 'react';
