@@ -1,18 +1,22 @@
-import { type ReactNode } from 'react';
+import { lazy, type ReactNode } from 'react';
 import { Admin, CustomRoutes, Resource } from 'react-admin';
 import { Route } from 'react-router-dom';
 import { AuditList } from './audit.tsx';
 import { authProvider } from './auth.ts';
 import { dataProvider } from './data.ts';
 import { Layout } from './layout.tsx';
-import Overview from './overview/overview.tsx';
+
 import partners from './partners/index.tsx';
 import { Profile } from './profile.tsx';
 import { SettingsPage } from './settings.tsx';
 import { SignIn } from './sign-in.tsx';
 import { SigningKeys } from './signing-keys.tsx';
 import { staff } from './staff.tsx';
+import { store } from './store.ts';
 import { darkTheme, lightTheme } from './theme.ts';
+
+// Its charts are large, and the sign-in page needs none.
+const Overview = lazy(() => import('./overview/overview.tsx'));
 
 /** The console: what may be done, and where. */
 export function App(): ReactNode {
@@ -26,9 +30,9 @@ export function App(): ReactNode {
       dashboard={Overview}
       lightTheme={lightTheme}
       darkTheme={darkTheme}
-      defaultTheme="system"
       requireAuth
       disableTelemetry
+      store={store}
     >
       <Resource {...partners} />
       <Resource {...staff} />

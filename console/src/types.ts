@@ -36,7 +36,7 @@ export interface AuditEvent {
 export interface SigningKey {
   kid: string;
   purpose: 'partner' | 'staff';
-  state: 'standby' | 'active' | 'retiring' | 'retired' | 'revoked';
+  state: 'published' | 'active' | 'retiring' | 'retired' | 'revoked';
   createdAt: string;
   activatedAt: string | null;
   verifiesUntil: string | null;

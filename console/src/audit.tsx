@@ -1,0 +1,249 @@
+import CloseIcon from '@mui/icons-material/Close';
+import DownloadIcon from '@mui/icons-material/Download';
+import Box from '@mui/material/Box';
+import Button from '@mui/material/Button';
+import Chip from '@mui/material/Chip';
+import Drawer from '@mui/material/Drawer';
+import IconButton from '@mui/material/IconButton';
+import Stack from '@mui/material/Stack';
+import Typography from '@mui/material/Typography';
+import useMediaQuery from '@mui/material/useMediaQuery';
+import { useQuery } from '@tanstack/react-query';
+import { type ReactNode, useId, useState } from 'react';
+import {
+  AutocompleteInput,
+  DataTable,
+  DateTimeInput,
+  FilterButton,
+  List,
+  SimpleList,
+  TextInput,
+  TopToolbar,
+  useListContext,
+} from 'react-admin';
+import { api, withQuery } from './api.ts';
+import { Time } from './feedback.tsx';
+import { useMay } from './permissions.ts';
+import type { AuditEvent, Staff } from './types.ts';
+
+const choicesOf = (names: string[]): { id: string; name: string }[] => names.map((name) => ({ id: name, name }));
+
+/** The actions that there are; until they are known, or where that fails, the field is free text. */
+function ActionInput(props: { source: string; label?: string; alwaysOn?: boolean }): ReactNode {
+  const { data } = useQuery({
+    queryKey: ['audit-events', 'actions'],
+    queryFn: async () => (await api<{ items: string[] }>('GET', '/admin/audit-events/actions')).data.items,
+  });
+  return <AutocompleteInput {...props} choices={choicesOf(data ?? [])} sx={{ minWidth: 240 }} helperText={false} />;
+}
+
+/** People by name for those who may list them; else only the kinds of actors. */
+function ActorInput(props: { source: string; label?: string; alwaysOn?: boolean }): ReactNode {
+  const isAdmin = useMay('admin');
+  const { data } = useQuery({
+    queryKey: ['staff', 'names'],
+    queryFn: async () => (await api<{ items: Staff[] }>('GET', '/admin/staff')).data.items,
+    enabled: isAdmin,
+  });
+  const choices = [
+    { id: 'staff', name: 'Any staff member' },
+    { id: 'cli', name: 'The command line' },
+    { id: 'system', name: 'Latchkey itself' },
+    ...(data ?? []).map(({ id, name, email }) => ({ id, name: `${name} (${email})` })),
+  ];
+  return <AutocompleteInput {...props} choices={choices} sx={{ minWidth: 200 }} helperText={false} />;
+}
+
+const filters = [
+  <ActionInput key="action" source="action" label="Action" alwaysOn />,
+  <ActorInput key="actor" source="actor" label="Actor" alwaysOn />,
+  <TextInput key="target" source="target" label="Target id" helperText={false} />,
+  <DateTimeInput key="from" source="from" label="From" helperText={false} />,
+  <DateTimeInput key="to" source="to" label="Before" helperText={false} />,
+];
+
+function Export(): ReactNode {
+  const { filterValues } = useListContext();
+  return (
+    <Button
+      component="a"
+      href={withQuery('/admin/audit-events/export', filterValues as Record<string, string>)}
+      download
+      startIcon={<DownloadIcon />}
+      size="small"
+    >
+      Export NDJSON
+    </Button>
+  );
+}
+
+/** `null` is no value; text shows as it is. */
+function Value({ value }: { value: unknown }): ReactNode {
+  if (value === null || value === undefined || value === '') {
+    return (
+      <Typography variant="body2" color="text.secondary">
+        none
+      </Typography>
+    );
+  }
+  const text = typeof value === 'string' ? value : JSON.stringify(value, null, 2);
+  return (
+    <Typography variant="body2" sx={{ fontFamily: 'monospace', whiteSpace: 'pre-wrap', overflowWrap: 'anywhere' }}>
+      {text}
+    </Typography>
+  );
+}
+
+function Changes({ changes }: { changes: AuditEvent['changes'] }): ReactNode {
+  const fields = Object.entries(changes);
+  if (fields.length === 0) return <Typography color="text.secondary">No field changed.</Typography>;
+  const cell = { p: 1, borderTop: 1, borderColor: 'divider', verticalAlign: 'top', textAlign: 'left' } as const;
+  return (
+    <Box component="table" sx={{ width: '100%', borderCollapse: 'collapse', tableLayout: 'fixed' }}>
+      <thead>
+        <tr>
+          {['Field', 'Before', 'After'].map((name) => (
+            <Box key={name} component="th" scope="col" sx={{ p: 1, textAlign: 'left', fontWeight: 600 }}>
+              {name}
+            </Box>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {fields.map(([field, [before, after]]) => (
+          <tr key={field}>
+            <Box component="th" scope="row" sx={{ ...cell, fontWeight: 500, overflowWrap: 'anywhere' }}>
+              {field}
+            </Box>
+            <Box component="td" sx={cell}>
+              <Value value={before} />
+            </Box>
+            <Box component="td" sx={cell}>
+              <Value value={after} />
+            </Box>
+          </tr>
+        ))}
+      </tbody>
+    </Box>
+  );
+}
+
+function Fact({ label, children }: { label: string; children: ReactNode }): ReactNode {
+  return (
+    <div>
+      <Typography variant="caption" color="text.secondary" component="dt">
+        {label}
+      </Typography>
+      <Typography component="dd" sx={{ m: 0, overflowWrap: 'anywhere' }}>
+        {children}
+      </Typography>
+    </div>
+  );
+}
+
+/** One event, with what was before beside what came after. */
+export function AuditEventDrawer({ event, onClose }: { event: AuditEvent | undefined; onClose: () => void }): ReactNode {
+  const titleId = useId();
+  return (
+    <Drawer
+      anchor="right"
+      open={event !== undefined}
+      onClose={onClose}
+      slotProps={{
+        paper: { role: 'dialog', 'aria-labelledby': titleId, sx: { width: { xs: '100%', sm: 560 }, p: 3 } },
+      }}
+    >
+      {event && (
+        <Stack spacing={2}>
+          <Stack direction="row" sx={{ justifyContent: 'space-between', alignItems: 'center' }}>
+            <Typography id={titleId} variant="h6" component="h2">
+              {event.action}
+            </Typography>
+            <IconButton aria-label="Close" onClick={onClose} autoFocus>
+              <CloseIcon />
+            </IconButton>
+          </Stack>
+          <Box
+            component="dl"
+            sx={{ m: 0, display: 'grid', gap: 1.5, gridTemplateColumns: { xs: '1fr', sm: '1fr 1fr' } }}
+          >
+            <Fact label="When">
+              <Time value={event.at} />
+            </Fact>
+            <Fact label="Who">
+              {event.actor.name} ({event.actor.type})
+            </Fact>
+            <Fact label="What">
+              {event.target.name} ({event.target.type})
+            </Fact>
+            <Fact label="From address">{event.address ?? '–'}</Fact>
+            <Fact label="Reason">{event.reason ?? '–'}</Fact>
+            <Fact label="Request">{event.requestId ?? '–'}</Fact>
+            <Fact label="Target id">{event.target.id}</Fact>
+          </Box>
+          <Changes changes={event.changes} />
+        </Stack>
+      )}
+    </Drawer>
+  );
+}
+
+function Events({ onOpen }: { onOpen: (event: AuditEvent) => void }): ReactNode {
+  const isSmall = useMediaQuery((theme: { breakpoints: { down: (key: string) => string } }) =>
+    theme.breakpoints.down('md'),
+  );
+  const open = (_id: unknown, _resource: string, record: AuditEvent): false => {
+    onOpen(record);
+    return false;
+  };
+  return isSmall ? (
+    <SimpleList<AuditEvent>
+      primaryText={(event) => event.action}
+      secondaryText={(event) => `${event.actor.name} → ${event.target.name}`}
+      tertiaryText={(event) => <Time value={event.at} relative />}
+      rowClick={open as never}
+    />
+  ) : (
+    <DataTable<AuditEvent> bulkActionButtons={false} rowClick={open as never}>
+      <DataTable.Col<AuditEvent> source="at" label="When" disableSort render={(event) => <Time value={event.at} />} />
+      <DataTable.Col<AuditEvent>
+        source="action"
+        disableSort
+        render={(event) => <Chip size="small" variant="outlined" label={event.action} />}
+      />
+      <DataTable.Col<AuditEvent> source="target.name" label="Target" disableSort />
+      <DataTable.Col<AuditEvent> source="actor.name" label="Who" disableSort />
+      <DataTable.Col<AuditEvent> source="reason" disableSort render={(event) => event.reason ?? '–'} />
+      <DataTable.Col<AuditEvent> source="address" disableSort render={(event) => event.address ?? '–'} />
+    </DataTable>
+  );
+}
+
+/** Who changed what: the trail that nobody can change. */
+export function AuditList(): ReactNode {
+  const [event, setEvent] = useState<AuditEvent>();
+  return (
+    <>
+      <List
+        title="Audit"
+        filters={filters}
+        perPage={50}
+        exporter={false}
+        actions={
+          <TopToolbar>
+            <FilterButton />
+            <Export />
+          </TopToolbar>
+        }
+      >
+        <Events onOpen={setEvent} />
+      </List>
+      <AuditEventDrawer
+        event={event}
+        onClose={() => {
+          setEvent(undefined);
+        }}
+      />
+    </>
+  );
+}

@@ -1,0 +1,415 @@
+import Alert from '@mui/material/Alert';
+import Box from '@mui/material/Box';
+import Button from '@mui/material/Button';
+import Chip from '@mui/material/Chip';
+import Dialog from '@mui/material/Dialog';
+import DialogActions from '@mui/material/DialogActions';
+import DialogContent from '@mui/material/DialogContent';
+import DialogTitle from '@mui/material/DialogTitle';
+import Stack from '@mui/material/Stack';
+import TextField from '@mui/material/TextField';
+import Typography from '@mui/material/Typography';
+import { useQuery, useQueryClient, type UseQueryResult } from '@tanstack/react-query';
+import { type ReactNode, type SyntheticEvent, useId, useState } from 'react';
+import { Loading, useNotify } from 'react-admin';
+import { encode } from 'uqr';
+import { api } from './api.ts';
+import { currentSession, forgetSession } from './auth.ts';
+import { CopyField, fieldErrors, messageOf, SecretOnce, Time } from './feedback.tsx';
+import { Page, Section } from './page.tsx';
+import type { Session, Settings } from './types.ts';
+
+const SESSION = ['session'];
+
+function useSession(): UseQueryResult<Session> {
+  return useQuery({ queryKey: SESSION, queryFn: currentSession });
+}
+
+/** @returns reads the session again, after something about it changed */
+function useRefreshSession(): () => Promise<void> {
+  const client = useQueryClient();
+  return async () => {
+    forgetSession();
+    await client.invalidateQueries({ queryKey: SESSION });
+  };
+}
+
+function ChangePassword(): ReactNode {
+  const notify = useNotify();
+  const [currentPassword, setCurrent] = useState('');
+  const [newPassword, setNew] = useState('');
+  const [error, setError] = useState<unknown>();
+  const [busy, setBusy] = useState(false);
+  const errors = fieldErrors(error);
+  const submit = async (): Promise<void> => {
+    setBusy(true);
+    setError(undefined);
+    try {
+      await api('PATCH', '/admin/session/password', { json: { currentPassword, newPassword } });
+      setCurrent('');
+      setNew('');
+      notify('Password changed. Your other sessions have ended.', { type: 'success' });
+    } catch (thrown) {
+      setError(thrown);
+    } finally {
+      setBusy(false);
+    }
+  };
+  const onSubmit = (event: SyntheticEvent): void => {
+    event.preventDefault();
+    void submit();
+  };
+  return (
+    <Section title="Password">
+      <form onSubmit={onSubmit} noValidate>
+        <Stack spacing={2} sx={{ maxWidth: 400 }}>
+          <TextField
+            label="Current password"
+            type="password"
+            autoComplete="current-password"
+            value={currentPassword}
+            onChange={(event) => {
+              setCurrent(event.target.value);
+            }}
+            error={errors['currentPassword'] !== undefined}
+            helperText={errors['currentPassword']}
+          />
+          <TextField
+            label="New password"
+            type="password"
+            autoComplete="new-password"
+            value={newPassword}
+            onChange={(event) => {
+              setNew(event.target.value);
+            }}
+            error={errors['newPassword'] !== undefined}
+            helperText={errors['newPassword'] ?? 'At least 12 characters. Your other sessions end.'}
+          />
+          {error !== undefined && Object.keys(errors).length === 0 && (
+            <Alert severity="error">{messageOf(error)}</Alert>
+          )}
+          <Button
+            type="submit"
+            variant="contained"
+            loading={busy}
+            disabled={currentPassword === '' || newPassword === ''}
+            sx={{ alignSelf: 'flex-start' }}
+          >
+            Change password
+          </Button>
+        </Stack>
+      </form>
+    </Section>
+  );
+}
+
+/** Dark on white in both themes: scanners expect it so. */
+function QrCode({ text }: { text: string }): ReactNode {
+  const { data, size } = encode(text, { ecc: 'M', border: 2 });
+  const path = data
+    .flatMap((row, y) => row.flatMap((dark, x) => (dark ? [`M${String(x)} ${String(y)}h1v1h-1z`] : [])))
+    .join('');
+  return (
+    <Box sx={{ alignSelf: 'center', lineHeight: 0, borderRadius: 1, overflow: 'hidden', border: 1, borderColor: 'divider' }}>
+      <svg
+        role="img"
+        aria-label="QR code for your authenticator app"
+        width={208}
+        height={208}
+        viewBox={`0 0 ${String(size)} ${String(size)}`}
+        shapeRendering="crispEdges"
+      >
+        <rect width={size} height={size} fill="#fff" />
+        <path d={path} fill="#000" />
+      </svg>
+    </Box>
+  );
+}
+
+/** A dialog with one field, which posts it. Keeps what was typed when the API refuses it. */
+function OneFieldDialog({
+  open,
+  title,
+  label,
+  type,
+  autoComplete,
+  submitLabel,
+  danger = false,
+  children,
+  onSubmit,
+  onClose,
+}: {
+  open: boolean;
+  title: string;
+  label: string;
+  type: 'password' | 'text';
+  autoComplete: string;
+  submitLabel: string;
+  danger?: boolean;
+  children: ReactNode;
+  onSubmit: (value: string) => Promise<void>;
+  onClose: () => void;
+}): ReactNode {
+  const titleId = useId();
+  return (
+    <Dialog open={open} onClose={onClose} aria-labelledby={titleId} fullWidth maxWidth="xs">
+      <DialogTitle id={titleId}>{title}</DialogTitle>
+      <OneField {...{ label, type, autoComplete, submitLabel, danger, onSubmit, onClose }}>{children}</OneField>
+    </Dialog>
+  );
+}
+
+function OneField({
+  label,
+  type,
+  autoComplete,
+  submitLabel,
+  danger,
+  children,
+  onSubmit,
+  onClose,
+}: {
+  label: string;
+  type: 'password' | 'text';
+  autoComplete: string;
+  submitLabel: string;
+  danger: boolean;
+  children: ReactNode;
+  onSubmit: (value: string) => Promise<void>;
+  onClose: () => void;
+}): ReactNode {
+  const [value, setValue] = useState('');
+  const [error, setError] = useState<unknown>();
+  const [busy, setBusy] = useState(false);
+  const submit = (event: SyntheticEvent): void => {
+    event.preventDefault();
+    setBusy(true);
+    setError(undefined);
+    onSubmit(value.trim())
+      .catch(setError)
+      .finally(() => {
+        setBusy(false);
+      });
+  };
+  return (
+    <form onSubmit={submit} noValidate>
+      <DialogContent sx={{ pt: 0 }}>
+        <Stack spacing={2}>
+          {children}
+          <TextField
+            label={label}
+            type={type}
+            autoComplete={autoComplete}
+            value={value}
+            onChange={(event) => {
+              setValue(event.target.value);
+            }}
+            error={error !== undefined}
+            helperText={error === undefined ? undefined : messageOf(error)}
+            autoFocus
+            fullWidth
+          />
+        </Stack>
+      </DialogContent>
+      <DialogActions>
+        <Button onClick={onClose}>Cancel</Button>
+        <Button
+          type="submit"
+          variant="contained"
+          color={danger ? 'error' : 'primary'}
+          loading={busy}
+          disabled={value.trim() === ''}
+        >
+          {submitLabel}
+        </Button>
+      </DialogActions>
+    </form>
+  );
+}
+
+type Step = 'start' | 'scan' | 'renew' | 'disable';
+
+function SecondFactor({ enabled, required }: { enabled: boolean; required: boolean }): ReactNode {
+  const notify = useNotify();
+  const refresh = useRefreshSession();
+  const [step, setStep] = useState<Step>();
+  const [enrolment, setEnrolment] = useState<{ secret: string; uri: string }>();
+  const [codes, setCodes] = useState<string[]>();
+  const close = (): void => {
+    setStep(undefined);
+    setEnrolment(undefined);
+  };
+
+  const start = async (currentPassword: string): Promise<void> => {
+    const { data } = await api<{ secret: string; uri: string }>('POST', '/admin/session/totp', {
+      json: { currentPassword },
+    });
+    setEnrolment(data);
+    setStep('scan');
+  };
+  const confirm = async (code: string): Promise<void> => {
+    const { data } = await api<{ recoveryCodes: string[] }>('POST', '/admin/session/totp/confirm', { json: { code } });
+    close();
+    setCodes(data.recoveryCodes);
+    await refresh();
+  };
+  const renew = async (currentPassword: string): Promise<void> => {
+    const { data } = await api<{ recoveryCodes: string[] }>('POST', '/admin/session/recovery-codes', {
+      json: { currentPassword },
+    });
+    close();
+    setCodes(data.recoveryCodes);
+  };
+  const disable = async (currentPassword: string): Promise<void> => {
+    await api('DELETE', '/admin/session/totp', { json: { currentPassword } });
+    close();
+    notify('The second factor is off.', { type: 'success' });
+    await refresh();
+  };
+
+  const passwordField = { label: 'Current password', type: 'password', autoComplete: 'current-password' } as const;
+  return (
+    <Section title="Second factor">
+      <Stack direction="row" spacing={1} sx={{ alignItems: 'center' }}>
+        <Chip
+          label={enabled ? 'On' : 'Off'}
+          color={enabled ? 'success' : 'default'}
+          variant="outlined"
+          size="small"
+        />
+        <Typography color="text.secondary">
+          {enabled
+            ? 'A code from your authenticator app is asked for when you sign in.'
+            : 'Whoever learns your password can sign in as you.'}
+        </Typography>
+      </Stack>
+      <Stack direction="row" spacing={1} useFlexGap sx={{ flexWrap: 'wrap' }}>
+        {enabled ? (
+          <>
+            <Button
+              variant="outlined"
+              onClick={() => {
+                setStep('renew');
+              }}
+            >
+              New recovery codes
+            </Button>
+            <Button
+              color="error"
+              disabled={required}
+              onClick={() => {
+                setStep('disable');
+              }}
+            >
+              Turn off
+            </Button>
+          </>
+        ) : (
+          <Button
+            variant="contained"
+            onClick={() => {
+              setStep('start');
+            }}
+          >
+            Set up
+          </Button>
+        )}
+      </Stack>
+      {enabled && required && (
+        <Typography variant="body2" color="text.secondary">
+          It cannot be turned off: everybody here needs one.
+        </Typography>
+      )}
+
+      <OneFieldDialog
+        open={step === 'start'}
+        title="Set up a second factor"
+        {...passwordField}
+        submitLabel="Continue"
+        onSubmit={start}
+        onClose={close}
+      >
+        <Typography>You need an authenticator app on your phone. First, your password once more.</Typography>
+      </OneFieldDialog>
+      <OneFieldDialog
+        open={step === 'scan' && enrolment !== undefined}
+        title="Scan this with your app"
+        label="Code"
+        type="text"
+        autoComplete="one-time-code"
+        submitLabel="Turn on"
+        onSubmit={confirm}
+        onClose={close}
+      >
+        <QrCode text={enrolment?.uri ?? ''} />
+        <CopyField label="Or type this key" value={enrolment?.secret ?? ''} />
+        <Typography>Then type the six digits that the app shows.</Typography>
+      </OneFieldDialog>
+      <OneFieldDialog
+        open={step === 'renew'}
+        title="New recovery codes?"
+        {...passwordField}
+        submitLabel="Make new codes"
+        onSubmit={renew}
+        onClose={close}
+      >
+        <Typography>The codes that you have now stop working.</Typography>
+      </OneFieldDialog>
+      <OneFieldDialog
+        open={step === 'disable'}
+        title="Turn the second factor off?"
+        {...passwordField}
+        submitLabel="Turn off"
+        danger
+        onSubmit={disable}
+        onClose={close}
+      >
+        <Typography>Your password alone will be enough to sign in. The recovery codes stop working.</Typography>
+      </OneFieldDialog>
+      <SecretOnce
+        open={codes !== undefined}
+        title="Your recovery codes"
+        doneLabel="I have kept them"
+        onClose={() => {
+          setCodes(undefined);
+        }}
+      >
+        <Typography>Each signs you in once when your phone is not at hand. Keep them where you keep passwords.</Typography>
+        <CopyField label="Recovery codes" value={codes?.join('\n') ?? ''} multiline />
+      </SecretOnce>
+    </Section>
+  );
+}
+
+/** One's own account. */
+export function Profile(): ReactNode {
+  const { data: session, error } = useSession();
+  // Whoever still has to enrol may not read the settings, and needs not to.
+  const { data: settings } = useQuery({
+    queryKey: ['settings'],
+    queryFn: async () => (await api<Settings>('GET', '/admin/settings')).data,
+    enabled: session?.enrolmentRequired === false,
+  });
+  if (error !== null) return <Alert severity="error">{messageOf(error)}</Alert>;
+  if (session === undefined) return <Loading />;
+  return (
+    <Page title="Your account">
+      {session.enrolmentRequired && (
+        <Alert severity="info">Set up a second factor to go on: everybody here needs one.</Alert>
+      )}
+      <Section title={session.name}>
+        <Typography>
+          {session.email} · {session.role}
+        </Typography>
+        <Typography variant="body2" color="text.secondary" component="div">
+          This session ends <Time value={session.session.expiresAt} relative />
+          {session.session.idleSeconds !== null &&
+            `, or after ${String(Math.round(session.session.idleSeconds / 60))} minutes without use`}
+          .
+        </Typography>
+      </Section>
+      <SecondFactor enabled={session.secondFactor} required={settings?.secondFactorRequired === true} />
+      <ChangePassword />
+    </Page>
+  );
+}

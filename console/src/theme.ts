@@ -1,0 +1,58 @@
+import { defaultDarkTheme, defaultLightTheme, type RaThemeOptions } from 'react-admin';
+
+const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
+
+const shared: Partial<RaThemeOptions> = {
+  typography: {
+    fontFamily: FONT,
+    h5: { fontWeight: 600 },
+    h6: { fontWeight: 600 },
+    button: { textTransform: 'none', fontWeight: 600 },
+  },
+  shape: { borderRadius: 8 },
+  sidebar: { width: 208, closedWidth: 56 },
+};
+
+const components = (outline: string): RaThemeOptions['components'] => ({
+  MuiCssBaseline: {
+    styleOverrides: {
+      ':focus-visible': { outline: `2px solid ${outline}`, outlineOffset: 2 },
+    },
+  },
+  MuiPaper: { styleOverrides: { root: { backgroundImage: 'none' } } },
+  MuiTextField: { defaultProps: { variant: 'outlined', size: 'small' } },
+  MuiFormControl: { defaultProps: { variant: 'outlined', size: 'small' } },
+  MuiButton: { defaultProps: { disableElevation: true } },
+});
+
+export const lightTheme: RaThemeOptions = {
+  ...defaultLightTheme,
+  ...shared,
+  palette: {
+    mode: 'light',
+    primary: { main: '#1f4fa8' },
+    secondary: { main: '#1f4fa8' },
+    background: { default: '#f5f6f8', paper: '#ffffff' },
+    text: { primary: '#16202e', secondary: '#4d5a6b' },
+    success: { main: '#1b6e3c' },
+    warning: { main: '#8a5200' },
+    error: { main: '#b3261e' },
+  },
+  components: { ...defaultLightTheme.components, ...components('#1f4fa8') },
+};
+
+export const darkTheme: RaThemeOptions = {
+  ...defaultDarkTheme,
+  ...shared,
+  palette: {
+    mode: 'dark',
+    primary: { main: '#9dc0ff' },
+    secondary: { main: '#9dc0ff' },
+    background: { default: '#10151c', paper: '#18202a' },
+    text: { primary: '#e8edf4', secondary: '#aab6c5' },
+    success: { main: '#7fd6a0' },
+    warning: { main: '#f3bd6a' },
+    error: { main: '#ff9d94' },
+  },
+  components: { ...defaultDarkTheme.components, ...components('#9dc0ff') },
+};
