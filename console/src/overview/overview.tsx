@@ -26,7 +26,10 @@ interface OverviewData {
   at: string;
   channelUsers: { total: number; active: number; suspended: number; expired: number };
   tokens: { last24h: number; hours: Hour[] };
-  failing: { total: number; items: (Named & { since: string; lastAt: string; reason: string | null; count: number })[] };
+  failing: {
+    total: number;
+    items: (Named & { since: string; lastAt: string; reason: string | null; count: number })[];
+  };
   expiring: {
     total: number;
     items: (Named & { credentialId: string | null; label: string | null; expiresAt: string })[];
@@ -50,7 +53,7 @@ function Figure({ to, value, words }: { to: string; value: number; words: string
         <Typography variant="h4" component="span" sx={{ display: 'block', fontVariantNumeric: 'tabular-nums' }}>
           {value.toLocaleString()}
         </Typography>
-        <Typography component="span" color="text.secondary">
+        <Typography component="span" color="textSecondary">
           {words}
         </Typography>
       </CardActionArea>
@@ -79,7 +82,15 @@ const SeeAll = ({ to, count, what }: { to: string; count: number; what: string }
     </Button>
   );
 
-function Lines<T extends Named>({ items, tab, children }: { items: T[]; tab: string; children: (item: T) => ReactNode }) {
+function Lines<T extends Named>({
+  items,
+  tab,
+  children,
+}: {
+  items: T[];
+  tab: string;
+  children: (item: T) => ReactNode;
+}) {
   return (
     <Box component="ul" sx={{ listStyle: 'none', p: 0, m: 0 }}>
       {items.map((item, index) => (
@@ -95,7 +106,7 @@ function Lines<T extends Named>({ items, tab, children }: { items: T[]; tab: str
           >
             {item.displayName}
           </Typography>
-          <Typography variant="body2" color="text.secondary">
+          <Typography variant="body2" color="textSecondary">
             {children(item)}
           </Typography>
         </Box>
@@ -108,7 +119,11 @@ function Figures({ data }: { data: OverviewData }) {
   const { channelUsers, failing, expiring, silent } = data;
   return (
     <Box
-      sx={{ display: 'grid', gap: 2, gridTemplateColumns: { xs: 'repeat(2, minmax(0, 1fr))', md: 'repeat(6, minmax(0, 1fr))' } }}
+      sx={{
+        display: 'grid',
+        gap: 2,
+        gridTemplateColumns: { xs: 'repeat(2, minmax(0, 1fr))', md: 'repeat(6, minmax(0, 1fr))' },
+      }}
     >
       <Figure to={listOf({ status: 'active' })} value={channelUsers.active} words="active" />
       <Figure to={listOf({ status: 'suspended' })} value={channelUsers.suspended} words="suspended" />
@@ -126,7 +141,9 @@ function Panels({ data: { tokens, failing, expiring } }: { data: OverviewData })
       <Panel title={`${countOf(tokens.last24h, 'token', 'tokens')} in the last 24 hours`}>
         <TokenChart hours={tokens.hours} />
       </Panel>
-      <Box sx={{ display: 'grid', gap: 2, gridTemplateColumns: { xs: 'minmax(0, 1fr)', md: 'repeat(2, minmax(0, 1fr))' } }}>
+      <Box
+        sx={{ display: 'grid', gap: 2, gridTemplateColumns: { xs: 'minmax(0, 1fr)', md: 'repeat(2, minmax(0, 1fr))' } }}
+      >
         <Panel
           title="Failing now"
           all={<SeeAll to={listOf({ failing: true })} count={failing.total} what="that are failing" />}
@@ -137,8 +154,8 @@ function Panels({ data: { tokens, failing, expiring } }: { data: OverviewData })
             <Lines items={failing.items} tab="activity">
               {({ reason, count, since, lastAt }) => (
                 <>
-                  {reasonOf(reason).words}, {countOf(count, 'time', 'times')} since <Time value={since} relative />, last{' '}
-                  <Time value={lastAt} relative />
+                  {reasonOf(reason).words}, {countOf(count, 'time', 'times')} since <Time value={since} relative />,
+                  last <Time value={lastAt} relative />
                 </>
               )}
             </Lines>
@@ -181,7 +198,7 @@ export default function Overview() {
           {query.data ? countOf(query.data.channelUsers.total, 'partner', 'partners') : 'Overview'}
         </Typography>
         {query.data && (
-          <Typography variant="body2" color="text.secondary">
+          <Typography variant="body2" color="textSecondary">
             as of <Time value={query.data.at} />
           </Typography>
         )}

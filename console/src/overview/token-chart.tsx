@@ -34,6 +34,7 @@ export function TokenChart({ hours }: { hours: Hour[] }) {
         <BarChart
           height={260}
           skipAnimation
+          disableKeyboardNavigation
           xAxis={[
             {
               scaleType: 'band',

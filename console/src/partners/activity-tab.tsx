@@ -8,7 +8,14 @@ import { PagedList } from './paged-list.tsx';
 import { type Activity, type ChannelUser, partnerApi } from './partner-api.ts';
 import { outcomeOf } from './words.ts';
 
-function Attempt({ attempt, labelOf }: { attempt: Activity; labelOf: (id: string) => string | undefined }) {
+interface AttemptProps {
+  readonly attempt: Activity;
+  /** The same went wrong just above: what to do about it stands there. */
+  readonly isRepeated: boolean;
+  readonly labelOf: (id: string) => string | undefined;
+}
+
+function Attempt({ attempt, isRepeated, labelOf }: AttemptProps) {
   const { at, address, outcome, errorCode, credentialId, userAgent, count, requestId } = attempt;
   const { words, advice } = outcomeOf(attempt);
   const label = credentialId === null ? undefined : labelOf(credentialId);
@@ -30,7 +37,7 @@ function Attempt({ attempt, labelOf }: { attempt: Activity; labelOf: (id: string
             <Time value={at} />
           </Typography>
         </Box>
-        <Typography variant="body2" color="text.secondary">
+        <Typography variant="body2" color="textSecondary">
           {address === null ? 'from an unknown address' : `from ${address}`}
           {userAgent !== null && ` by ${userAgent}`}
           {label !== undefined && ` with “${label}”`}
@@ -41,7 +48,7 @@ function Attempt({ attempt, labelOf }: { attempt: Activity; labelOf: (id: string
           )}
           {outcome === 'refused' && ` · request ${requestId}`}
         </Typography>
-        {advice !== undefined && (
+        {advice !== undefined && !isRepeated && (
           <Typography variant="body2" sx={{ mt: 0.5 }}>
             {advice}
           </Typography>
@@ -67,7 +74,9 @@ export function ActivityTab({ partner: { id } }: { partner: ChannelUser }) {
       what="the sign-ins"
       nothing="This partner has not tried to sign in yet."
     >
-      {(attempt) => <Attempt attempt={attempt} labelOf={labelOf} />}
+      {(attempt, newer) => (
+        <Attempt attempt={attempt} isRepeated={newer?.reason === attempt.reason} labelOf={labelOf} />
+      )}
     </PagedList>
   );
 }

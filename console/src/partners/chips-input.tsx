@@ -91,7 +91,7 @@ export function ChipsInput({ source, label, helperText, options = [], problemOf,
             <Typography component="span" sx={{ fontFamily: 'monospace' }}>
               {name}
             </Typography>
-            <Typography variant="body2" color="text.secondary">
+            <Typography variant="body2" color="textSecondary">
               {options.find((option) => option.name === name)?.description}
             </Typography>
           </Box>

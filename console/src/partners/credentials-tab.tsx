@@ -39,7 +39,7 @@ function CredentialCard({ credential, onRevoke }: { credential: Credential; onRe
         <Typography variant="body2">
           <LastUse credential={credential} />
         </Typography>
-        <Typography variant="body2" color="text.secondary">
+        <Typography variant="body2" color="textSecondary">
           Made <Time value={createdAt} />
           {revokedAt !== null && (
             <>

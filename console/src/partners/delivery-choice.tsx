@@ -26,7 +26,7 @@ const Choice = ({ title, children }: { title: string; children: ReactNode }): Re
     <Typography component="span" sx={{ display: 'block' }}>
       {title}
     </Typography>
-    <Typography component="span" variant="body2" color="text.secondary">
+    <Typography component="span" variant="body2" color="textSecondary">
       {children}
     </Typography>
   </>

@@ -14,7 +14,7 @@ import { type ChannelUser, type Credential, type Handover, partnerApi } from './
 import { useRefreshPartners } from './state-actions.tsx';
 
 const STATUS = {
-  waiting: { label: 'Not opened yet', color: 'info' },
+  waiting: { label: 'Not opened yet', color: 'primary' },
   revealed: { label: 'Used', color: 'success' },
   expired: { label: 'Expired unused', color: 'warning' },
   revoked: { label: 'Revoked', color: 'default' },
@@ -79,13 +79,18 @@ export function Handovers({ partner, credentials }: HandoversProps) {
                   sx={{ p: 2, display: 'flex', gap: 2, flexWrap: 'wrap' }}
                 >
                   <Box sx={{ flex: '1 1 260px', minWidth: 0, overflowWrap: 'anywhere' }}>
-                    <Stack direction="row" spacing={1} useFlexGap sx={{ alignItems: 'center', flexWrap: 'wrap', mb: 0.5 }}>
+                    <Stack
+                      direction="row"
+                      spacing={1}
+                      useFlexGap
+                      sx={{ alignItems: 'center', flexWrap: 'wrap', mb: 0.5 }}
+                    >
                       <Typography variant="subtitle1" component="h3">
                         Link for {labelOf(handover.credentialId)}
                       </Typography>
                       <Chip size="small" variant="outlined" {...STATUS[handover.status]} />
                     </Stack>
-                    <Typography variant="body2" color="text.secondary">
+                    <Typography variant="body2" color="textSecondary">
                       <Story handover={handover} />
                     </Typography>
                   </Box>
@@ -126,8 +131,8 @@ export function Handovers({ partner, credentials }: HandoversProps) {
         }}
       >
         <Typography>
-          Whoever opens it is told to ask for a new one, and the password behind it can never be seen again. The password
-          itself stays in the list above until you revoke it too.
+          Whoever opens it is told to ask for a new one, and the password behind it can never be seen again. The
+          password itself stays in the list above until you revoke it too.
         </Typography>
       </ConfirmDialog>
     </Stack>

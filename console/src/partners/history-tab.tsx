@@ -10,6 +10,7 @@ import type { AuditEvent } from '../types.ts';
 import { LIMIT_WORDS } from './limits.ts';
 import { PagedList } from './paged-list.tsx';
 import { type ChannelUser, partnerApi } from './partner-api.ts';
+import { durationOf } from './words.ts';
 
 const ACTIONS: Record<string, string> = {
   'channel-user.created': 'added the partner',
@@ -44,18 +45,22 @@ function textOf(value: unknown): string {
 }
 
 const ISO = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
-function Value({ value }: { value: unknown }) {
+function Value({ field, value }: { field: string; value: unknown }) {
+  if (field === 'tokenTtlSeconds' && typeof value === 'number') return <>{durationOf(value)}</>;
   return typeof value === 'string' && ISO.test(value) ? <Time value={value} /> : <>{textOf(value)}</>;
 }
 
-function Changes({ changes }: { changes: AuditEvent['changes'] }) {
+function Changes({ action, changes }: AuditEvent) {
   const shown = Object.entries(changes).filter(
     ([field, [before, after]]) => !UNSHOWN.has(field) && !(textOf(before) === '–' && textOf(after) === '–'),
   );
   if (shown.length === 0) return null;
   return (
     <Box sx={{ overflowX: 'auto', mt: 1 }}>
-      <Table size="small" sx={{ maxWidth: 800, tableLayout: 'fixed', '& td, & th': { px: 1, overflowWrap: 'anywhere' } }}>
+      <Table
+        size="small"
+        sx={{ maxWidth: 800, tableLayout: 'fixed', '& td, & th': { px: 1, overflowWrap: 'anywhere' } }}
+      >
         <TableHead>
           <TableRow>
             <TableCell>What</TableCell>
@@ -67,13 +72,13 @@ function Changes({ changes }: { changes: AuditEvent['changes'] }) {
           {shown.map(([field, [before, after]]) => (
             <TableRow key={field}>
               <TableCell component="th" scope="row">
-                {FIELDS[field] ?? field}
+                {field === 'expiresAt' && !action.startsWith('channel-user.') ? 'Ends' : (FIELDS[field] ?? field)}
               </TableCell>
               <TableCell>
-                <Value value={before} />
+                <Value field={field} value={before} />
               </TableCell>
               <TableCell>
-                <Value value={after} />
+                <Value field={field} value={after} />
               </TableCell>
             </TableRow>
           ))}
@@ -84,7 +89,7 @@ function Changes({ changes }: { changes: AuditEvent['changes'] }) {
 }
 
 function Event({ event }: { event: AuditEvent }) {
-  const { actor, action, at, reason, address, changes } = event;
+  const { actor, action, at, reason, address } = event;
   const words = ACTIONS[action] ?? action;
   return (
     <>
@@ -98,11 +103,11 @@ function Event({ event }: { event: AuditEvent }) {
       </Box>
       {reason !== null && <Typography variant="body2">Reason: {reason}</Typography>}
       {address !== null && (
-        <Typography variant="body2" color="text.secondary">
+        <Typography variant="body2" color="textSecondary">
           from {address}
         </Typography>
       )}
-      <Changes changes={changes} />
+      <Changes {...event} />
     </>
   );
 }

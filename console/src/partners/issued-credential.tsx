@@ -2,8 +2,8 @@ import Alert from '@mui/material/Alert';
 import Stack from '@mui/material/Stack';
 import Typography from '@mui/material/Typography';
 import { useQuery } from '@tanstack/react-query';
-import { useEffect, useRef } from 'react';
-import { useBlocker } from 'react-router-dom';
+import { type RefObject, useEffect, useRef } from 'react';
+import { useBlocker, useCanBlock } from 'react-admin';
 import { ConfirmDialog, CopyField, SecretOnce, Time } from '../feedback.tsx';
 import type { NewCredential } from './partner-api.ts';
 import { curlOf, oauthCurlOf } from './words.ts';
@@ -38,11 +38,11 @@ function IssuedFields({ username, issued }: IssuedFieldsProps) {
       <Stack spacing={2} useFlexGap sx={{ pt: 1 }}>
         <CopyField label="One-time link" value={handoverUrl ?? ''} />
         <Typography>
-          Send it to the partner. Whoever opens it and presses <strong>Reveal</strong> first sees the password, so send it
-          to one person. It works once, until <Time value={handover?.expiresAt} />.
+          Send it to the partner. Whoever opens it and presses <strong>Reveal</strong> first sees the password, so send
+          it to one person. It works once, until <Time value={handover?.expiresAt} />.
         </Typography>
-        <Typography color="text.secondary">
-          You can see whether it was used, and revoke it, under Credentials. If it is lost, make a new one there.
+        <Typography color="textSecondary">
+          You can see whether it was used, and revoke it, under Passwords. If it is lost, make a new one there.
         </Typography>
       </Stack>
     );
@@ -63,6 +63,26 @@ function IssuedFields({ username, issued }: IssuedFieldsProps) {
   );
 }
 
+/** Asks before one goes back or elsewhere in the console. */
+function LeaveGuard({ isDone, what }: { isDone: RefObject<boolean>; what: string }) {
+  const blocker = useBlocker(() => !isDone.current);
+  return (
+    <ConfirmDialog
+      open={blocker.state === 'blocked'}
+      title="Leave without it?"
+      confirmLabel="Leave"
+      danger
+      onConfirm={() => {
+        blocker.proceed?.();
+        return Promise.resolve();
+      }}
+      onClose={() => blocker.reset?.()}
+    >
+      <Typography>{what} cannot be shown again. You would have to make a new one.</Typography>
+    </ConfirmDialog>
+  );
+}
+
 interface IssuedCredentialProps extends IssuedFieldsProps {
   readonly title: string;
   readonly onClose: () => void;
@@ -71,7 +91,7 @@ interface IssuedCredentialProps extends IssuedFieldsProps {
 /** Shows a new credential, this once. Going back or leaving the site asks first, since it would be lost. */
 export function IssuedCredential({ title, onClose, ...fields }: IssuedCredentialProps) {
   const isDone = useRef(false);
-  const blocker = useBlocker(() => !isDone.current);
+  const canBlock = useCanBlock();
   useEffect(() => {
     const warn = (event: BeforeUnloadEvent): void => {
       event.preventDefault();
@@ -95,21 +115,7 @@ export function IssuedCredential({ title, onClose, ...fields }: IssuedCredential
       >
         <IssuedFields {...fields} />
       </SecretOnce>
-      <ConfirmDialog
-        open={blocker.state === 'blocked'}
-        title="Leave without it?"
-        confirmLabel="Leave"
-        danger
-        onConfirm={() => {
-          blocker.proceed?.();
-          return Promise.resolve();
-        }}
-        onClose={() => blocker.reset?.()}
-      >
-        <Typography>
-          {isLink ? 'The link' : 'The password'} cannot be shown again. You would have to issue a new one.
-        </Typography>
-      </ConfirmDialog>
+      {canBlock && <LeaveGuard isDone={isDone} what={isLink ? 'The link' : 'The password'} />}
     </>
   );
 }

@@ -12,7 +12,7 @@ import { IfRole } from '../permissions.ts';
 import { type Conflict, ConflictNotice } from './conflict-notice.tsx';
 import { changesOf, LIMIT_NAMES, LIMIT_WORDS, shownAs } from './limits.ts';
 import { type ChannelUser, type Limits, partnerApi } from './partner-api.ts';
-import { ContactFields, FieldGrid, LimitFields } from './partner-fields.tsx';
+import { ContactFields, DisplayNameInput, FieldGrid, LimitFields } from './partner-fields.tsx';
 import { useRefreshPartners } from './state-actions.tsx';
 
 const limitsOf = (partner: ChannelUser): Limits =>
@@ -64,7 +64,8 @@ function LimitsForm({ partner, onDone }: { partner: ChannelUser; onDone: () => v
         <Stack spacing={3} useFlexGap>
           {conflict && <ConflictNotice {...conflict} />}
           <FieldGrid>
-            <ContactFields autoFocus />
+            <DisplayNameInput />
+            <ContactFields />
             <LimitFields />
           </FieldGrid>
           {failure !== undefined && <Alert severity="error">{messageOf(failure)} Nothing you typed is lost.</Alert>}
@@ -81,7 +82,7 @@ function LimitsForm({ partner, onDone }: { partner: ChannelUser; onDone: () => v
 function Fact({ name, children }: { name: string; children: ReactNode }) {
   return (
     <Box sx={{ minWidth: 0 }}>
-      <Typography component="dt" variant="body2" color="text.secondary">
+      <Typography component="dt" variant="body2" color="textSecondary">
         {name}
       </Typography>
       <Typography component="dd" sx={{ m: 0, overflowWrap: 'anywhere', whiteSpace: 'pre-wrap' }}>

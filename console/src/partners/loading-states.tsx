@@ -55,7 +55,7 @@ export function Loaded<T>({ query, what, rows = 3, children }: LoadedProps<T>) {
 /** Nothing to show, and why that is so. */
 export function Nothing({ children }: { children: ReactNode }) {
   return (
-    <Typography color="text.secondary" sx={{ py: 2 }}>
+    <Typography color="textSecondary" sx={{ py: 2 }}>
       {children}
     </Typography>
   );

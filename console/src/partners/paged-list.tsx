@@ -15,11 +15,19 @@ interface PagedListProps<T> {
   /** What is being asked for, as in "the activity". */
   readonly what: string;
   readonly nothing: string;
-  readonly children: (item: T) => ReactNode;
+  /** @param newer the one above it */
+  readonly children: (item: T, newer: T | undefined) => ReactNode;
 }
 
 /** Newest first, page by page, refreshed when asked. */
-export function PagedList<T extends { id: string }>({ queryKey, ask, title, what, nothing, children }: PagedListProps<T>) {
+export function PagedList<T extends { id: string }>({
+  queryKey,
+  ask,
+  title,
+  what,
+  nothing,
+  children,
+}: PagedListProps<T>) {
   const query = useInfiniteQuery({
     queryKey,
     queryFn: ({ pageParam }) => ask(pageParam),
@@ -49,13 +57,13 @@ export function PagedList<T extends { id: string }>({ queryKey, ask, title, what
           return (
             <>
               <Box component="ol" sx={{ listStyle: 'none', p: 0, m: 0 }}>
-                {items.map((item) => (
+                {items.map((item, index) => (
                   <Box
                     component="li"
                     key={item.id}
                     sx={{ py: 1.5, borderBottom: 1, borderColor: 'divider', overflowWrap: 'anywhere' }}
                   >
-                    {children(item)}
+                    {children(item, items[index - 1])}
                   </Box>
                 ))}
               </Box>
@@ -66,7 +74,7 @@ export function PagedList<T extends { id: string }>({ queryKey, ask, title, what
                   </Button>
                 </Box>
               ) : (
-                <Typography variant="body2" color="text.secondary">
+                <Typography variant="body2" color="textSecondary">
                   That is all there is.
                 </Typography>
               )}

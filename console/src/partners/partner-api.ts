@@ -105,7 +105,8 @@ const pathOf = (id: string): string => `/admin/channel-users/${id}`;
 
 const ask = async <T>(method: string, path: string, options?: Parameters<typeof api>[2]): Promise<T> =>
   (await api<T>(method, path, options)).data;
-const pageOf = <T>(path: string, query: Query): Promise<Page<T>> => ask('GET', path, { query: { ...query, limit: PAGE } });
+const pageOf = <T>(path: string, query: Query): Promise<Page<T>> =>
+  ask('GET', path, { query: { ...query, limit: PAGE } });
 
 /** The calls of the staff plane that partner pages make beside react-admin's own. */
 export const partnerApi = {
@@ -130,8 +131,7 @@ export const partnerApi = {
     ask<undefined>('DELETE', `${pathOf(id)}/credentials/${credentialId}`),
 
   handovers: (id: string) => ask<{ items: Handover[] }>('GET', `${pathOf(id)}/handovers`),
-  revokeHandover: (id: string, handoverId: string) =>
-    ask<undefined>('DELETE', `${pathOf(id)}/handovers/${handoverId}`),
+  revokeHandover: (id: string, handoverId: string) => ask<undefined>('DELETE', `${pathOf(id)}/handovers/${handoverId}`),
 
   activity: (id: string, cursor: string | null) => pageOf<Activity>(`${pathOf(id)}/activity`, { cursor }),
   audit: (target: string, cursor: string | null) => pageOf<AuditEvent>('/admin/audit-events', { target, cursor }),

@@ -151,25 +151,32 @@ const tokensPerMinuteProblem = (value: unknown): string | undefined =>
 /** Two columns where there is room. */
 export function FieldGrid({ children }: { children: ReactNode }) {
   return (
-    <Box sx={{ display: 'grid', gap: 2, gridTemplateColumns: { xs: 'minmax(0, 1fr)', md: 'repeat(2, minmax(0, 1fr))' } }}>
+    <Box
+      sx={{ display: 'grid', gap: 2, gridTemplateColumns: { xs: 'minmax(0, 1fr)', md: 'repeat(2, minmax(0, 1fr))' } }}
+    >
       {children}
     </Box>
   );
 }
 
-/** The company and whom to write there. */
-export function ContactFields({ autoFocus = false }: { autoFocus?: boolean }) {
+export function DisplayNameInput() {
+  return (
+    <TextInput
+      source="displayName"
+      label="Display name"
+      validate={[required('Say who the partner is'), maxLength(200)]}
+      helperText="The company, as staff know it."
+      autoComplete="off"
+      autoFocus
+      fullWidth
+    />
+  );
+}
+
+/** Whom to write, and what staff want to remember. */
+export function ContactFields() {
   return (
     <>
-      <TextInput
-        source="displayName"
-        label="Display name"
-        validate={[required('Say who the partner is'), maxLength(200)]}
-        helperText="The company, as staff know it."
-        autoComplete="off"
-        autoFocus={autoFocus}
-        fullWidth
-      />
       <TextInput
         source="contactEmail"
         label="Contact e-mail"
@@ -177,6 +184,16 @@ export function ContactFields({ autoFocus = false }: { autoFocus?: boolean }) {
         autoComplete="off"
         parse={emptyIsNull}
         helperText="Whom to write when something is wrong."
+        fullWidth
+      />
+      <TextInput
+        source="notes"
+        label="Notes"
+        multiline
+        maxRows={8}
+        parse={emptyIsNull}
+        validate={maxLength(4000)}
+        helperText="For staff only."
         fullWidth
       />
     </>
@@ -200,16 +217,6 @@ export function LimitFields() {
         fullWidth
       />
       <ExpiryInput />
-      <TextInput
-        source="notes"
-        label="Notes"
-        multiline
-        maxRows={8}
-        parse={emptyIsNull}
-        validate={maxLength(4000)}
-        helperText="For staff only."
-        fullWidth
-      />
     </>
   );
 }

@@ -104,7 +104,8 @@ interface ChoiceProps {
 
 function Choice({ label, value = '', any, choices, onChange }: ChoiceProps) {
   // A link may bring a value that is none of the usual ones.
-  const all = value === '' || choices.some(([each]) => each === value) ? choices : [...choices, [value, String(value)] as const];
+  const all =
+    value === '' || choices.some(([each]) => each === value) ? choices : [...choices, [value, String(value)] as const];
   return (
     <TextField
       select
@@ -152,7 +153,7 @@ export function PartnerFilters() {
     <Box
       role="search"
       aria-label="Filter the partners"
-      sx={{ display: 'flex', flexWrap: 'wrap', gap: 1.5, pt: 2, pb: 1, px: { xs: 1, sm: 0 }, width: '100%' }}
+      sx={{ display: 'flex', flexWrap: 'wrap', gap: 1.5, pt: 2, pb: 1, px: 2, width: '100%' }}
     >
       <SearchBox
         value={q}
@@ -196,7 +197,12 @@ export function PartnerFilters() {
             }}
             sx={{ flex: '1 1 160px', minWidth: 0, maxWidth: { sm: 220 } }}
             renderInput={(params) => (
-              <TextField {...params} label="Scope" placeholder="Any" slotProps={{ ...params.slotProps, inputLabel: { ...params.slotProps.inputLabel, shrink: true } }} />
+              <TextField
+                {...params}
+                label="Scope"
+                placeholder="Any"
+                slotProps={{ ...params.slotProps, inputLabel: { ...params.slotProps.inputLabel, shrink: true } }}
+              />
             )}
           />
           <Choice

@@ -4,10 +4,11 @@ import Box from '@mui/material/Box';
 import Button from '@mui/material/Button';
 import Chip from '@mui/material/Chip';
 import Stack from '@mui/material/Stack';
-import type { Theme } from '@mui/material/styles';
+import { createTheme, type Theme, ThemeProvider } from '@mui/material/styles';
 import Typography from '@mui/material/Typography';
 import useMediaQuery from '@mui/material/useMediaQuery';
 import {
+  Button as ToolbarButton,
   ColumnsButton,
   CreateButton,
   DataTable,
@@ -18,12 +19,12 @@ import {
   useListContext,
 } from 'react-admin';
 import { Link } from 'react-router-dom';
-import { withQuery } from '../api.ts';
+import { type Query, withQuery } from '../api.ts';
 import { Time } from '../feedback.tsx';
 import { IfRole, useMay } from '../permissions.ts';
 import { BulkState } from './bulk-state.tsx';
 import type { ChannelUser } from './partner-api.ts';
-import { type PartnerFilter, PartnerFilters } from './partner-filters.tsx';
+import { PartnerFilters } from './partner-filters.tsx';
 import { StatusChip } from './status-chip.tsx';
 import { countOf, durationOf } from './words.ts';
 
@@ -31,15 +32,14 @@ import { countOf, durationOf } from './words.ts';
 function ExportButton() {
   const { filterValues } = useListContext();
   return (
-    <Button
+    <ToolbarButton
+      label="Export CSV"
       component="a"
-      size="small"
       download
-      href={withQuery('/admin/channel-users/export', filterValues as PartnerFilter as Record<string, string>)}
-      startIcon={<DownloadIcon />}
+      href={withQuery('/admin/channel-users/export', filterValues as Query)}
     >
-      Export CSV
-    </Button>
+      <DownloadIcon />
+    </ToolbarButton>
   );
 }
 
@@ -76,7 +76,7 @@ function NoPartners() {
         </Button>
       ) : (
         <IfRole role="operator">
-          <Typography color="text.secondary">Add the first one: it takes a minute.</Typography>
+          <Typography color="textSecondary">Add the first one: it takes a minute.</Typography>
           <Button component={Link} to="/channel-users/create" variant="contained" startIcon={<PersonAddIcon />}>
             Add partner
           </Button>
@@ -89,8 +89,12 @@ function NoPartners() {
 function Total() {
   const { total, isPending } = useListContext();
   return (
-    <Typography variant="body2" color="text.secondary" role="status" sx={{ px: { xs: 1, sm: 2 }, py: 1 }}>
-      {isPending ? 'Loading…' : total === undefined ? 'More than 10,000 partners' : countOf(total, 'partner', 'partners')}
+    <Typography variant="body2" component="h1" color="textSecondary" aria-live="polite" sx={{ px: 2, py: 1 }}>
+      {isPending
+        ? 'Loading…'
+        : total === undefined
+          ? 'More than 10,000 partners'
+          : countOf(total, 'partner', 'partners')}
     </Typography>
   );
 }
@@ -111,72 +115,89 @@ function Scopes({ scopes }: { scopes: readonly string[] }) {
 
 const Column = DataTable.Col<ChannelUser>;
 
+/** Material UI 9 wants the name of a checkbox on its input; react-admin still says it of the whole. */
+const withNamedCheckboxes = (theme: Theme): Theme =>
+  createTheme(theme, {
+    components: {
+      MuiCheckbox: {
+        defaultProps: {
+          slotProps: {
+            root: { 'aria-label': undefined },
+            input: ({ 'aria-label': name }: { 'aria-label'?: string }) => ({ 'aria-label': name }),
+          },
+        },
+      },
+    },
+  });
+
 function PartnerTable() {
   const mayChange = useMay('operator');
   return (
-    <DataTable<ChannelUser>
-      rowClick="show"
-      bulkActionButtons={mayChange ? <BulkState /> : false}
-      empty={<NoPartners />}
-      hiddenColumns={['contactEmail', 'tokenTtlSeconds', 'tokensPerMinute', 'allowedIps', 'createdAt']}
-      sx={{ '& .RaDataTable-tableWrapper': { overflowX: 'auto' } }}
-    >
-      <Column
-        source="username"
-        label="Partner"
-        render={({ id, displayName, username }) => (
-          <Box sx={{ minWidth: 160, overflowWrap: 'anywhere' }}>
-            {/* A link, for the keyboard and for new tabs. */}
-            <Link
-              to={`/channel-users/${id}/show`}
-              style={{ color: 'inherit', fontWeight: 500 }}
-              onClick={(event) => {
-                event.stopPropagation();
-              }}
-            >
-              {displayName}
-            </Link>
-            <Typography variant="body2" color="text.secondary">
-              {username}
-            </Typography>
-          </Box>
-        )}
-      />
-      <Column source="status" label="State" disableSort render={({ status }) => <StatusChip status={status} />} />
-      <Column source="scopes" disableSort render={({ scopes }) => <Scopes scopes={scopes} />} />
-      <Column
-        source="lastTokenAt"
-        label="Last token"
-        sortByOrder="DESC"
-        render={({ lastTokenAt }) => (lastTokenAt === null ? 'never' : <Time value={lastTokenAt} relative />)}
-      />
-      <Column
-        source="expiresAt"
-        label="Ends"
-        disableSort
-        render={({ expiresAt }) => (expiresAt === null ? 'never' : <Time value={expiresAt} />)}
-      />
-      <Column source="contactEmail" label="E-mail" disableSort />
-      <Column
-        source="tokenTtlSeconds"
-        label="Token life"
-        disableSort
-        render={({ tokenTtlSeconds }) => durationOf(tokenTtlSeconds)}
-      />
-      <Column source="tokensPerMinute" label="Tokens a minute" disableSort align="right" />
-      <Column
-        source="allowedIps"
-        label="Allowed addresses"
-        disableSort
-        render={({ allowedIps }) => (allowedIps.length === 0 ? 'anywhere' : allowedIps.join(', '))}
-      />
-      <Column
-        source="createdAt"
-        label="Added"
-        sortByOrder="DESC"
-        render={({ createdAt }) => <Time value={createdAt} />}
-      />
-    </DataTable>
+    <ThemeProvider theme={withNamedCheckboxes}>
+      <DataTable<ChannelUser>
+        rowClick="show"
+        bulkActionButtons={mayChange ? <BulkState /> : false}
+        empty={<NoPartners />}
+        hiddenColumns={['contactEmail', 'tokenTtlSeconds', 'tokensPerMinute', 'allowedIps', 'createdAt']}
+        sx={{ '& .RaDataTable-tableWrapper': { overflowX: 'auto' } }}
+      >
+        <Column
+          source="username"
+          label="Partner"
+          render={({ id, displayName, username }) => (
+            <Box sx={{ minWidth: 160, overflowWrap: 'anywhere' }}>
+              {/* A link, for the keyboard and for new tabs. */}
+              <Link
+                to={`/channel-users/${id}/show`}
+                style={{ color: 'inherit', fontWeight: 500 }}
+                onClick={(event) => {
+                  event.stopPropagation();
+                }}
+              >
+                {displayName}
+              </Link>
+              <Typography variant="body2" color="textSecondary">
+                {username}
+              </Typography>
+            </Box>
+          )}
+        />
+        <Column source="status" label="State" disableSort render={({ status }) => <StatusChip status={status} />} />
+        <Column source="scopes" disableSort render={({ scopes }) => <Scopes scopes={scopes} />} />
+        <Column
+          source="lastTokenAt"
+          label="Last token"
+          sortByOrder="DESC"
+          render={({ lastTokenAt }) => (lastTokenAt === null ? 'never' : <Time value={lastTokenAt} relative />)}
+        />
+        <Column
+          source="expiresAt"
+          label="Ends"
+          disableSort
+          render={({ expiresAt }) => (expiresAt === null ? 'never' : <Time value={expiresAt} />)}
+        />
+        <Column source="contactEmail" label="E-mail" disableSort />
+        <Column
+          source="tokenTtlSeconds"
+          label="Token life"
+          disableSort
+          render={({ tokenTtlSeconds }) => durationOf(tokenTtlSeconds)}
+        />
+        <Column source="tokensPerMinute" label="Tokens a minute" disableSort align="right" />
+        <Column
+          source="allowedIps"
+          label="Allowed addresses"
+          disableSort
+          render={({ allowedIps }) => (allowedIps.length === 0 ? 'anywhere' : allowedIps.join(', '))}
+        />
+        <Column
+          source="createdAt"
+          label="Added"
+          sortByOrder="DESC"
+          render={({ createdAt }) => <Time value={createdAt} />}
+        />
+      </DataTable>
+    </ThemeProvider>
   );
 }
 

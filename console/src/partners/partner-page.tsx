@@ -43,7 +43,7 @@ function Head({ partner }: { partner: ChannelUser }) {
           </Typography>
           <StatusChip status={status} />
         </Stack>
-        <Typography color="text.secondary">{username}</Typography>
+        <Typography color="textSecondary">{username}</Typography>
       </Box>
       <StateActions partner={partner} />
     </Stack>

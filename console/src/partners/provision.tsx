@@ -14,7 +14,7 @@ import { useMay } from '../permissions.ts';
 import { DEFAULT_DELIVERY, DeliveryChoice } from './delivery-choice.tsx';
 import { IssuedCredential } from './issued-credential.tsx';
 import { type ChannelUser, type Limits, type NewCredential, partnerApi } from './partner-api.ts';
-import { ContactFields, FieldGrid, LimitFields } from './partner-fields.tsx';
+import { ContactFields, DisplayNameInput, FieldGrid, LimitFields } from './partner-fields.tsx';
 import { suggestUsername } from './words.ts';
 
 const DEFAULTS: Limits & { username: string } = {
@@ -104,12 +104,16 @@ export function Provision() {
     <Card sx={{ mt: 2, maxWidth: 1000, width: '100%', mx: 'auto' }}>
       <Title title="Add a partner" />
       <CardContent>
+        <Typography variant="h5" component="h1" sx={{ mb: 2 }}>
+          Add a partner
+        </Typography>
         <Form defaultValues={DEFAULTS} onSubmit={provision} warnWhenUnsavedChanges={made === undefined}>
           <Stack spacing={3} useFlexGap>
             <Section title="Who">
               <FieldGrid>
-                <ContactFields autoFocus />
+                <DisplayNameInput />
                 <UsernameInput />
+                <ContactFields />
               </FieldGrid>
             </Section>
             <Section title="What it may do">

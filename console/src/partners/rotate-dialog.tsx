@@ -131,8 +131,8 @@ export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogP
             <DeliveryChoice value={delivery} onChange={setDelivery} />
             {live.length >= 5 && overlap !== '0' && (
               <Alert severity="info">
-                {countOf(live.length, 'password works', 'passwords work')} already, and there can be at most 5. Revoke one
-                first, or end the old ones at once.
+                {countOf(live.length, 'password works', 'passwords work')} already, and there can be at most 5. Revoke
+                one first, or end the old ones at once.
               </Alert>
             )}
             {failure !== undefined && <Alert severity="error">{messageOf(failure)}</Alert>}

@@ -97,8 +97,8 @@ export function StateActions({ partner: { id, username, displayName, status } }:
         onClose={close}
       >
         <Typography>
-          It gets no tokens, and those it has are refused, from its next call on. Nothing is lost: reactivating undoes it,
-          and tokens that have not ended by then work again.
+          It gets no tokens, and those it has are refused, from its next call on. Nothing is lost: reactivating undoes
+          it, and tokens that have not ended by then work again.
         </Typography>
       </ConfirmDialog>
       <ConfirmDialog

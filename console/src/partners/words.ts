@@ -16,11 +16,12 @@ interface Reason {
 const REASONS: Record<string, Reason> = {
   wrong_password: {
     words: 'Wrong password',
-    advice: 'Ask for the fingerprint of the password it uses and compare it under Credentials, or issue a new one.',
+    advice:
+      'Ask for the fingerprint of the password it uses and compare it with those under Passwords, or make a new one.',
   },
   revoked_credential: {
     words: 'Used a revoked password',
-    advice: 'One of its systems still has an old password. Issue a new one if it lost the current one.',
+    advice: 'One of its systems still has an old password. Make a new one if it lost the current one.',
   },
   address_not_allowed: {
     words: 'Called from an address outside its allow-list',
@@ -28,7 +29,7 @@ const REASONS: Record<string, Reason> = {
   },
   account_suspended: { words: 'The partner is suspended', advice: 'Reactivate the partner when it may call again.' },
   account_expired: { words: 'The account has expired', advice: 'Move the account’s expiry to a later day.' },
-  credential_expired: { words: 'The password has expired', advice: 'Issue a new password.' },
+  credential_expired: { words: 'The password has expired', advice: 'Make a new password.' },
   issuance_limit: {
     words: 'Asked for more tokens a minute than it may have',
     advice: 'It should keep a token until it ends. Raise its limit only if it needs more.',
