@@ -1,0 +1,179 @@
+import AutorenewIcon from '@mui/icons-material/Autorenew';
+import Box from '@mui/material/Box';
+import Button from '@mui/material/Button';
+import Card from '@mui/material/Card';
+import Chip from '@mui/material/Chip';
+import FormControlLabel from '@mui/material/FormControlLabel';
+import Stack from '@mui/material/Stack';
+import Switch from '@mui/material/Switch';
+import Typography from '@mui/material/Typography';
+import { useQuery } from '@tanstack/react-query';
+import { useState } from 'react';
+import { Time } from '../feedback.tsx';
+import { IfRole } from '../permissions.ts';
+import { Handovers } from './handovers.tsx';
+import { IssuedCredential } from './issued-credential.tsx';
+import { LastUse } from './last-use.tsx';
+import { Loaded, Nothing } from './loading-states.tsx';
+import { type ChannelUser, type Credential, type NewCredential, partnerApi } from './partner-api.ts';
+import { RevokeCredential } from './revoke-credential.tsx';
+import { RotateDialog } from './rotate-dialog.tsx';
+
+const STATUS = {
+  active: { label: 'Works', color: 'success' },
+  expired: { label: 'Expired', color: 'warning' },
+  revoked: { label: 'Revoked', color: 'default' },
+} as const;
+
+function CredentialCard({ credential, onRevoke }: { credential: Credential; onRevoke: () => void }) {
+  const { label, fingerprint, status, createdAt, expiresAt, revokedAt } = credential;
+  return (
+    <Card component="li" variant="outlined" sx={{ p: 2, display: 'flex', gap: 2, flexWrap: 'wrap' }}>
+      <Box sx={{ flex: '1 1 260px', minWidth: 0, overflowWrap: 'anywhere' }}>
+        <Stack direction="row" spacing={1} useFlexGap sx={{ alignItems: 'center', flexWrap: 'wrap', mb: 0.5 }}>
+          <Typography variant="subtitle1" component="h3">
+            {label}
+          </Typography>
+          <Chip size="small" variant="outlined" {...STATUS[status]} />
+        </Stack>
+        <Typography variant="body2">
+          <LastUse credential={credential} />
+        </Typography>
+        <Typography variant="body2" color="textSecondary">
+          Made <Time value={createdAt} />
+          {revokedAt !== null && (
+            <>
+              {' · '}revoked <Time value={revokedAt} />
+            </>
+          )}
+          {revokedAt === null && expiresAt !== null && (
+            <>
+              {' · '}
+              {status === 'expired' ? 'ended' : 'ends'} <Time value={expiresAt} />
+            </>
+          )}
+          {revokedAt === null && expiresAt === null && ' · does not end'}
+          {fingerprint !== null && (
+            <>
+              {' · '}fingerprint <code>{fingerprint}</code>
+            </>
+          )}
+        </Typography>
+      </Box>
+      {status !== 'revoked' && (
+        <IfRole role="operator">
+          <Box>
+            <Button color="error" size="small" aria-label={`Revoke ${label}`} onClick={onRevoke}>
+              Revoke
+            </Button>
+          </Box>
+        </IfRole>
+      )}
+    </Card>
+  );
+}
+
+/** The partner's passwords: which work, who used them last, and new ones. */
+export function CredentialsTab({ partner }: { partner: ChannelUser }) {
+  const query = useQuery({
+    queryKey: ['channel-users', 'credentials', partner.id],
+    queryFn: () => partnerApi.credentials(partner.id),
+  });
+  const [isRotating, setRotating] = useState(false);
+  const [showsAll, setShowsAll] = useState(false);
+  const [revoking, setRevoking] = useState<Credential>();
+  const [issued, setIssued] = useState<NewCredential>();
+  const items = query.data?.items ?? [];
+  const live = items.filter(({ status }) => status === 'active');
+  return (
+    <Stack spacing={4} useFlexGap>
+      <Stack component="section" spacing={2} useFlexGap aria-label="Passwords">
+        <Stack direction="row" spacing={2} useFlexGap sx={{ alignItems: 'center', flexWrap: 'wrap' }}>
+          <Typography variant="h6" component="h2" sx={{ flexGrow: 1 }}>
+            Passwords
+          </Typography>
+          {items.length > live.length && (
+            <FormControlLabel
+              control={
+                <Switch
+                  checked={showsAll}
+                  onChange={(_, checked) => {
+                    setShowsAll(checked);
+                  }}
+                />
+              }
+              label={`Show ended ones (${String(items.length - live.length)})`}
+            />
+          )}
+          <IfRole role="operator">
+            <Button
+              variant="contained"
+              startIcon={<AutorenewIcon />}
+              disabled={query.data === undefined}
+              onClick={() => {
+                setRotating(true);
+              }}
+            >
+              New password
+            </Button>
+          </IfRole>
+        </Stack>
+        <Loaded query={query} what="the passwords" rows={2}>
+          {(data) => {
+            const shown = showsAll ? data.items : live;
+            return shown.length === 0 ? (
+              <Nothing>No password works: the partner cannot sign in. Make a new one.</Nothing>
+            ) : (
+              <Stack component="ul" spacing={1.5} useFlexGap sx={{ p: 0, m: 0, listStyle: 'none' }}>
+                {shown.map((credential) => (
+                  <CredentialCard
+                    key={credential.id}
+                    credential={credential}
+                    onRevoke={() => {
+                      setRevoking(credential);
+                    }}
+                  />
+                ))}
+              </Stack>
+            );
+          }}
+        </Loaded>
+      </Stack>
+      <Handovers partner={partner} credentials={items} />
+
+      {isRotating && (
+        <RotateDialog
+          partner={partner}
+          live={live}
+          onClose={() => {
+            setRotating(false);
+          }}
+          onIssued={(made) => {
+            setRotating(false);
+            setIssued(made);
+          }}
+        />
+      )}
+      {revoking && (
+        <RevokeCredential
+          partner={partner}
+          credential={revoking}
+          isLast={live.length === 1 && revoking.status === 'active'}
+          onClose={() => {
+            setRevoking(undefined);
+          }}
+        />
+      )}
+      {issued && (
+        <IssuedCredential
+          title={`New password for ${partner.displayName}`}
+          username={partner.username}
+          issued={issued}
+          onClose={() => {
+            setIssued(undefined);
+          }}
+        />
+      )}
+    </Stack>
+  );
+}

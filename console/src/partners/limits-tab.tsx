@@ -1,0 +1,148 @@
+import EditIcon from '@mui/icons-material/Edit';
+import Alert from '@mui/material/Alert';
+import Box from '@mui/material/Box';
+import Button from '@mui/material/Button';
+import Stack from '@mui/material/Stack';
+import Typography from '@mui/material/Typography';
+import { type ReactNode, useState } from 'react';
+import { Form, RecordContextProvider, SaveButton, useNotify } from 'react-admin';
+import { ApiError } from '../api.ts';
+import { fieldErrors, messageOf, Time } from '../feedback.tsx';
+import { IfRole } from '../permissions.ts';
+import { type Conflict, ConflictNotice } from './conflict-notice.tsx';
+import { changesOf, LIMIT_NAMES, LIMIT_WORDS, shownAs } from './limits.ts';
+import { type ChannelUser, type Limits, partnerApi } from './partner-api.ts';
+import { ContactFields, DisplayNameInput, FieldGrid, LimitFields } from './partner-fields.tsx';
+import { useRefreshPartners } from './state-actions.tsx';
+
+const limitsOf = (partner: ChannelUser): Limits =>
+  Object.fromEntries(LIMIT_NAMES.map((name) => [name, partner[name]])) as unknown as Limits;
+
+/** Edits what the form was opened with; saving is refused when there is a newer version, and nothing typed is lost. */
+function LimitsForm({ partner, onDone }: { partner: ChannelUser; onDone: () => void }) {
+  const [opened] = useState(() => limitsOf(partner));
+  const [base, setBase] = useState(partner);
+  const [conflict, setConflict] = useState<Conflict>();
+  const [failure, setFailure] = useState<unknown>();
+  const notify = useNotify();
+  const refresh = useRefreshPartners();
+
+  const save = async (values: Partial<Limits>): Promise<Record<string, string>> => {
+    setFailure(undefined);
+    const changes = changesOf(limitsOf(base), { ...limitsOf(base), ...values });
+    try {
+      if (Object.keys(changes).length > 0) {
+        await partnerApi.update(partner.id, base.version, changes);
+        notify('Saved.', { type: 'success' });
+      }
+      onDone();
+      await refresh();
+      return {};
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 412) {
+        return await showConflict();
+      }
+      setFailure(error);
+      return fieldErrors(error);
+    }
+  };
+  const showConflict = async (): Promise<Record<string, string>> => {
+    try {
+      const theirs = await partnerApi.get(partner.id);
+      setConflict({ before: limitsOf(base), theirs });
+      setBase(theirs);
+    } catch (error) {
+      setFailure(error);
+    }
+    return {};
+  };
+
+  return (
+    // The record the page shows may be refreshed meanwhile; the form keeps what it was opened with.
+    <RecordContextProvider value={undefined}>
+      <Form defaultValues={opened} onSubmit={save} warnWhenUnsavedChanges>
+        <Stack spacing={3} useFlexGap>
+          {conflict && <ConflictNotice {...conflict} />}
+          <FieldGrid>
+            <DisplayNameInput />
+            <ContactFields />
+            <LimitFields />
+          </FieldGrid>
+          {failure !== undefined && <Alert severity="error">{messageOf(failure)} Nothing you typed is lost.</Alert>}
+          <Stack direction="row" spacing={2} useFlexGap>
+            <SaveButton label={conflict ? 'Save again' : 'Save'} alwaysEnable />
+            <Button onClick={onDone}>Cancel</Button>
+          </Stack>
+        </Stack>
+      </Form>
+    </RecordContextProvider>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ReactNode }) {
+  return (
+    <Box sx={{ minWidth: 0 }}>
+      <Typography component="dt" variant="body2" color="textSecondary">
+        {name}
+      </Typography>
+      <Typography component="dd" sx={{ m: 0, overflowWrap: 'anywhere', whiteSpace: 'pre-wrap' }}>
+        {children}
+      </Typography>
+    </Box>
+  );
+}
+
+/** What the partner is and may do; operators edit it here. */
+export function LimitsTab({ partner }: { partner: ChannelUser }) {
+  const [isEditing, setEditing] = useState(false);
+  if (isEditing) {
+    return (
+      <LimitsForm
+        partner={partner}
+        onDone={() => {
+          setEditing(false);
+        }}
+      />
+    );
+  }
+  return (
+    <Stack spacing={3} useFlexGap>
+      <Box
+        component="dl"
+        sx={{ m: 0, display: 'grid', gap: 2, gridTemplateColumns: 'repeat(auto-fill, minmax(min(100%, 260px), 1fr))' }}
+      >
+        {LIMIT_NAMES.map((name) => (
+          <Fact key={name} name={LIMIT_WORDS[name]}>
+            {name === 'expiresAt' && partner.expiresAt !== null ? (
+              <Time value={partner.expiresAt} />
+            ) : (
+              shownAs(name, partner[name])
+            )}
+          </Fact>
+        ))}
+        <Fact name="Last token">
+          {partner.lastTokenAt === null ? 'never' : <Time value={partner.lastTokenAt} relative />}
+        </Fact>
+        <Fact name="Added">
+          <Time value={partner.createdAt} />
+        </Fact>
+        <Fact name="Last changed">
+          <Time value={partner.updatedAt} />
+        </Fact>
+      </Box>
+      <IfRole role="operator">
+        <Box>
+          <Button
+            variant="outlined"
+            startIcon={<EditIcon />}
+            onClick={() => {
+              setEditing(true);
+            }}
+          >
+            Edit
+          </Button>
+        </Box>
+      </IfRole>
+    </Stack>
+  );
+}

@@ -1,0 +1,62 @@
+import Alert from '@mui/material/Alert';
+import Button from '@mui/material/Button';
+import Skeleton from '@mui/material/Skeleton';
+import Stack from '@mui/material/Stack';
+import Typography from '@mui/material/Typography';
+import type { ReactNode } from 'react';
+import { messageOf } from '../feedback.tsx';
+
+interface Asked<T> {
+  readonly data: T | undefined;
+  readonly error: unknown;
+  readonly isFetching: boolean;
+  readonly refetch: () => unknown;
+}
+
+interface LoadedProps<T> {
+  readonly query: Asked<T>;
+  /** What is being asked for, as in "the credentials". */
+  readonly what: string;
+  readonly rows?: number;
+  readonly children: (data: T) => ReactNode;
+}
+
+/** What was asked for; until it is there a sketch of it, and what to do when it does not come. Old data stays in view. */
+export function Loaded<T>({ query, what, rows = 3, children }: LoadedProps<T>) {
+  const { data, error } = query;
+  return (
+    <>
+      {error !== null && error !== undefined && (
+        <Alert
+          severity="error"
+          sx={{ mb: 2 }}
+          action={
+            <Button color="inherit" size="small" disabled={query.isFetching} onClick={() => void query.refetch()}>
+              Try again
+            </Button>
+          }
+        >
+          {data === undefined ? `Could not load ${what}. ` : `Could not refresh ${what}; this is what it was before. `}
+          {messageOf(error)}
+        </Alert>
+      )}
+      {data === undefined && (error === null || error === undefined) && (
+        <Stack role="status" aria-label={`Loading ${what}`} spacing={1} useFlexGap>
+          {Array.from({ length: rows }, (_, row) => (
+            <Skeleton key={row} variant="rounded" height={40} />
+          ))}
+        </Stack>
+      )}
+      {data !== undefined && children(data)}
+    </>
+  );
+}
+
+/** Nothing to show, and why that is so. */
+export function Nothing({ children }: { children: ReactNode }) {
+  return (
+    <Typography color="textSecondary" sx={{ py: 2 }}>
+      {children}
+    </Typography>
+  );
+}

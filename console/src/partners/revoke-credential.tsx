@@ -1,0 +1,75 @@
+import Alert from '@mui/material/Alert';
+import Box from '@mui/material/Box';
+import Stack from '@mui/material/Stack';
+import Typography from '@mui/material/Typography';
+import { useQuery } from '@tanstack/react-query';
+import { useNotify } from 'react-admin';
+import { ConfirmDialog, Time } from '../feedback.tsx';
+import { Loaded } from './loading-states.tsx';
+import { type ChannelUser, type Credential, type Impact, partnerApi } from './partner-api.ts';
+import { useRefreshPartners } from './state-actions.tsx';
+import { countOf } from './words.ts';
+
+function ImpactPreview({ liveTokens, lastTokenAt, lastCallAt, callsLast24h }: Impact) {
+  const isQuiet = liveTokens === 0 && callsLast24h === 0;
+  return (
+    <Alert severity={isQuiet ? 'success' : 'warning'}>
+      {isQuiet ? 'Nothing seems to use it.' : 'It is in use: whatever uses it will stop working.'}
+      <Box component="ul" sx={{ m: 0, mt: 0.5, pl: 2.5 }}>
+        <li>{countOf(liveTokens, 'token that works', 'tokens that work')}</li>
+        <li>{countOf(callsLast24h, 'call', 'calls')} in the last 24 hours</li>
+        <li>Last call: {lastCallAt === null ? 'none seen' : <Time value={lastCallAt} relative />}</li>
+        <li>Last token: {lastTokenAt === null ? 'never' : <Time value={lastTokenAt} relative />}</li>
+      </Box>
+    </Alert>
+  );
+}
+
+interface RevokeCredentialProps {
+  readonly partner: ChannelUser;
+  readonly credential: Credential;
+  /** Without it the partner has no password that works. */
+  readonly isLast: boolean;
+  readonly onClose: () => void;
+}
+
+/** Ends a password, having shown who would notice. */
+export function RevokeCredential({ partner, credential, isLast, onClose }: RevokeCredentialProps) {
+  const notify = useNotify();
+  const refresh = useRefreshPartners();
+  const impact = useQuery({
+    queryKey: ['channel-users', 'impact', credential.id],
+    queryFn: () => partnerApi.impact(partner.id, credential.id),
+    staleTime: 0,
+    gcTime: 0,
+  });
+  return (
+    <ConfirmDialog
+      open
+      title={`Revoke “${credential.label}”?`}
+      confirmLabel="Revoke"
+      danger
+      onConfirm={async () => {
+        await partnerApi.revokeCredential(partner.id, credential.id);
+        notify('The password is revoked.', { type: 'success' });
+        await refresh();
+      }}
+      onClose={onClose}
+    >
+      <Stack spacing={2} useFlexGap>
+        <Typography>
+          The password stops working now, and so does every token it got. This cannot be undone; the partner’s other
+          passwords stay.
+        </Typography>
+        {isLast && (
+          <Alert severity="warning">
+            It is the only password that works. {partner.displayName} cannot sign in until you make a new one.
+          </Alert>
+        )}
+        <Loaded query={impact} what="what uses it" rows={2}>
+          {(data) => <ImpactPreview {...data} />}
+        </Loaded>
+      </Stack>
+    </ConfirmDialog>
+  );
+}
