@@ -11,7 +11,9 @@ import { ConfigModule } from './config/config.module.ts';
 import { DatabaseModule } from './database/database.module.ts';
 import { EncryptionModule } from './encryption/encryption.module.ts';
 import { OAuthModule } from './oauth/oauth.module.ts';
+import { OverviewModule } from './overview/overview.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
+import { ScopeModule } from './scope/scope.module.ts';
 import { SigningKeyModule } from './signing-key/signing-key.module.ts';
 import { StaffModule } from './staff/staff.module.ts';
 
@@ -22,6 +24,8 @@ const features = [
   ChannelUserModule,
   StaffModule,
   AuditModule,
+  OverviewModule,
+  ScopeModule,
   SigningKeyModule,
   OAuthModule,
   QuickstartModule,

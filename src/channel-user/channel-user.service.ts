@@ -9,6 +9,7 @@ import type { Actor } from '../common/request-context.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
 import type {
   ChannelUserDto,
+  ChannelUserFilterQuery,
   ChannelUserPageDto,
   CreateChannelUserRequest,
   ListChannelUsersQuery,
@@ -24,6 +25,16 @@ import { usernameKeyOf } from './username.ts';
 /** Lists count exactly up to here; counting on would cost as much as reading everything. */
 const MAX_TOTAL = 10_000;
 const DEFAULT_PAGE = 50;
+const DAY_MS = 86_400_000;
+
+/** As one relation, so that the planner may begin with what expires or with the list, whichever is shorter. */
+const EXPIRING = `channelUser.id IN (
+  SELECT expiry.owner FROM (
+    SELECT channel_user_id AS owner, expires_at FROM credential WHERE revoked_at IS NULL AND expires_at IS NOT NULL
+    UNION ALL SELECT id, expires_at FROM channel_user WHERE expires_at IS NOT NULL
+  ) AS expiry WHERE expiry.expires_at > :now AND expiry.expires_at <= :expiresBy)`;
+const SILENT = 'COALESCE(channelUser.lastTokenAt, channelUser.createdAt) < :silentSince';
+const FAILING = 'channelUser.id IN (SELECT channel_user_id FROM sign_in_failure WHERE last_at > :failedSince)';
 
 /**
  * How each sort reads and compares: the column, and how its value is written in a cursor. A channel user that never
@@ -122,6 +133,7 @@ export class ChannelUserService {
       createdAt: now,
       updatedAt: now,
       lastTokenAt: null,
+      tokensRevokedAt: null,
     });
     channelUser.searchText = searchTextOf(channelUser);
     try {
@@ -219,7 +231,7 @@ export class ChannelUserService {
   async revokeTokens(id: string, reason: string, actor: Actor): Promise<void> {
     await this.#change(id, async (manager, channelUser) => {
       const epoch = channelUser.epoch + 1;
-      await manager.update(ChannelUser, { id }, { epoch });
+      await manager.update(ChannelUser, { id }, { epoch, tokensRevokedAt: new Date(this.clock.now()) });
       await this.#record(manager, 'channel-user.tokens-revoked', channelUser, actor, {
         reason,
         changes: { epoch: [channelUser.epoch, epoch] },
@@ -229,9 +241,10 @@ export class ChannelUserService {
     await this.feed.settled();
   }
 
-  #filtered({ q, status, scope }: ListChannelUsersQuery) {
-    const query = this.channelUsers.createQueryBuilder('channelUser');
-    const now = new Date(this.clock.now());
+  #filtered({ q, status, scope, expiringWithinDays, silentForDays, failing }: ChannelUserFilterQuery) {
+    const time = this.clock.now();
+    const now = new Date(time);
+    const query = this.channelUsers.createQueryBuilder('channelUser').setParameters({ now });
     if (q !== undefined && q.trim() !== '') {
       query.andWhere('channelUser.searchText LIKE :q', { q: `%${escapeLike(fold(q.trim()))}%` });
     }
@@ -240,8 +253,15 @@ export class ChannelUserService {
       expired: 'channelUser.suspendedAt IS NULL AND channelUser.expiresAt <= :now',
       active: 'channelUser.suspendedAt IS NULL AND (channelUser.expiresAt IS NULL OR channelUser.expiresAt > :now)',
     };
-    if (status !== undefined) query.andWhere(conditions[status], { now });
+    if (status !== undefined) query.andWhere(conditions[status]);
     if (scope !== undefined) query.andWhere('channelUser.scopes @> :scopes', { scopes: [scope] });
+    if (expiringWithinDays !== undefined) {
+      query.andWhere(EXPIRING, { expiresBy: new Date(time + expiringWithinDays * DAY_MS) });
+    }
+    if (silentForDays !== undefined) {
+      query.andWhere(SILENT, { silentSince: new Date(time - silentForDays * DAY_MS) });
+    }
+    if (failing !== undefined) query.andWhere(FAILING, { failedSince: new Date(time - DAY_MS) });
     return query;
   }
 
