@@ -16,6 +16,7 @@ import { QuickstartModule } from './quickstart/quickstart.module.ts';
 import { ScopeModule } from './scope/scope.module.ts';
 import { SigningKeyModule } from './signing-key/signing-key.module.ts';
 import { StaffModule } from './staff/staff.module.ts';
+import { UsageModule } from './usage/usage.module.ts';
 
 /** The table of contents. A new feature is one line in `features`. */
 const features = [
@@ -26,6 +27,7 @@ const features = [
   AuditModule,
   OverviewModule,
   ScopeModule,
+  UsageModule,
   SigningKeyModule,
   OAuthModule,
   QuickstartModule,

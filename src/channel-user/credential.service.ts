@@ -171,7 +171,12 @@ export class CredentialService {
       const accounts = Map.groupBy(uses, ({ channelUserId }) => channelUserId);
       const latest = [...accounts].map(([id, ofOne]) => [id, ofOne.map(({ at }) => at).sort((a, b) => +b - +a)[0]]);
       await this.dataSource.query(NOTE_ACCOUNTS, [JSON.stringify(latest)]);
-      const credentials = uses.map(({ credentialId, at, address, userAgent }) => [credentialId, at, address, userAgent]);
+      const credentials = uses.map(({ credentialId, at, address, userAgent }) => [
+        credentialId,
+        at,
+        address,
+        userAgent,
+      ]);
       await this.dataSource.query(NOTE_CREDENTIALS, [JSON.stringify(credentials)]);
     } catch (error) {
       for (const use of uses) if (!this.#uses.has(use.credentialId)) this.#uses.set(use.credentialId, use);
