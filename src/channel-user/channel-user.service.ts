@@ -16,6 +16,7 @@ import type {
   NewChannelUserAnswer,
   UpdateChannelUserRequest,
 } from './channel-user.dto.ts';
+import { CSV_HEADER, csvLine } from './channel-user-csv.ts';
 import { ChannelUser, type ChannelUserStatus } from './channel-user.entity.ts';
 import { changeAccount } from './account-change.ts';
 import { ChannelUserNotFoundError, OutdatedVersionError, UsernameTakenError } from './channel-user.errors.ts';
@@ -25,6 +26,7 @@ import { usernameKeyOf } from './username.ts';
 /** Lists count exactly up to here; counting on would cost as much as reading everything. */
 const MAX_TOTAL = 10_000;
 const DEFAULT_PAGE = 50;
+const EXPORTED_AT_ONCE = 500;
 const DAY_MS = 86_400_000;
 
 /** As one relation, so that the planner may begin with what expires or with the list, whichever is shorter. */
@@ -174,6 +176,19 @@ export class ChannelUserService {
     return { items: items.map((item) => this.present(item)), total, nextCursor };
   }
 
+  /** All channel users that a filter lets through, by username, as CSV; read as it is sent, page by page. */
+  async *csv(filter: ChannelUserFilterQuery): AsyncGenerator<string> {
+    await this.credentials.writeUses();
+    // One moment for all pages.
+    const filtered = this.#filtered(filter).orderBy('channelUser.usernameKey', 'ASC').limit(EXPORTED_AT_ONCE);
+    let rows = await filtered.getMany();
+    yield CSV_HEADER + this.#csvLines(rows);
+    for (let last = rows.at(-1); last && rows.length === EXPORTED_AT_ONCE; last = rows.at(-1)) {
+      rows = await filtered.clone().andWhere('channelUser.usernameKey > :after', { after: last.usernameKey }).getMany();
+      if (rows.length > 0) yield this.#csvLines(rows);
+    }
+  }
+
   /** @throws ChannelUserNotFoundError */
   async get(id: string): Promise<ChannelUser> {
     await this.credentials.writeUses();
@@ -239,6 +254,10 @@ export class ChannelUserService {
     });
     // Another instance must not generate tokens of the old epoch once this is answered: they would be dead at once.
     await this.feed.settled();
+  }
+
+  #csvLines(channelUsers: ChannelUser[]): string {
+    return channelUsers.map((channelUser) => csvLine(this.present(channelUser))).join('');
   }
 
   #filtered({ q, status, scope, expiringWithinDays, silentForDays, failing }: ChannelUserFilterQuery) {
