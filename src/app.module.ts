@@ -13,10 +13,13 @@ import { DatabaseModule } from './database/database.module.ts';
 import { EncryptionModule } from './encryption/encryption.module.ts';
 import { HandoverModule } from './handover/handover.module.ts';
 import { OAuthModule } from './oauth/oauth.module.ts';
+import { OverviewModule } from './overview/overview.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
+import { ScopeModule } from './scope/scope.module.ts';
 import { SettingsModule } from './settings/settings.module.ts';
 import { SigningKeyModule } from './signing-key/signing-key.module.ts';
 import { StaffModule } from './staff/staff.module.ts';
+import { UsageModule } from './usage/usage.module.ts';
 
 /** The table of contents. A new feature is one line in `features`. */
 const features = [
@@ -27,6 +30,9 @@ const features = [
   StaffModule,
   SettingsModule,
   AuditModule,
+  OverviewModule,
+  ScopeModule,
+  UsageModule,
   SigningKeyModule,
   OAuthModule,
   QuickstartModule,

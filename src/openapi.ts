@@ -26,6 +26,7 @@ export function buildOpenApi(nest: INestApplication): OpenAPIObject {
     .addTag('OAuth 2.0', 'For OAuth clients and resource servers: the standard endpoints.')
     .addTag('Session', 'For staff: sign in and out.')
     .addTag('Channel users', 'For staff: provision partners and rotate their credentials.')
+    .addTag('Overview', 'For staff: how the partners are, in numbers.')
     .addTag('Signing keys', 'For admins: the keys that sign tokens.')
     .addTag('Staff', 'For admins: the people who provision.')
     .addTag('Audit', 'For staff: who changed what.')

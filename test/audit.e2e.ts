@@ -692,3 +692,78 @@ describe('when the event cannot be written', () => {
     await app.dataSource.query('ALTER TABLE audit_event ENABLE TRIGGER test_refuse');
   });
 });
+
+describe('the export', () => {
+  const fetchLines = async (parameters: Record<string, string> = {}): Promise<Event[]> => {
+    const { token } = await app.asStaff('viewer');
+    const path = `${EVENTS}/export?${new URLSearchParams(parameters).toString()}`;
+    const answer = await app.request('GET', path, { token });
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get('content-type')).toBe('application/x-ndjson');
+    expect(answer.headers.get('content-disposition')).toBe(
+      `attachment; filename="audit-events-${new Date().toISOString().slice(0, 10)}.ndjson"`,
+    );
+    if (answer.text === '') return [];
+    expect(answer.text.endsWith('\n')).toBe(true);
+    return answer.text
+      .slice(0, -1)
+      .split('\n')
+      .map((line) => JSON.parse(line) as Event);
+  };
+
+  it('has the events of the list, oldest first', async () => {
+    const partner = await app.newPartner();
+    await as(operator, 'POST', `${USERS}/${partner.id}/suspend`, { reason: 'unpaid \u2028 "since" May' });
+    await as(operator, 'POST', `${USERS}/${partner.id}/reactivate`, {});
+    const trail = await trailOf(partner.id);
+    expect(trail).toHaveLength(4);
+    expect(await fetchLines({ target: partner.id })).toEqual(trail);
+    const filters: Record<string, string>[] = [
+      { action: 'channel-user.suspended' },
+      { actor: operator.id },
+      { actor: 'system' },
+      { target: partner.id, from: trail[2]?.at ?? '' },
+      { target: partner.id, to: trail[3]?.at ?? '' },
+    ];
+    for (const filter of filters) {
+      const { items, nextCursor } = await page({ ...filter, limit: '200' });
+      const exported = await fetchLines(filter);
+      expect(exported.slice(exported.length - items.length)).toEqual(items.reverse());
+      expect(exported.length > items.length).toBe(nextCursor !== null);
+    }
+    expect(await fetchLines({ target: UNKNOWN })).toEqual([]);
+  });
+
+  it('goes beyond one page, each event once', async () => {
+    const partner = await app.newPartner();
+    await app.dataSource.query(
+      `INSERT INTO audit_event (id, at, actor_type, action, target_type, target_id, target_personal, changes)
+       SELECT gen_random_uuid(), at, actor_type, 'test.bulk', target_type, target_id, target_personal, changes
+       FROM audit_event, generate_series(1, 1200) WHERE target_id = $1 AND action = 'channel-user.created'`,
+      [partner.id],
+    );
+    const exported = await fetchLines({ action: 'test.bulk' });
+    expect(exported).toHaveLength(1_200);
+    expect(new Set(exported.map(({ id }) => id)).size).toBe(1_200);
+  });
+
+  it('refuses what is no filter, and whoever is not staff', async () => {
+    const { token } = await app.asStaff('viewer');
+    for (const query of ['limit=1', 'cursor=x', 'actor=me', 'target=x', 'from=yesterday', 'to=', 'action=a&action=b']) {
+      const answer = await app.request('GET', `${EVENTS}/export?${query}`, { token });
+      expect([query, answer.status, answer.json()['code']]).toEqual([query, 400, 'request.invalid']);
+    }
+    for (const path of [`${EVENTS}/export`, `${EVENTS}/actions`]) {
+      expect((await app.request('GET', path)).status).toBe(401);
+      expect((await app.request('GET', path, { token: (await app.asPartner()).token })).status).toBe(403);
+    }
+  });
+});
+
+it('says which actions there are', async () => {
+  const { token } = await app.asStaff('viewer');
+  const { items } = (await app.request('GET', `${EVENTS}/actions`, { token })).json<{ items: string[] }>();
+  const rows = await app.dataSource.query<{ action: string }[]>('SELECT DISTINCT action FROM audit_event');
+  expect(items).toEqual(rows.map(({ action }) => action).sort());
+  expect(items).toEqual(expect.arrayContaining(['channel-user.created', 'credential.created', 'staff.created']));
+});

@@ -1,3 +1,4 @@
+import http from 'node:http';
 import { type Answer, TestApp } from './support/app.ts';
 import { secret } from './support/secrets.ts';
 
@@ -301,6 +302,15 @@ describe('a query that is not valid', () => {
     ['scope', ''],
     ['q', 'a\u0000b'],
     ['q', 'x'.repeat(201)],
+    ['expiringWithinDays', '0'],
+    ['expiringWithinDays', '366'],
+    ['expiringWithinDays', 'soon'],
+    ['silentForDays', '0'],
+    ['silentForDays', '366'],
+    ['silentForDays', '1.5'],
+    ['failing', 'false'],
+    ['failing', ''],
+    ['failing', '1'],
     ['page', '2'],
     ['constructor', 'x'],
   ])('is refused: %s=%s', async (field, value) => {
@@ -357,5 +367,223 @@ describe('a query that is not valid', () => {
     refuse(await query({ cursor: nextCursor ?? '' }), 'cursor');
     refuse(await query({ sort: 'createdAt', cursor: (nextCursor ?? '').slice(0, -4) }), 'cursor');
     refuse(await query({ sort: 'createdAt', cursor: (nextCursor ?? '').slice(1) }), 'cursor');
+  });
+});
+
+describe('the filters for what needs attention', () => {
+  // What each of them means is tested with the overview.
+  it.each(['expiringWithinDays', 'silentForDays', 'failing'])(
+    '%s goes with every other filter, sort and cursor',
+    async (name) => {
+      const parameters: Record<string, string> = { [name]: name === 'failing' ? 'true' : '30' };
+      const marked = all.filter((_, i) => i % 2 === 0).map(({ id }) => id);
+      const mark = (statement: string): Promise<unknown> => app.dataSource.query(statement, [marked]);
+      await mark(
+        `UPDATE credential SET expires_at = now() + interval '10 days' WHERE channel_user_id = ANY($1::uuid[])`,
+      );
+      await mark(
+        `INSERT INTO sign_in_failure (channel_user_id, since, last_at, reason, refusals)
+         SELECT id, now(), now(), 'wrong_password', 1 FROM unnest($1::uuid[]) AS id`,
+      );
+      await mark(
+        `UPDATE channel_user SET created_at = created_at - interval '1 year', last_token_at = NULL
+         WHERE id = ANY($1::uuid[])`,
+      );
+      await mark(
+        `UPDATE channel_user SET last_token_at = now() WHERE id <> ALL($1::uuid[]) AND last_token_at IS NOT NULL`,
+      );
+      try {
+        for (const sort of ['username', '-username', 'createdAt', '-createdAt', 'lastTokenAt', '-lastTokenAt']) {
+          const whole = (await list({ sort, limit: '200' })).items.map(({ id }) => id);
+          const seen: string[] = [];
+          let cursor: string | null = null;
+          do {
+            const page: Page = await list({ ...parameters, sort, limit: '5', ...(cursor !== null && { cursor }) });
+            expect(page.total).toBe(marked.length);
+            seen.push(...page.items.map(({ id }) => id));
+            cursor = page.nextCursor;
+          } while (cursor !== null);
+          expect(seen).toEqual(whole.filter((id) => marked.includes(id)));
+        }
+        const active = await list({ ...parameters, status: 'active', limit: '200' });
+        const expected = all.filter(({ id, status }) => status === 'active' && marked.includes(id));
+        expect(active.items.map(({ id }) => id)).toEqual(expected.map(({ id }) => id));
+        expect((await list({ ...parameters, q: 'no such thing' })).total).toBe(0);
+      } finally {
+        await app.dataSource.query('UPDATE credential SET expires_at = NULL');
+        await app.dataSource.query('DELETE FROM sign_in_failure');
+        await mark(`UPDATE channel_user SET created_at = created_at + interval '1 year' WHERE id = ANY($1::uuid[])`);
+      }
+    },
+  );
+});
+
+describe('the export', () => {
+  const HEADER =
+    'username,displayName,contactEmail,status,scopes,tokenTtlSeconds,tokensPerMinute,allowedIps,expiresAt,createdAt,lastTokenAt,notes';
+  const fetchCsv = (parameters: Record<string, string> = {}): Promise<Answer> =>
+    app.request('GET', `${USERS}/export?${new URLSearchParams(parameters).toString()}`, { token });
+  const linesOf = (answer: Answer): string[] => {
+    expect([answer.status, answer.text.slice(-2)]).toEqual([200, '\r\n']);
+    const [header, ...lines] = answer.text.slice(0, -2).split('\r\n');
+    expect(header).toBe(HEADER);
+    return lines;
+  };
+  const bulk = (count: number): Promise<unknown> =>
+    app.dataSource.query(
+      `INSERT INTO channel_user (username, username_key, display_name, scopes, token_ttl_seconds, tokens_per_minute,
+         allowed_ips, search_text, updated_at, notes)
+       SELECT n, n, 'Bulk', '{}', 3600, 60, '{}', n || E'\\nbulk\\n', now(), repeat('x', 1000)
+       FROM (SELECT 'bulk-' || lpad(i::text, 6, '0') AS n FROM generate_series(1, $1::int) i) numbers`,
+      [count],
+    );
+  const unbulk = (): Promise<unknown> => app.dataSource.query(`DELETE FROM channel_user WHERE username LIKE 'bulk-%'`);
+  /** Reads it as slowly as told. */
+  const download = (delayMs: (chunks: number) => number): Promise<{ text: string; complete: boolean }> =>
+    new Promise((resolve, reject) => {
+      const headers = { authorization: `Bearer ${token}` };
+      const read = async (response: http.IncomingMessage): Promise<{ text: string; complete: boolean }> => {
+        let text = '';
+        let chunks = 0;
+        response.setEncoding('utf8');
+        try {
+          for await (const chunk of response) {
+            text += chunk as string;
+            const delay = delayMs(++chunks);
+            if (delay > 0) await new Promise((next) => setTimeout(next, delay));
+          }
+        } catch {
+          // It was cut.
+        }
+        return { text, complete: response.complete };
+      };
+      http
+        .get(`${app.url}${USERS}/export?q=bulk-`, { headers }, (response) => {
+          read(response).then(resolve, reject);
+        })
+        .on('error', reject);
+    });
+
+  it('is a file of everybody, by username', async () => {
+    const answer = await fetchCsv();
+    expect(answer.headers.get('content-type')).toBe('text/csv; charset=utf-8');
+    expect(answer.headers.get('content-disposition')).toBe(
+      `attachment; filename="channel-users-${new Date().toISOString().slice(0, 10)}.csv"`,
+    );
+    expect(answer.headers.get('cache-control')).toBe('no-store');
+    const expected = (await list({ limit: '200' })).items;
+    expect(linesOf(answer).map((line) => line.split(',')[0])).toEqual(expected.map(({ username }) => username));
+  });
+
+  it('has the cells of a channel user, and no secret', async () => {
+    const made = await provision({
+      username: 'cells',
+      displayName: 'Cells, "Inc."',
+      contactEmail: 'a@b.example',
+      scopes: ['a', 'b:c'],
+      allowedIps: ['192.0.2.0/24', '2001:db8::/32'],
+      expiresAt: '2090-01-01T00:00:00Z',
+      notes: 'one\ntwo',
+      tokensPerMinute: 7,
+    });
+    const { text } = await fetchCsv({ q: 'cells' });
+    const [item] = (await list({ q: 'cells' })).items;
+    expect(text).toBe(
+      `${HEADER}\r\ncells,"Cells, ""Inc.""",a@b.example,active,a b:c,3600,7,192.0.2.0/24 2001:db8::/32,` +
+        `2090-01-01T00:00:00.000Z,${item?.createdAt ?? ''},,"one\ntwo"\r\n`,
+    );
+    expect(text).not.toContain(made.password);
+  });
+
+  it.each(['=1+1', '+1', '-1', '@SUM(A1)', '\t=1+1', '=cmd|"/c calc"!A1'])(
+    'has no cell that a spreadsheet takes for a formula: %j',
+    async (notes) => {
+      const username = `-formula${String(Math.random()).slice(2)}`;
+      await provision({ username, displayName: 'x', notes });
+      const line = linesOf(await fetchCsv({ q: username }))[0] ?? '';
+      expect(line.startsWith(`'${username},x,`)).toBe(true);
+      const cell = line.slice(line.lastIndexOf('Z,,') + 3);
+      expect(cell).toBe(notes.includes('"') ? `"'${notes.replaceAll('"', '""')}"` : `'${notes}`);
+    },
+  );
+
+  it('takes the filters of the list, and nothing else', async () => {
+    const filters: Record<string, string>[] = [
+      { status: 'suspended' },
+      { scope: 'calendar:write' },
+      { q: 'WALKER' },
+      { failing: 'true' },
+    ];
+    for (const filter of filters) {
+      const lines = linesOf(await fetchCsv(filter));
+      expect(lines.map((line) => line.split(',')[0])).toEqual(await names(filter));
+    }
+    for (const [field, value] of [
+      ['limit', '1'],
+      ['cursor', 'x'],
+      ['sort', 'username'],
+      ['status', 'Active'],
+      ['silentForDays', '0'],
+    ] as const) {
+      const answer = await fetchCsv({ [field]: value });
+      expect([answer.status, answer.json<Problem>().errors?.map((error) => error.field)]).toEqual([400, [field]]);
+      expect(answer.headers.get('content-disposition')).toBeNull();
+    }
+  });
+
+  it('is for every staff member, and for nobody else', async () => {
+    const path = `${USERS}/export`;
+    expect((await app.request('GET', path)).status).toBe(401);
+    expect((await app.request('GET', path, { token: (await app.asPartner()).token })).status).toBe(403);
+    expect((await app.request('HEAD', path, { token })).status).toBe(200);
+  });
+
+  it('goes beyond one page, each row once', async () => {
+    await bulk(1_700);
+    try {
+      const lines = linesOf(await fetchCsv({ q: 'bulk-' })).map((line) => line.split(',')[0]);
+      expect(lines).toHaveLength(1_700);
+      expect(lines).toEqual([...new Set(lines)].sort());
+      // A page that is just full.
+      expect(linesOf(await fetchCsv({ q: 'bulk-000' }))).toHaveLength(999);
+      await app.dataSource.query(`DELETE FROM channel_user WHERE username > 'bulk-001000' AND username LIKE 'bulk-%'`);
+      expect(linesOf(await fetchCsv({ q: 'bulk-' }))).toHaveLength(1_000);
+    } finally {
+      await unbulk();
+    }
+  });
+
+  it('may take longer than the deadline of a request', async () => {
+    await bulk(15_000);
+    try {
+      const began = performance.now();
+      const { text, complete } = await download(() => (performance.now() - began < 5_000 ? 500 : 0));
+      expect(performance.now() - began).toBeGreaterThan(5_000);
+      expect([complete, text.split('\r\n').length]).toEqual([true, 15_002]);
+    } finally {
+      await unbulk();
+    }
+  });
+
+  it('is cut, not ended, when the database fails on the way', async () => {
+    await bulk(15_000);
+    const { dataSource } = app;
+    const createQueryRunner = dataSource.createQueryRunner.bind(dataSource);
+    try {
+      const { text, complete } = await download((chunks) => {
+        if (chunks === 1) {
+          dataSource.createQueryRunner = () => {
+            throw new Error('Connection terminated unexpectedly');
+          };
+        }
+        return 0;
+      });
+      expect(complete).toBe(false);
+      expect(text.startsWith(HEADER)).toBe(true);
+      expect(text).not.toContain('Connection');
+    } finally {
+      dataSource.createQueryRunner = createQueryRunner;
+      await unbulk();
+    }
   });
 });

@@ -7,7 +7,7 @@ import {
 } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import type { FastifyRequest } from 'fastify';
-import { randomFillSync } from 'node:crypto';
+import { randomFillSync, randomUUID } from 'node:crypto';
 import { Repository } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { CredentialService } from '../channel-user/credential.service.ts';
@@ -25,7 +25,11 @@ const BATCH_RECORDS = 500;
 /** While the database is away; beyond, the oldest are given up. */
 const MAX_QUEUE = 20_000;
 const RETRY_MS = 1_000;
-const PARTITIONS_EVERY_MS = 3_600_000;
+const HOUR_MS = 3_600_000;
+/** How long the hourly numbers are kept; the overview shows the last day. */
+const KEEP_HOURS_MS = 8 * 24 * HOUR_MS;
+/** After so long without an attempt, it is forgotten that the last ones were refused. */
+const KEEP_FAILURES_MS = 30 * 24 * HOUR_MS;
 const MAX_USER_AGENT = 256;
 const DEFAULT_PAGE = 50;
 
@@ -49,6 +53,16 @@ interface Row extends SignInAttempt {
   readonly userAgent: string | null;
   count: number;
   readonly minute: number | null;
+  /** Of a row that counts: when the last one was. */
+  lastAt?: number;
+}
+
+/** The sign-ins of an hour, on all instances. */
+export interface HourOfSignIns {
+  /** The hour's start. */
+  readonly at: Date;
+  readonly tokens: number;
+  readonly refused: number;
 }
 
 /** Random bytes are asked for in bulk, sixteen for each id. */
@@ -67,23 +81,91 @@ function newId(at: number): string {
   return uuidv7({ msecs: at, seq: sequence, random });
 }
 
-const columns = (conflict: string): string => `
+const RECORDS = `json_to_recordset($1::json) AS row(id uuid, "channelUserId" uuid, "at" float8, "lastAt" float8,
+  address text, outcome text, "errorCode" text, reason text, "credentialId" uuid, "requestId" text, "userAgent" text,
+  count integer, "minute" float8)`;
+
+const insert = (conflict: string): string => `
   INSERT INTO activity (day, id, channel_user_id, at, address, outcome, error_code, reason, credential_id, request_id,
     user_agent, count, minute)
   SELECT (to_timestamp("at" / 1000.0) AT TIME ZONE 'UTC')::date, id, "channelUserId", to_timestamp("at" / 1000.0),
     address, outcome, "errorCode", reason, "credentialId", "requestId", "userAgent", count,
     to_timestamp("minute" / 1000.0)
-  FROM json_to_recordset($1::json) AS row(id uuid, "channelUserId" uuid, "at" float8, address text, outcome text,
-    "errorCode" text, reason text, "credentialId" uuid, "requestId" text, "userAgent" text, count integer,
-    "minute" float8)
+  FROM ${RECORDS}
   ${conflict}`;
 
+/**
+ * What the overview reads, kept with each batch from `attempt`, the attempts that are new with it: numbers of the hour
+ * in this writer's own row ($2), and who was refused and has not obtained a token since. Rows of several writers are
+ * locked in one order. Two instances that write a refusal and a token of one channel user in the same moment may miss
+ * each other; the next token makes it good.
+ */
+const AGGREGATES = `
+  hours AS (
+    INSERT INTO sign_in_hour (hour, writer, tokens, refused)
+    SELECT date_trunc('hour', at, 'UTC'), $2::uuid, COALESCE(sum(count) FILTER (WHERE outcome = 'token'), 0),
+      COALESCE(sum(count) FILTER (WHERE outcome = 'refused'), 0)
+    FROM attempt GROUP BY 1
+    ON CONFLICT (hour, writer) DO UPDATE SET
+      tokens = sign_in_hour.tokens + EXCLUDED.tokens, refused = sign_in_hour.refused + EXCLUDED.refused
+  ), token AS (
+    SELECT channel_user_id, max(at) AS at FROM attempt WHERE outcome = 'token' GROUP BY 1
+  ), refused AS (
+    SELECT refused.channel_user_id, greatest(token.at, (
+        SELECT max(later.at) FROM activity AS later
+        WHERE later.channel_user_id = refused.channel_user_id AND later.outcome = 'token' AND later.at > refused.at
+          AND later.day >= (refused.at AT TIME ZONE 'UTC')::date)) AS token_at
+    FROM (SELECT channel_user_id, min(at) AS at FROM attempt WHERE outcome = 'refused' GROUP BY 1) AS refused
+      LEFT JOIN token ON token.channel_user_id = refused.channel_user_id
+  ), failure AS (
+    SELECT channel_user_id, min(greatest(at, token_at)) AS since, max(last_at) AS last_at,
+      (array_agg(reason ORDER BY last_at DESC))[1] AS reason, sum(count) AS refusals, token_at
+    FROM attempt JOIN refused USING (channel_user_id)
+    WHERE outcome = 'refused' AND (token_at IS NULL OR last_at > token_at) GROUP BY channel_user_id, token_at
+  ), locked AS MATERIALIZED (
+    SELECT channel_user_id FROM sign_in_failure WHERE channel_user_id IN (SELECT channel_user_id FROM attempt)
+    ORDER BY channel_user_id FOR UPDATE
+  ), recovered AS (
+    DELETE FROM sign_in_failure AS known USING locked, token
+    WHERE known.channel_user_id = locked.channel_user_id AND token.channel_user_id = locked.channel_user_id
+      AND known.last_at <= token.at
+      AND NOT EXISTS (SELECT FROM failure WHERE failure.channel_user_id = locked.channel_user_id)
+  )
+  INSERT INTO sign_in_failure AS known (channel_user_id, since, last_at, reason, refusals, token_at)
+  SELECT channel_user_id, since, last_at, reason, refusals, token_at FROM failure
+  WHERE (SELECT count(*) FROM locked) >= 0 ORDER BY channel_user_id
+  ON CONFLICT (channel_user_id) DO UPDATE SET
+    since = CASE WHEN EXCLUDED.token_at >= known.last_at THEN EXCLUDED.since ELSE least(known.since, EXCLUDED.since) END,
+    refusals = CASE WHEN EXCLUDED.token_at >= known.last_at THEN 0 ELSE known.refusals END + EXCLUDED.refusals,
+    reason = CASE WHEN EXCLUDED.last_at >= known.last_at THEN EXCLUDED.reason ELSE known.reason END,
+    last_at = greatest(known.last_at, EXCLUDED.last_at),
+    token_at = greatest(known.token_at, EXCLUDED.token_at)`;
+
 /** A batch whose answer was lost is written again, and changes nothing the second time. */
-const INSERT = columns('ON CONFLICT (day, id) DO NOTHING');
+const INSERT = `WITH attempt AS (
+    ${insert('ON CONFLICT (day, id) DO NOTHING RETURNING channel_user_id, at, at AS last_at, outcome, reason, count')}
+  ), ${AGGREGATES}`;
 /** In one order, so that two instances cannot wait for each other. */
-const COUNT = columns(`ORDER BY "channelUserId", reason, "minute"
-  ON CONFLICT (day, channel_user_id, minute, reason) WHERE minute IS NOT NULL
-  DO UPDATE SET count = activity.count + EXCLUDED.count`);
+const COUNT = `WITH counted AS (
+    ${insert(`ORDER BY "channelUserId", reason, "minute"
+      ON CONFLICT (day, channel_user_id, minute, reason) WHERE minute IS NOT NULL
+      DO UPDATE SET count = activity.count + EXCLUDED.count`)}
+  ), attempt AS (
+    SELECT "channelUserId" AS channel_user_id, to_timestamp("at" / 1000.0)::timestamptz(3) AS at,
+      to_timestamp("lastAt" / 1000.0)::timestamptz(3) AS last_at, outcome, reason, count
+    FROM ${RECORDS}
+  ), ${AGGREGATES}`;
+
+const COUNT_TOKENS = `
+  SELECT count(*)::int AS tokens FROM (
+    SELECT FROM activity
+    WHERE channel_user_id = $1 AND credential_id = $2 AND outcome = 'token' AND at > $3 AND day >= $4
+    LIMIT $5
+  ) AS counted`;
+
+const HOURS = `
+  SELECT hour, sum(tokens)::float8 AS tokens, sum(refused)::float8 AS refused FROM sign_in_hour
+  WHERE hour >= $1 GROUP BY hour ORDER BY hour`;
 
 /**
  * Keeps what became of sign-in attempts. Records are queued in memory and written in batches, off the path of the
@@ -92,6 +174,7 @@ const COUNT = columns(`ORDER BY "channelUserId", reason, "minute"
 @Injectable()
 export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown {
   readonly #logger = new Logger(ActivityService.name);
+  readonly #writer = randomUUID();
   readonly #queue: Row[] = [];
   /** Refusals for too many requests that are not written yet, by channel user, minute and reason. */
   readonly #counted = new Map<string, Row>();
@@ -111,8 +194,8 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
   ) {}
 
   onApplicationBootstrap(): void {
-    void this.#keepPartitions();
-    this.#partitionTimer = setInterval(() => void this.#keepPartitions(), PARTITIONS_EVERY_MS).unref();
+    void this.#keepTables();
+    this.#partitionTimer = setInterval(() => void this.#keepTables(), HOUR_MS).unref();
   }
 
   onModuleDestroy(): void {
@@ -146,6 +229,8 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
         channelUserId: attempt.channelUserId,
         credentialId: attempt.credentialId,
         at: new Date(at),
+        address: row.address,
+        userAgent: row.userAgent,
       });
     }
     if (this.#queue.length > MAX_QUEUE) {
@@ -186,11 +271,51 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
     };
   }
 
+  /** Everything this instance has recorded so far is written, if the database answers. */
+  async written(): Promise<void> {
+    await this.#flush();
+  }
+
+  /**
+   * How many tokens a credential obtained after a moment.
+   *
+   * @param limit counted no further than this
+   */
+  async countTokens(channelUserId: string, credentialId: string, since: Date, limit: number): Promise<number> {
+    await this.#flush();
+    const day = since.toISOString().slice(0, 10);
+    const rows = await this.activities.query<{ tokens: number }[]>(COUNT_TOKENS, [
+      channelUserId,
+      credentialId,
+      since,
+      day,
+      limit,
+    ]);
+    return rows[0]?.tokens ?? 0;
+  }
+
+  /** The sign-ins of the present hour and those before it, oldest first, the hours without any too. */
+  async hours(count: number): Promise<HourOfSignIns[]> {
+    const last = Math.floor(this.clock.now() / HOUR_MS) * HOUR_MS;
+    const starts = Array.from({ length: count }, (_, i) => last - (count - 1 - i) * HOUR_MS);
+    const rows = await this.activities.query<{ hour: Date; tokens: number; refused: number }[]>(HOURS, [
+      new Date(starts[0] ?? last),
+    ]);
+    const found = new Map(rows.map((row) => [row.hour.getTime(), row]));
+    return starts.map((start) => {
+      const { tokens = 0, refused = 0 } = found.get(start) ?? {};
+      return { at: new Date(start), tokens, refused };
+    });
+  }
+
   #count(row: Row): void {
     const key = `${row.channelUserId} ${String(row.minute)} ${String(row.reason)}`;
     const counted = this.#counted.get(key);
-    if (counted) counted.count += row.count;
-    else this.#counted.set(key, row);
+    row.lastAt ??= row.at;
+    if (counted) {
+      counted.count += row.count;
+      counted.lastAt = Math.max(counted.lastAt ?? 0, row.lastAt);
+    } else this.#counted.set(key, row);
   }
 
   get #isEmpty(): boolean {
@@ -237,7 +362,7 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
     const rows = this.#queue.splice(0, BATCH_RECORDS);
     return this.#try(
       rows.length,
-      () => this.activities.query(INSERT, [JSON.stringify(rows)]),
+      () => this.activities.query(INSERT, [JSON.stringify(rows), this.#writer]),
       () => this.#queue.unshift(...rows),
     );
   }
@@ -247,7 +372,7 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
     this.#counted.clear();
     return this.#try(
       rows.length,
-      () => this.activities.query(COUNT, [JSON.stringify(rows)]),
+      () => this.activities.query(COUNT, [JSON.stringify(rows), this.#writer]),
       () => {
         for (const row of rows) this.#count(row);
       },
@@ -287,13 +412,16 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
     }
   }
 
-  async #keepPartitions(): Promise<void> {
+  async #keepTables(): Promise<void> {
     try {
+      const now = this.clock.now();
+      await this.activities.query('DELETE FROM sign_in_hour WHERE hour < $1', [new Date(now - KEEP_HOURS_MS)]);
+      await this.activities.query('DELETE FROM sign_in_failure WHERE last_at < $1', [new Date(now - KEEP_FAILURES_MS)]);
       await this.activities.query('SELECT activity_partitions($1)', [this.config.activityRetentionDays]);
     } catch (error) {
       if (this.#isStopping) return;
       // Rows of days without a partition go to the default one; the next hour tries again.
-      this.#logger.warn(`The partitions of the activity were not kept: ${(error as Error).message}`);
+      this.#logger.warn(`The tables of the activity were not kept: ${(error as Error).message}`);
     }
   }
 }

@@ -1,26 +1,57 @@
-import { Controller, Get, Query } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation } from '@nestjs/swagger';
-import { StaffPlane } from '../common/api.ts';
+import { Controller, Get, Query, Res } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiProduces } from '@nestjs/swagger';
+import type { FastifyReply } from 'fastify';
+import { ATTACHMENT, StaffPlane } from '../common/api.ts';
+import { Clock } from '../common/clock.ts';
+import { download } from '../common/download.ts';
 import { Roles } from '../common/security.ts';
-import { AuditEventPageDto, ListAuditEventsQuery } from './audit.dto.ts';
-import { AuditService } from './audit.service.ts';
+import { AuditActionsDto, AuditEventPageDto, AuditFilterQuery, ListAuditEventsQuery } from './audit.dto.ts';
+import { type AuditFilter, AuditService } from './audit.service.ts';
+
+const filterOf = ({ actor, action, target, from, to }: AuditFilterQuery): AuditFilter => ({
+  ...(actor !== undefined && { actor }),
+  ...(action !== undefined && { action }),
+  ...(target !== undefined && { target }),
+  ...(from !== undefined && { from: new Date(from) }),
+  ...(to !== undefined && { to: new Date(to) }),
+});
 
 @Controller('admin/audit-events')
+@Roles('viewer')
 @StaffPlane('Audit', 400)
 export class AuditController {
-  constructor(private readonly audit: AuditService) {}
+  constructor(
+    private readonly audit: AuditService,
+    private readonly clock: Clock,
+  ) {}
 
   @Get()
-  @Roles('viewer')
   @ApiOperation({ operationId: 'listAuditEvents', summary: 'Who changed what, newest first' })
   @ApiOkResponse({ type: AuditEventPageDto })
   list(@Query() query: ListAuditEventsQuery): Promise<AuditEventPageDto> {
-    const { from, to, limit = 50, ...filter } = query;
-    return this.audit.list({
-      ...filter,
-      limit,
-      ...(from !== undefined && { from: new Date(from) }),
-      ...(to !== undefined && { to: new Date(to) }),
-    });
+    const { limit = 50, cursor } = query;
+    return this.audit.list(filterOf(query), { limit, cursor });
+  }
+
+  @Get('export')
+  @ApiOperation({
+    operationId: 'exportAuditEvents',
+    summary: 'The whole trail as a file, oldest first',
+    description:
+      'One event a line, as in the list (NDJSON). A connection that ends early means that the file is not complete.',
+  })
+  @ApiProduces('application/x-ndjson')
+  @ApiOkResponse({ schema: { type: 'string' }, headers: ATTACHMENT })
+  export(@Query() query: AuditFilterQuery, @Res({ passthrough: true }) reply: FastifyReply): AsyncGenerator<string> {
+    const day = new Date(this.clock.now()).toISOString().slice(0, 10);
+    const file = { name: `audit-events-${day}.ndjson`, type: 'application/x-ndjson' };
+    return download(reply, file, this.audit.ndjson(filterOf(query)));
+  }
+
+  @Get('actions')
+  @ApiOperation({ operationId: 'listAuditActions', summary: 'Every action that the trail tells of' })
+  @ApiOkResponse({ type: AuditActionsDto })
+  async actions(): Promise<AuditActionsDto> {
+    return { items: await this.audit.actions() };
   }
 }

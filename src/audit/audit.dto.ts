@@ -3,7 +3,8 @@ import { IsString, IsUUID, Matches } from 'class-validator';
 import { TARGET_TYPES } from './audit-event.entity.ts';
 import { IsDateTime, IsPlainText, IsQueryInteger, MayBeAbsent } from '../common/validation.ts';
 
-export class ListAuditEventsQuery {
+/** Which events: all that every given filter lets through. */
+export class AuditFilterQuery {
   @ApiPropertyOptional({ description: 'Id of a staff member, or `staff`, `cli` or `system`.' })
   @MayBeAbsent()
   @IsString()
@@ -34,7 +35,9 @@ export class ListAuditEventsQuery {
   @MayBeAbsent()
   @IsDateTime()
   to?: string;
+}
 
+export class ListAuditEventsQuery extends AuditFilterQuery {
   @ApiPropertyOptional({ minimum: 1, maximum: 200, default: 50 })
   @MayBeAbsent()
   @IsQueryInteger(1, 200)
@@ -100,6 +103,11 @@ export class AuditEventDto {
     example: { status: ['active', 'suspended'] },
   })
   changes!: Record<string, [unknown, unknown]>;
+}
+
+export class AuditActionsDto {
+  @ApiProperty({ type: [String], example: ['channel-user.created', 'channel-user.suspended'] })
+  items!: string[];
 }
 
 export class AuditEventPageDto {

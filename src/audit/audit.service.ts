@@ -40,8 +40,6 @@ export interface AuditFilter {
   target?: string;
   from?: Date;
   to?: Date;
-  limit: number;
-  cursor?: string;
 }
 
 interface ActorPersonal {
@@ -62,8 +60,19 @@ const PERSONAL_FIELDS = new Set(['username', 'displayName', 'contactEmail', 'not
 /** A change of one of these is told, its value never. */
 const SECRET_FIELDS = new Set(['password', 'secret', 'passwordHash', 'secretHash', 'token']);
 const REENCRYPTED_AT_ONCE = 500;
+const EXPORTED_AT_ONCE = 500;
 const MASKED = '[masked]';
 const ERASED = '[erased]';
+
+/** From one action to the next by the index, however many events each has. */
+const ACTIONS = `
+  WITH RECURSIVE known AS (
+    (SELECT action FROM audit_event ORDER BY action LIMIT 1)
+    UNION ALL
+    SELECT (SELECT action FROM audit_event WHERE action > known.action ORDER BY action LIMIT 1)
+    FROM known WHERE known.action IS NOT NULL
+  )
+  SELECT action FROM known WHERE action IS NOT NULL ORDER BY action COLLATE "C"`;
 
 const keyContext = (subjectId: string): string => `personal-key:${subjectId}`;
 
@@ -122,15 +131,42 @@ export class AuditService {
   }
 
   /** A page of the trail, newest first. What belongs to an erased person reads `[erased]`. */
-  async list(filter: AuditFilter): Promise<Page<ReadableEvent>> {
-    const query = this.events
-      .createQueryBuilder('event')
+  async list(
+    filter: AuditFilter,
+    { limit, cursor }: { limit: number; cursor?: string | undefined },
+  ): Promise<Page<ReadableEvent>> {
+    const query = this.#filtered(filter)
       .orderBy('event.seq', 'DESC')
-      .take(filter.limit + 1);
-    if (filter.cursor !== undefined) {
-      const [seq] = decodeCursor(filter.cursor, 'seq', [(text) => /^\d{1,18}$/.test(text)]);
+      .take(limit + 1);
+    if (cursor !== undefined) {
+      const [seq] = decodeCursor(cursor, 'seq', [(text) => /^\d{1,18}$/.test(text)]);
       query.andWhere('event.seq < :seq', { seq });
     }
+    const page = pageOf(await query.getMany(), limit, ({ seq }) => encodeCursor('seq', [seq]));
+    return { items: await this.#readable(page.items), nextCursor: page.nextCursor };
+  }
+
+  /** All events that a filter lets through, oldest first, a JSON text a line; read as it is sent, page by page. */
+  async *ndjson(filter: AuditFilter): AsyncGenerator<string> {
+    const filtered = this.#filtered(filter).orderBy('event.seq', 'ASC').take(EXPORTED_AT_ONCE);
+    let after = '0';
+    let rows: AuditEvent[];
+    do {
+      rows = await filtered.clone().andWhere('event.seq > :after', { after }).getMany();
+      after = rows.at(-1)?.seq ?? after;
+      // Also when there is nothing: a file begins with its first chunk.
+      yield (await this.#readable(rows)).map((event) => `${JSON.stringify(event)}\n`).join('');
+    } while (rows.length === EXPORTED_AT_ONCE);
+  }
+
+  /** Every action that the trail tells of, by name. */
+  async actions(): Promise<string[]> {
+    const rows = await this.events.query<{ action: string }[]>(ACTIONS);
+    return rows.map(({ action }) => action);
+  }
+
+  #filtered(filter: AuditFilter) {
+    const query = this.events.createQueryBuilder('event');
     if (filter.actor !== undefined) {
       query.andWhere(UUID_PATTERN.test(filter.actor) ? 'event.actorId = :actor' : 'event.actorType = :actor', {
         actor: filter.actor.toLowerCase(),
@@ -140,9 +176,12 @@ export class AuditService {
     if (filter.action !== undefined) query.andWhere('event.action = :action', { action: filter.action });
     if (filter.from !== undefined) query.andWhere('event.at >= :from', { from: filter.from });
     if (filter.to !== undefined) query.andWhere('event.at < :to', { to: filter.to });
-    const page = pageOf(await query.getMany(), filter.limit, ({ seq }) => encodeCursor('seq', [seq]));
-    const keys = await this.#keysOf(page.items);
-    return { items: page.items.map((event) => readable(event, keys)), nextCursor: page.nextCursor };
+    return query;
+  }
+
+  async #readable(events: AuditEvent[]): Promise<ReadableEvent[]> {
+    const keys = await this.#keysOf(events);
+    return events.map((event) => readable(event, keys));
   }
 
   /**

@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Clock } from '../common/clock.ts';
 import { type CurrentChannelUser, type Role, ROLES } from '../common/request-context.ts';
 import { BEFORE_ENROLMENT, PUBLIC, ROLE, SCOPES } from '../common/security.ts';
+import { UsageService } from '../usage/usage.service.ts';
 import {
   EnrolmentRequiredError,
   InsufficientRoleError,
@@ -53,6 +54,7 @@ export class JwtGuard implements CanActivate {
     private readonly tokens: TokenService,
     private readonly partners: PartnerPlaneService,
     private readonly staff: StaffPlane,
+    private readonly usage: UsageService,
     private readonly clock: Clock,
   ) {}
 
@@ -109,10 +111,12 @@ export class JwtGuard implements CanActivate {
   ): true {
     if (plane !== 'partner') throw new WrongPlaneError(plane);
     request.channelUser = channelUser;
-    const left = claims.exp - Math.floor(this.clock.now() / 1000);
+    const now = this.clock.now();
+    const left = claims.exp - Math.floor(now / 1000);
     void reply.header('token-expires-in', String(left));
     if (left * 10 <= claims.exp - claims.iat) void reply.header('token-refresh-due', 'true');
     if (!hasScopes(channelUser, scopes)) throw new InsufficientScopeError(scopes);
+    this.usage.noteCall(channelUser.credential.id, now);
     return true;
   }
 

@@ -171,7 +171,8 @@ export class OptionalReasonRequest {
   reason?: string;
 }
 
-export class ListChannelUsersQuery {
+/** Which channel users: all that every given filter lets through. */
+export class ChannelUserFilterQuery {
   @ApiPropertyOptional({ description: 'Part of the username, display name or e-mail; case makes no difference.' })
   @MayBeAbsent()
   @IsPlainText(0, 200)
@@ -188,6 +189,34 @@ export class ListChannelUsersQuery {
   @Matches(SCOPE, { message: 'must be name or name:name in lower case' })
   scope?: string;
 
+  @ApiPropertyOptional({
+    minimum: 1,
+    maximum: 365,
+    description: 'A live credential, or the account, expires within so many days.',
+  })
+  @MayBeAbsent()
+  @IsQueryInteger(1, 365)
+  expiringWithinDays?: number;
+
+  @ApiPropertyOptional({
+    minimum: 1,
+    maximum: 365,
+    description: 'Was created before, and obtained no token in, the last so many days.',
+  })
+  @MayBeAbsent()
+  @IsQueryInteger(1, 365)
+  silentForDays?: number;
+
+  @ApiPropertyOptional({
+    enum: ['true'],
+    description: 'Was refused in the last 24 hours, and obtained no token after the last refusal.',
+  })
+  @MayBeAbsent()
+  @IsIn(['true'], { message: 'must be true, or absent' })
+  failing?: 'true';
+}
+
+export class ListChannelUsersQuery extends ChannelUserFilterQuery {
   @ApiPropertyOptional({ enum: SORTS, default: 'username' })
   @MayBeAbsent()
   @IsIn(SORTS, { message: `must be one of ${SORTS.join(', ')}` })
@@ -324,6 +353,12 @@ export class CredentialDto {
 
   @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'Exact to about a minute.' })
   lastUsedAt!: Date | null;
+
+  @ApiProperty({ type: String, nullable: true, description: 'The address it was used from then.' })
+  lastUsedAddress!: string | null;
+
+  @ApiProperty({ type: String, nullable: true, description: 'The user agent it was used with then.' })
+  lastUsedUserAgent!: string | null;
 }
 
 export class CredentialListDto {

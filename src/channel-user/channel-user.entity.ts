@@ -13,6 +13,7 @@ export type ChannelUserStatus = (typeof CHANNEL_USER_STATUSES)[number];
 @Index('uq_channel_user_username', ['usernameKey'], { unique: true })
 @Index('ix_channel_user_created_at', ['createdAt', 'id'])
 @Index('ix_channel_user_last_token_at', { synchronize: false })
+@Index('ix_channel_user_silent', { synchronize: false })
 @Index('ix_channel_user_search', { synchronize: false })
 @Index('ix_channel_user_scopes', { synchronize: false })
 @Index('ix_channel_user_suspended', ['usernameKey'], { where: 'suspended_at IS NOT NULL' })
@@ -64,6 +65,10 @@ export class ChannelUser {
   /** Raised by revoke-tokens; tokens of another epoch are dead. */
   @Column('integer', { default: 0 })
   epoch!: number;
+
+  /** When the epoch was raised last. */
+  @Column({ type: 'timestamptz', precision: 3, name: 'tokens_revoked_at', nullable: true })
+  tokensRevokedAt!: Date | null;
 
   /** Counts what staff changed: the ETag. */
   @Column('integer', { default: 1 })

@@ -10,10 +10,16 @@ import { Credential } from './credential.entity.ts';
 import { CredentialService } from './credential.service.ts';
 import { Directory } from './directory.service.ts';
 import { PasswordService } from './password.service.ts';
+import { SignInFailure } from './sign-in-failure.entity.ts';
 
 /** Partners' accounts and their credentials: the module to copy the shape of. */
 @Module({
-  imports: [TypeOrmModule.forFeature([ChannelUser, Credential]), AuditModule, HandoverModule, RateLimitModule],
+  imports: [
+    TypeOrmModule.forFeature([ChannelUser, Credential, SignInFailure]),
+    AuditModule,
+    HandoverModule,
+    RateLimitModule,
+  ],
   controllers: [ChannelUserController],
   providers: [ChannelUserService, CredentialService, Directory, PasswordService],
   exports: [ChannelUserService, CredentialService, Directory, PasswordService],

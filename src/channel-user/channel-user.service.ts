@@ -9,12 +9,14 @@ import type { Actor } from '../common/request-context.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
 import type {
   ChannelUserDto,
+  ChannelUserFilterQuery,
   ChannelUserPageDto,
   CreateChannelUserRequest,
   ListChannelUsersQuery,
   NewChannelUserAnswer,
   UpdateChannelUserRequest,
 } from './channel-user.dto.ts';
+import { CSV_HEADER, csvLine } from './channel-user-csv.ts';
 import { ChannelUser, type ChannelUserStatus } from './channel-user.entity.ts';
 import { changeAccount } from './account-change.ts';
 import { ChannelUserNotFoundError, OutdatedVersionError, UsernameTakenError } from './channel-user.errors.ts';
@@ -24,6 +26,17 @@ import { usernameKeyOf } from './username.ts';
 /** Lists count exactly up to here; counting on would cost as much as reading everything. */
 const MAX_TOTAL = 10_000;
 const DEFAULT_PAGE = 50;
+const EXPORTED_AT_ONCE = 500;
+const DAY_MS = 86_400_000;
+
+/** As one relation, so that the planner may begin with what expires or with the list, whichever is shorter. */
+const EXPIRING = `channelUser.id IN (
+  SELECT expiry.owner FROM (
+    SELECT channel_user_id AS owner, expires_at FROM credential WHERE revoked_at IS NULL AND expires_at IS NOT NULL
+    UNION ALL SELECT id, expires_at FROM channel_user WHERE expires_at IS NOT NULL
+  ) AS expiry WHERE expiry.expires_at > :now AND expiry.expires_at <= :expiresBy)`;
+const SILENT = 'COALESCE(channelUser.lastTokenAt, channelUser.createdAt) < :silentSince';
+const FAILING = 'channelUser.id IN (SELECT channel_user_id FROM sign_in_failure WHERE last_at > :failedSince)';
 
 /**
  * How each sort reads and compares: the column, and how its value is written in a cursor. A channel user that never
@@ -122,6 +135,7 @@ export class ChannelUserService {
       createdAt: now,
       updatedAt: now,
       lastTokenAt: null,
+      tokensRevokedAt: null,
     });
     channelUser.searchText = searchTextOf(channelUser);
     try {
@@ -161,6 +175,19 @@ export class ChannelUserService {
     const [rows, total] = await Promise.all([page.getMany(), this.#count(filtered)]);
     const { items, nextCursor } = pageOf(rows, limit, (row) => encodeCursor(sort, [sortKey(order, row), row.id]));
     return { items: items.map((item) => this.present(item)), total, nextCursor };
+  }
+
+  /** All channel users that a filter lets through, by username, as CSV; read as it is sent, page by page. */
+  async *csv(filter: ChannelUserFilterQuery): AsyncGenerator<string> {
+    await this.credentials.writeUses();
+    // One moment for all pages.
+    const filtered = this.#filtered(filter).orderBy('channelUser.usernameKey', 'ASC').limit(EXPORTED_AT_ONCE);
+    let rows = await filtered.getMany();
+    yield CSV_HEADER + this.#csvLines(rows);
+    for (let last = rows.at(-1); last && rows.length === EXPORTED_AT_ONCE; last = rows.at(-1)) {
+      rows = await filtered.clone().andWhere('channelUser.usernameKey > :after', { after: last.usernameKey }).getMany();
+      if (rows.length > 0) yield this.#csvLines(rows);
+    }
   }
 
   /** @throws ChannelUserNotFoundError */
@@ -220,7 +247,7 @@ export class ChannelUserService {
   async revokeTokens(id: string, reason: string, actor: Actor): Promise<void> {
     await this.#change(id, async (manager, channelUser) => {
       const epoch = channelUser.epoch + 1;
-      await manager.update(ChannelUser, { id }, { epoch });
+      await manager.update(ChannelUser, { id }, { epoch, tokensRevokedAt: new Date(this.clock.now()) });
       await this.#record(manager, 'channel-user.tokens-revoked', channelUser, actor, {
         reason,
         changes: { epoch: [channelUser.epoch, epoch] },
@@ -230,9 +257,14 @@ export class ChannelUserService {
     await this.feed.settled();
   }
 
-  #filtered({ q, status, scope }: ListChannelUsersQuery) {
-    const query = this.channelUsers.createQueryBuilder('channelUser');
-    const now = new Date(this.clock.now());
+  #csvLines(channelUsers: ChannelUser[]): string {
+    return channelUsers.map((channelUser) => csvLine(this.present(channelUser))).join('');
+  }
+
+  #filtered({ q, status, scope, expiringWithinDays, silentForDays, failing }: ChannelUserFilterQuery) {
+    const time = this.clock.now();
+    const now = new Date(time);
+    const query = this.channelUsers.createQueryBuilder('channelUser').setParameters({ now });
     if (q !== undefined && q.trim() !== '') {
       query.andWhere('channelUser.searchText LIKE :q', { q: `%${escapeLike(fold(q.trim()))}%` });
     }
@@ -241,8 +273,15 @@ export class ChannelUserService {
       expired: 'channelUser.suspendedAt IS NULL AND channelUser.expiresAt <= :now',
       active: 'channelUser.suspendedAt IS NULL AND (channelUser.expiresAt IS NULL OR channelUser.expiresAt > :now)',
     };
-    if (status !== undefined) query.andWhere(conditions[status], { now });
+    if (status !== undefined) query.andWhere(conditions[status]);
     if (scope !== undefined) query.andWhere('channelUser.scopes @> :scopes', { scopes: [scope] });
+    if (expiringWithinDays !== undefined) {
+      query.andWhere(EXPIRING, { expiresBy: new Date(time + expiringWithinDays * DAY_MS) });
+    }
+    if (silentForDays !== undefined) {
+      query.andWhere(SILENT, { silentSince: new Date(time - silentForDays * DAY_MS) });
+    }
+    if (failing !== undefined) query.andWhere(FAILING, { failedSince: new Date(time - DAY_MS) });
     return query;
   }
 

@@ -16,6 +16,9 @@ export type CredentialStatus = 'active' | 'expired' | 'revoked';
 @Entity('credential')
 @Index('ix_credential_channel_user', ['channelUserId'])
 @Index('uq_credential_slow_hash', { synchronize: false })
+@Index('ix_credential_expires_at', ['expiresAt', 'channelUserId'], {
+  where: 'revoked_at IS NULL AND expires_at IS NOT NULL',
+})
 export class Credential {
   @PrimaryGeneratedColumn('uuid', { primaryKeyConstraintName: 'pk_credential' })
   id!: string;
@@ -49,6 +52,12 @@ export class Credential {
 
   @Column({ type: 'timestamptz', precision: 3, name: 'last_used_at', nullable: true })
   lastUsedAt!: Date | null;
+
+  @Column('text', { name: 'last_used_address', nullable: true })
+  lastUsedAddress!: string | null;
+
+  @Column('text', { name: 'last_used_user_agent', nullable: true })
+  lastUsedUserAgent!: string | null;
 
   isExpiredAt(now: number): boolean {
     return this.expiresAt !== null && this.expiresAt.getTime() <= now;

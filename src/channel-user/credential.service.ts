@@ -25,6 +25,8 @@ export interface CredentialUse {
   readonly channelUserId: string;
   readonly credentialId: string;
   readonly at: Date;
+  readonly address: string | null;
+  readonly userAgent: string | null;
 }
 
 /** A credential as it was made: what {@link CredentialService.deliver} makes an answer of. */
@@ -32,15 +34,22 @@ interface NewCredential extends CredentialDto {
   readonly password: string;
 }
 
-/** Takes a JSON list of [id, time]. */
-const noteUseStatement = (table: 'channel_user' | 'credential', column: string): string => `
+/** Takes a JSON list of [id, time, address, user agent]. */
+const noteUseStatement = (table: 'channel_user' | 'credential', column: string, more = ''): string => `
   WITH due AS (
-    SELECT noted.id, (use ->> 1)::timestamptz AS at FROM jsonb_array_elements($1::jsonb) AS use
+    SELECT noted.id, (use ->> 1)::timestamptz AS at, use FROM jsonb_array_elements($1::jsonb) AS use
       JOIN ${table} AS noted ON noted.id = (use ->> 0)::uuid
       WHERE noted.${column} IS NULL OR noted.${column} < (use ->> 1)::timestamptz
       ORDER BY noted.id FOR NO KEY UPDATE OF noted
   )
-  UPDATE ${table} SET ${column} = due.at FROM due WHERE ${table}.id = due.id`;
+  UPDATE ${table} SET ${column} = due.at${more} FROM due WHERE ${table}.id = due.id`;
+
+const NOTE_ACCOUNTS = noteUseStatement('channel_user', 'last_token_at');
+const NOTE_CREDENTIALS = noteUseStatement(
+  'credential',
+  'last_used_at',
+  ', last_used_address = use ->> 2, last_used_user_agent = use ->> 3',
+);
 
 /** The passwords of a channel user: added, retired and revoked; never read. */
 @Injectable()
@@ -70,6 +79,8 @@ export class CredentialService {
       expiresAt: credential.expiresAt,
       revokedAt: credential.revokedAt,
       lastUsedAt: credential.lastUsedAt,
+      lastUsedAddress: credential.lastUsedAddress,
+      lastUsedUserAgent: credential.lastUsedUserAgent,
     };
   }
 
@@ -85,6 +96,14 @@ export class CredentialService {
       throw new ChannelUserNotFoundError();
     }
     return found.map((credential) => this.present(credential));
+  }
+
+  /** @throws CredentialNotFoundError */
+  async get(channelUserId: string, id: string): Promise<Credential> {
+    await this.writeUses();
+    const credential = await this.credentials.findOneBy({ id, channelUserId });
+    if (!credential) throw new CredentialNotFoundError();
+    return credential;
   }
 
   /**
@@ -159,9 +178,14 @@ export class CredentialService {
     try {
       const accounts = Map.groupBy(uses, ({ channelUserId }) => channelUserId);
       const latest = [...accounts].map(([id, ofOne]) => [id, ofOne.map(({ at }) => at).sort((a, b) => +b - +a)[0]]);
-      await this.dataSource.query(noteUseStatement('channel_user', 'last_token_at'), [JSON.stringify(latest)]);
-      const credentials = uses.map(({ credentialId, at }) => [credentialId, at]);
-      await this.dataSource.query(noteUseStatement('credential', 'last_used_at'), [JSON.stringify(credentials)]);
+      await this.dataSource.query(NOTE_ACCOUNTS, [JSON.stringify(latest)]);
+      const credentials = uses.map(({ credentialId, at, address, userAgent }) => [
+        credentialId,
+        at,
+        address,
+        userAgent,
+      ]);
+      await this.dataSource.query(NOTE_CREDENTIALS, [JSON.stringify(credentials)]);
     } catch (error) {
       for (const use of uses) if (!this.#uses.has(use.credentialId)) this.#uses.set(use.credentialId, use);
       throw error;
@@ -186,6 +210,8 @@ export class CredentialService {
       expiresAt,
       revokedAt: null,
       lastUsedAt: null,
+      lastUsedAddress: null,
+      lastUsedUserAgent: null,
     });
     await manager.insert(Credential, credential);
     return { ...this.present(credential), password };

@@ -65,6 +65,8 @@ const DESCRIPTIONS: Record<number, string> = {
 const text = (description: string): object => ({ description, schema: { type: 'string' } });
 
 const WWW_AUTHENTICATE = { 'WWW-Authenticate': text('RFC 6750 §3.') };
+/** Of a file to download. */
+export const ATTACHMENT = { 'Content-Disposition': text('`attachment`, with the name of the file.') };
 export const RETRY_AFTER = { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } };
 
 /** The headers of an answer, as OpenAPI describes them. */

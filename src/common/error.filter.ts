@@ -72,8 +72,8 @@ export class ErrorFilter implements ExceptionFilter {
       const level = error.status === 503 ? 'warn' : 'error';
       request.log[level]({ requestId: request.id, err: error.cause ?? error, code: error.code }, 'request failed');
     }
-    // The deadline has answered, or the client has gone.
-    if (reply.sent) return;
+    // The deadline has answered, the client has gone, or a file is leaving.
+    if (reply.sent || reply.raw.headersSent) return;
     void reply.status(error.status).headers(error.headers);
     const settings: RouteSettings = request.matchedConfig ?? request.routeOptions.config;
     if (settings.renderError) {

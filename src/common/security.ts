@@ -12,6 +12,14 @@ export const SCOPES = 'latchkey:scopes';
 export const ROLE = 'latchkey:role';
 export const BEFORE_ENROLMENT = 'latchkey:before-enrolment';
 
+/** Lets any channel user with it ask about any token (RFC 7662). */
+export const INTROSPECT_SCOPE = 'token:introspect';
+
+/** Scopes that no route asks for with {@link Scopes}, and what they are for. */
+export const BUILT_IN_SCOPES: Readonly<Record<string, string>> = {
+  [INTROSPECT_SCOPE]: 'Ask about the token of any channel user at /oauth2/introspect.',
+};
+
 /** Opens a route, or every route of a controller, to callers without a token. Everything else is closed. */
 export const Public = (): MethodDecorator & ClassDecorator => SetMetadata(PUBLIC, true);
 

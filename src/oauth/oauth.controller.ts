@@ -8,7 +8,7 @@ import { SignInService } from '../auth/sign-in.service.ts';
 import { TokenService } from '../auth/token.service.ts';
 import { CLIENT_SECRET, headersOf } from '../common/api.ts';
 import type { RouteSettings } from '../common/request-context.ts';
-import { Public } from '../common/security.ts';
+import { INTROSPECT_SCOPE, Public } from '../common/security.ts';
 import { AccessTokenAnswer, IntrospectionAnswer, OAuthErrorDto, TokenForm, TokenReferenceForm } from './oauth.dto.ts';
 import { OAuthError, renderOAuthError } from './oauth.errors.ts';
 import {
@@ -20,8 +20,6 @@ import {
 } from './oauth-request.ts';
 
 const settings: RouteSettings = { body: 'form', beforeBody: checkOAuthRequest, renderError: renderOAuthError };
-/** Lets any channel user with it ask about any token. */
-const INTROSPECT = 'token:introspect';
 const INACTIVE: IntrospectionAnswer = { active: false };
 
 /** An endpoint that clients authenticate at by themselves: the guard lets them through. */
@@ -79,7 +77,7 @@ export class OAuthController {
   @ApiOperation({
     operationId: 'introspectToken',
     summary: 'What a token is worth now (RFC 7662)',
-    description: `Its holder may ask, and whoever has the scope \`${INTROSPECT}\`.`,
+    description: `Its holder may ask, and whoever has the scope \`${INTROSPECT_SCOPE}\`.`,
   })
   @ApiOkResponse({ type: IntrospectionAnswer })
   async introspect(@Req() request: FastifyRequest): Promise<IntrospectionAnswer> {
@@ -87,7 +85,7 @@ export class OAuthController {
     const token = await this.tokens.verified(requiredParameter(parameters, 'token'));
     const { account: caller } = await this.signIns.authenticate(readClientCredentials(request, parameters), request);
     if (token?.plane !== 'partner') return INACTIVE;
-    if (token.claims.sub !== caller.id && !caller.scopes.includes(INTROSPECT)) return INACTIVE;
+    if (token.claims.sub !== caller.id && !caller.scopes.includes(INTROSPECT_SCOPE)) return INACTIVE;
     const holder = await this.partners.holderOf(token);
     if (!holder) return INACTIVE;
     const { sub, jti, iat, exp, iss, aud } = token.claims;
