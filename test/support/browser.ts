@@ -1,0 +1,75 @@
+import { AxeBuilder } from '@axe-core/playwright';
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+
+/** Git-ignored: what the pages looked like, for people. */
+const SCREENSHOTS = path.resolve('screenshots');
+
+export const DESKTOP = { width: 1280, height: 900 };
+export const PHONE = { width: 360, height: 740 };
+
+/** Chromium of `CHROMIUM_PATH` or the search path; nothing where there is none. */
+export function chromiumPath(): string | undefined {
+  const named = process.env['CHROMIUM_PATH'];
+  if (named !== undefined && named !== '') return named;
+  return (process.env['PATH'] ?? '')
+    .split(path.delimiter)
+    .flatMap((folder) => ['chromium', 'chromium-browser', 'google-chrome'].map((name) => path.join(folder, name)))
+    .find((file) => existsSync(file));
+}
+
+/** Starts the browser. Not imported before: it is not needed where there is none. */
+export async function launch(executablePath: string): Promise<Browser> {
+  const { chromium } = await import('playwright-core');
+  return chromium.launch({ executablePath, args: ['--no-sandbox'] });
+}
+
+/** What the browser complained about, such as a script that the content security policy refused. */
+export function complaintsOf(context: BrowserContext): string[] {
+  const complaints: string[] = [];
+  context.on('weberror', (error) => complaints.push(error.error().message));
+  context.on('console', (message) => {
+    // A refused request is the page's business: it says so itself.
+    if (message.type() === 'error' && !/^Failed to load resource/.test(message.text())) complaints.push(message.text());
+  });
+  return complaints;
+}
+
+/** The findings of axe that keep somebody from using the page, one line each. */
+export async function seriousFindings(page: Page): Promise<string[]> {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  return violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .flatMap(({ id, nodes }) => nodes.map(({ target, html }) => `${id} ${String(target)} ${html.slice(0, 200)}`));
+}
+
+/** Whether one has to scroll sideways. */
+const overflows = (page: Page): Promise<boolean> =>
+  page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth');
+
+/**
+ * Looks at a page in both themes, on a desktop and on a phone: keeps a picture of each and tells what is wrong.
+ *
+ * @returns the findings, each with the picture it belongs to
+ */
+export async function inspect(page: Page, name: string): Promise<string[]> {
+  await mkdir(SCREENSHOTS, { recursive: true });
+  const findings: string[] = [];
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
+      await page.setViewportSize(viewport);
+      // Two frames: what changed with the size has been drawn.
+      await page.evaluate('new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))');
+      const picture = `${name}-${colorScheme}-${device}`;
+      await page.screenshot({ path: path.join(SCREENSHOTS, `${picture}.png`), fullPage: true });
+      if (await overflows(page)) findings.push(`${picture}: scrolls sideways`);
+      findings.push(...(await seriousFindings(page)).map((finding) => `${picture}: ${finding}`));
+    }
+  }
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.setViewportSize(DESKTOP);
+  return findings;
+}
