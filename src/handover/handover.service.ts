@@ -238,13 +238,11 @@ export class HandoverService implements OnApplicationBootstrap, OnModuleDestroy 
       const { channelUser, credential, sealedPassword } = handover ?? {};
       if (!channelUser || !credential || !sealedPassword || handover?.statusAt(now) !== 'waiting') return undefined;
       const password = this.encryption.decrypt(sealedPassword, sealContext(id)).toString();
-      const { affected } = await manager.update(
+      await manager.update(
         Handover,
-        // The password as it was read: the wiping holds nothing but this row.
-        { id, sealedPassword: Not(IsNull()) },
+        { id },
         { sealedPassword: null, revealedAt: new Date(now), revealedAddress: caller.address ?? null },
       );
-      if (affected !== 1) return undefined;
       await this.#record(manager, 'handover.revealed', channelUser, byAnybody(caller), {
         handoverId: [id, id],
         credentialId: [credential.id, credential.id],
