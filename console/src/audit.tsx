@@ -142,13 +142,7 @@ function Fact({ label, children }: { label: string; children: ReactNode }): Reac
 }
 
 /** One event, with what was before beside what came after. */
-export function AuditEventDrawer({
-  event,
-  onClose,
-}: {
-  event: AuditEvent | undefined;
-  onClose: () => void;
-}): ReactNode {
+function AuditEventDrawer({ event, onClose }: { event: AuditEvent | undefined; onClose: () => void }): ReactNode {
   const titleId = useId();
   return (
     <Drawer
