@@ -21,7 +21,7 @@ import {
   TopToolbar,
   useListContext,
 } from 'react-admin';
-import { api, withQuery } from './api.ts';
+import { api, type Query, withQuery } from './api.ts';
 import { Time } from './feedback.tsx';
 import { useMay } from './permissions.ts';
 import type { AuditEvent, Staff } from './types.ts';
@@ -63,11 +63,11 @@ const filters = [
 ];
 
 function Export(): ReactNode {
-  const { filterValues } = useListContext();
+  const filterValues = useListContext().filterValues as Query;
   return (
     <Button
       component="a"
-      href={withQuery('/admin/audit-events/export', filterValues as Record<string, string>)}
+      href={withQuery('/admin/audit-events/export', filterValues)}
       download
       startIcon={<DownloadIcon />}
       size="small"
@@ -142,13 +142,7 @@ function Fact({ label, children }: { label: string; children: ReactNode }): Reac
 }
 
 /** One event, with what was before beside what came after. */
-export function AuditEventDrawer({
-  event,
-  onClose,
-}: {
-  event: AuditEvent | undefined;
-  onClose: () => void;
-}): ReactNode {
+function AuditEventDrawer({ event, onClose }: { event: AuditEvent | undefined; onClose: () => void }): ReactNode {
   const titleId = useId();
   return (
     <Drawer
@@ -210,7 +204,7 @@ function Events({ onOpen }: { onOpen: (event: AuditEvent) => void }): ReactNode 
       rowClick={open as never}
     />
   ) : (
-    <DataTable<AuditEvent> bulkActionButtons={false} rowClick={open as never}>
+    <DataTable<AuditEvent> bulkActionButtons={false} rowClick={open}>
       <DataTable.Col<AuditEvent> source="at" label="When" disableSort render={(event) => <Time value={event.at} />} />
       <DataTable.Col<AuditEvent>
         source="action"

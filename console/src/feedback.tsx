@@ -14,7 +14,6 @@ import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Tooltip from '@mui/material/Tooltip';
 import { type ReactNode, type SyntheticEvent, useEffect, useId, useState } from 'react';
-import { useNotify } from 'react-admin';
 import { ApiError } from './api.ts';
 
 const UNITS: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
@@ -77,15 +76,6 @@ export function messageOf(error: unknown): string {
 /** @returns the API's messages by the name of the input, as react-admin's forms take them from `onSubmit` */
 export function fieldErrors(error: unknown): Record<string, string> {
   return error instanceof ApiError ? error.body.errors : {};
-}
-
-/** @returns shows an error as a notification that stays until it is read. A 401 is the sign-in page's business. */
-export function useNotifyError(): (error: unknown) => void {
-  const notify = useNotify();
-  return (error) => {
-    if (error instanceof ApiError && error.status === 401) return;
-    notify(messageOf(error), { type: 'error', autoHideDuration: 10_000, multiLine: true });
-  };
 }
 
 interface ConfirmDialogProps {

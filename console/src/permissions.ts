@@ -4,14 +4,10 @@ import type { Role } from './types.ts';
 
 const RANK: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
 
-/** @returns the role of who is signed in; `undefined` while that is being asked */
-export function useRole(): Role | undefined {
-  return usePermissions<Role>().permissions;
-}
-
 /** @returns whether who is signed in may do what asks for `role`. The API decides; this only hides. */
 export function useMay(role: Role): boolean {
-  const own = useRole();
+  // Undefined while that is being asked.
+  const own = usePermissions<Role>().permissions;
   return own !== undefined && RANK[own] >= RANK[role];
 }
 

@@ -363,7 +363,6 @@ function StaffList(): ReactNode {
             </>
           )}
           tertiaryText={() => <Actions />}
-          linkType={false}
           rowClick={false}
         />
       ) : (
