@@ -30,7 +30,7 @@ export function TokenChart({ hours }: { hours: Hour[] }) {
   const refused = hours.map((hour) => hour.refused);
   return (
     <>
-      <Box aria-hidden sx={{ width: '100%', height: 260 }}>
+      <Box aria-hidden sx={{ width: '100%' }}>
         <BarChart
           height={260}
           skipAnimation

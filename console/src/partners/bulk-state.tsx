@@ -207,10 +207,10 @@ export function BulkState() {
   };
   return (
     <>
-      <Button size="small" color="inherit" startIcon={<BlockIcon />} onClick={ask('suspend')}>
+      <Button size="small" startIcon={<BlockIcon />} onClick={ask('suspend')}>
         Suspend
       </Button>
-      <Button size="small" color="inherit" startIcon={<PlayIcon />} onClick={ask('reactivate')}>
+      <Button size="small" startIcon={<PlayIcon />} onClick={ask('reactivate')}>
         Reactivate
       </Button>
       {asked && (

@@ -61,7 +61,7 @@ export function ConflictNotice({ before, theirs }: Conflict) {
           const isTheirs = isClash && (chosen[name] === 'theirs' || isSame(now[name], theirs[name]));
           return (
             <Box component="li" key={name} sx={{ overflowWrap: 'anywhere' }}>
-              <Typography variant="subtitle2" component="h3">
+              <Typography variant="subtitle2" component="h2">
                 {LIMIT_WORDS[name]}
               </Typography>
               <Typography variant="body2">
@@ -81,7 +81,7 @@ export function ConflictNotice({ before, theirs }: Conflict) {
                   spacing={1}
                   useFlexGap
                   role="group"
-                  aria-label={LIMIT_WORDS[name]}
+                  aria-label={`Whose ${LIMIT_WORDS[name].toLowerCase()}`}
                   sx={{ mt: 0.5, flexWrap: 'wrap' }}
                 >
                   <Button
