@@ -18,8 +18,8 @@ if (executable === undefined) {
 }
 const story = executable === undefined ? describe.skip : describe;
 
-/** The story is told once, each chapter after the one before. */
-jest.setTimeout(120_000);
+/** The story is told once, each chapter after the one before; each looks at several pages four times. */
+const CHAPTER_MS = 120_000;
 
 const CONNECTIVITY = 'Blue Channel Manager';
 
@@ -42,7 +42,7 @@ async function freePort(): Promise<number> {
 
 async function cli(...args: string[]): Promise<string> {
   const command = new ServerProcess({ env: environment, command: [process.execPath, 'dist/src/cli.js', ...args] });
-  expect(await command.exited).toBe(0);
+  expect({ exited: await command.exited, stderr: command.stderr }).toEqual({ exited: 0, stderr: '' });
   return command.stdout;
 }
 
@@ -102,14 +102,14 @@ story('the console', () => {
     server = new ServerProcess({ env: environment });
     url = await server.listening();
     browser = await launch(executable ?? '');
-  });
+  }, CHAPTER_MS);
 
   afterAll(async () => {
     await browser?.close();
     if (server && isRunning(server.pid)) await server.kill('SIGTERM');
     keepOutput(server.stdout + server.stderr);
     await database?.drop();
-  });
+  }, CHAPTER_MS);
 
   it('lets an admin sign in, who sees what is there and adds colleagues', async () => {
     const { context, page } = await somebody();
@@ -149,7 +149,7 @@ story('the console', () => {
     await page.getByText(/second factor/i).first().waitFor();
     await look(page, 'settings');
     await context.close();
-  });
+  }, CHAPTER_MS);
 
   it('takes an operator a short form to provision a partner, who gets a one-time link', async () => {
     const { context, page } = await somebody();
@@ -206,7 +206,7 @@ story('the console', () => {
     await page.getByRole('button', { name: 'Edit' }).waitFor();
     await look(page, 'partner-limits');
     await context.close();
-  });
+  }, CHAPTER_MS);
 
   it('rotates the password: the old one ends, and the partner reads so', async () => {
     const { context, page } = await somebody();
@@ -234,7 +234,7 @@ story('the console', () => {
     // The token of the old password lives on, and so does the new one.
     expect([await me(partner.token), await me(answer.text)]).toEqual([200, 200]);
     await context.close();
-  });
+  }, CHAPTER_MS);
 
   it('suspends with a reason: the partner reads `token expired`, and the trail tells it all', async () => {
     const { context, page } = await somebody();
@@ -280,7 +280,7 @@ story('the console', () => {
     await page.getByText(CONNECTIVITY).first().waitFor();
     await look(page, 'partners');
     await context.close();
-  });
+  }, CHAPTER_MS);
 
   it('shows a viewer everything and lets it change nothing', async () => {
     const { context, page } = await somebody();
@@ -301,7 +301,7 @@ story('the console', () => {
     );
     expect(refused).toBe(403);
     await context.close();
-  });
+  }, CHAPTER_MS);
 
   it('tells an operator who saves an outdated version what changed, and loses nothing that was typed', async () => {
     const [first, second] = [await somebody(), await somebody()];
@@ -323,7 +323,7 @@ story('the console', () => {
     await first.page.getByRole('button', { name: 'Save again' }).click();
     await first.page.getByRole('heading', { name: 'Blue Channels' }).waitFor();
     for (const { context } of [first, second]) await context.close();
-  });
+  }, CHAPTER_MS);
 
   it('asks for a second factor once one is set up', async () => {
     const { context, page } = await somebody();
@@ -354,7 +354,7 @@ story('the console', () => {
     const stored = String(await again.page.evaluate('JSON.stringify({ ...localStorage, ...sessionStorage })'));
     expect(stored).not.toMatch(/eyJ|password|token/i);
     await again.context.close();
-  });
+  }, CHAPTER_MS);
 
   it('keeps every page usable by keyboard, screen reader, in both themes and on a phone, without a complaint', () => {
     expect(findings).toEqual([]);
