@@ -123,10 +123,6 @@ describe('the quickstart', () => {
     expect((await post(`${url}/admin/session`, { email: 'ops@staff.example', password })).status).toBe(401);
     expect((await post(`${url}/admin/session`, { email: 'ops@staff.example', password: renewed })).status).toBe(200);
 
-    const factor = cli(['staff', 'reset-second-factor', '--email', 'ops@staff.example']);
-    expect(await factor.exited).toBe(0);
-    expect(factor.stdout).toBe('There was no second factor.\n');
-
     const admin = { email: server.line('Admin e-mail: '), password: secret(server.line('Admin password: ')) };
     const { accessToken } = (await (await post(`${url}/admin/session`, admin)).json()) as { accessToken: string };
     const events = await fetch(`${url}/admin/audit-events?actor=cli`, {
@@ -224,10 +220,8 @@ describe('a start that cannot succeed', () => {
     const bad = cli(['staff', 'create', '--email', 'nonsense', '--name', 'X']);
     expect(await bad.exited).toBe(1);
     expect(bad.stderr).toContain('email must be an e-mail address');
-    for (const command of ['reset-password', 'reset-second-factor']) {
-      const unknown = cli(['staff', command, '--email', 'nobody@staff.example']);
-      expect(await unknown.exited).toBe(1);
-      expect(unknown.stderr).toBe('There is no such staff member.\n');
-    }
+    const unknown = cli(['staff', 'reset-password', '--email', 'nobody@staff.example']);
+    expect(await unknown.exited).toBe(1);
+    expect(unknown.stderr).toBe('There is no such staff member.\n');
   });
 });

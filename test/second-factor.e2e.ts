@@ -3,9 +3,9 @@ import { Secret, TOTP, URI } from 'otpauth';
 import { AuditService } from '../src/audit/audit.service.ts';
 import { SigningKeyService } from '../src/signing-key/signing-key.service.ts';
 import { SecondFactorService } from '../src/staff/second-factor.service.ts';
-import { StaffService } from '../src/staff/staff.service.ts';
 import { type Answer, type StaffMember, TestApp } from './support/app.ts';
-import { secret } from './support/secrets.ts';
+import { keepOutput, secret } from './support/secrets.ts';
+import { ServerProcess } from './support/server.ts';
 import { eventually, inParallel, LOOPBACK_PROXIES, newAddress, tally } from './support/sign-ins.ts';
 
 interface Problem {
@@ -432,18 +432,33 @@ describe('a second factor that is no longer wanted', () => {
     expect((await eventsOf(member.id))[0]?.action).toBe('staff.signed-in');
   });
 
-  it('is reset by the command line, by e-mail', async () => {
+  it('is reset on the command line, by e-mail', async () => {
     const member = await newEnrolled();
-    const cli = { type: 'cli', id: null, name: 'cli', address: null, requestId: null } as const;
-    const staff = app.app.nest.get(StaffService);
-    expect(await staff.resetSecondFactor({ email: member.email.toUpperCase() }, cli)).toBe(true);
-    expect(await staff.resetSecondFactor({ email: member.email }, cli)).toBe(false);
+    const reset = async (email: string): Promise<ServerProcess> => {
+      const command = new ServerProcess({
+        env: {
+          DATABASE_URL: app.databaseUrl,
+          PUBLIC_URL: app.config.publicUrl,
+          KEY_ENCRYPTION_KEY: secret(app.config.keyEncryptionKeys[0].toString('base64')),
+        },
+        command: [process.execPath, 'dist/src/cli.js', 'staff', 'reset-second-factor', '--email', email],
+      });
+      await command.exited;
+      keepOutput(command.stdout + command.stderr);
+      return command;
+    };
+    const [known, unknown] = await Promise.all([reset(member.email.toUpperCase()), reset('nobody@staff.example')]);
+    expect(known.stdout).toBe('Second factor removed; the sessions have ended.\n');
+    expect([await unknown.exited, unknown.stderr]).toEqual([1, 'There is no such staff member.\n']);
+    expect((await reset(member.email)).stdout).toBe('There was no second factor.\n');
+    expect((await whoami(member.token)).status).toBe(401);
     tokenOf(await signIn(member));
     expect((await eventsOf(member.id))[1]).toMatchObject({
       action: 'staff.second-factor-reset',
       actor: { type: 'cli' },
     });
-  });
+    // Three processes, on a machine that may be busy.
+  }, 90_000);
 
   it('survives another password, and goes with its holder', async () => {
     const member = await newEnrolled();
