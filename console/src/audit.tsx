@@ -77,16 +77,17 @@ function Export(): ReactNode {
   );
 }
 
-/** `null` is no value; text shows as it is. */
+/** Text shows as it is, a list of texts a line each. */
 function Value({ value }: { value: unknown }): ReactNode {
-  if (value === null || value === undefined || value === '') {
+  if (value === null || value === undefined || value === '' || (Array.isArray(value) && value.length === 0)) {
     return (
       <Typography variant="body2" color="textSecondary">
         none
       </Typography>
     );
   }
-  const text = typeof value === 'string' ? value : JSON.stringify(value, null, 2);
+  const isList = Array.isArray(value) && value.every((item) => typeof item === 'string');
+  const text = isList ? value.join('\n') : typeof value === 'string' ? value : JSON.stringify(value, null, 2);
   return (
     <Typography variant="body2" sx={{ fontFamily: 'monospace', whiteSpace: 'pre-wrap', overflowWrap: 'anywhere' }}>
       {text}

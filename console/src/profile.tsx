@@ -346,7 +346,7 @@ function SecondFactor({ enabled, required }: { enabled: boolean; required: boole
         onClose={close}
       >
         <QrCode text={enrolment?.uri ?? ''} />
-        <CopyField label="Or type this key" value={enrolment?.secret ?? ''} />
+        <CopyField label="Key, if you cannot scan" value={enrolment?.secret ?? ''} />
         <Typography>Then type the six digits that the app shows.</Typography>
       </OneFieldDialog>
       <OneFieldDialog
