@@ -7,11 +7,13 @@ import { ASSETS, ConsoleService } from './console.service.ts';
 
 @Module({ controllers: [ConsoleController], providers: [ConsoleService] })
 export class ConsoleModule implements OnModuleInit {
-  constructor(private readonly adapter: HttpAdapterHost) {}
+  constructor(private readonly host: HttpAdapterHost) {}
 
   /** Gives the controller `reply.sendFile()`; it serves no path by itself. */
   async onModuleInit(): Promise<void> {
-    await this.adapter.httpAdapter.getInstance<FastifyInstance>().register(fastifyStatic, {
+    // There is none in the command line, which serves nothing.
+    const adapter = this.host.httpAdapter as HttpAdapterHost['httpAdapter'] | null;
+    await adapter?.getInstance<FastifyInstance>().register(fastifyStatic, {
       root: ASSETS,
       serve: false,
       preCompressed: true,
