@@ -60,7 +60,7 @@ function LimitsForm({ partner, onDone }: { partner: ChannelUser; onDone: () => v
   return (
     // The record the page shows may be refreshed meanwhile; the form keeps what it was opened with.
     <RecordContextProvider value={undefined}>
-      <Form defaultValues={opened} onSubmit={save} warnWhenUnsavedChanges>
+      <Form noValidate defaultValues={opened} onSubmit={save} warnWhenUnsavedChanges>
         <Stack spacing={3} useFlexGap>
           {conflict && <ConflictNotice {...conflict} />}
           <FieldGrid>

@@ -134,69 +134,71 @@ function PartnerTable() {
   const mayChange = useMay('operator');
   return (
     <ThemeProvider theme={withNamedCheckboxes}>
-      <DataTable<ChannelUser>
-        rowClick="show"
-        bulkActionButtons={mayChange ? <BulkState /> : false}
-        empty={<NoPartners />}
-        hiddenColumns={['contactEmail', 'tokenTtlSeconds', 'tokensPerMinute', 'allowedIps', 'createdAt']}
-        sx={{ '& .RaDataTable-tableWrapper': { overflowX: 'auto' } }}
-      >
-        <Column
-          source="username"
-          label="Partner"
-          render={({ id, displayName, username }) => (
-            <Box sx={{ minWidth: 160, overflowWrap: 'anywhere' }}>
-              {/* A link, for the keyboard and for new tabs. */}
-              <Link
-                to={`/channel-users/${id}/show`}
-                style={{ color: 'inherit', fontWeight: 500 }}
-                onClick={(event) => {
-                  event.stopPropagation();
-                }}
-              >
-                {displayName}
-              </Link>
-              <Typography variant="body2" color="textSecondary">
-                {username}
-              </Typography>
-            </Box>
-          )}
-        />
-        <Column source="status" label="State" disableSort render={({ status }) => <StatusChip status={status} />} />
-        <Column source="scopes" disableSort render={({ scopes }) => <Scopes scopes={scopes} />} />
-        <Column
-          source="lastTokenAt"
-          label="Last token"
-          sortByOrder="DESC"
-          render={({ lastTokenAt }) => (lastTokenAt === null ? 'never' : <Time value={lastTokenAt} relative />)}
-        />
-        <Column
-          source="expiresAt"
-          label="Ends"
-          disableSort
-          render={({ expiresAt }) => (expiresAt === null ? 'never' : <Time value={expiresAt} />)}
-        />
-        <Column source="contactEmail" label="E-mail" disableSort />
-        <Column
-          source="tokenTtlSeconds"
-          label="Token life"
-          disableSort
-          render={({ tokenTtlSeconds }) => durationOf(tokenTtlSeconds)}
-        />
-        <Column source="tokensPerMinute" label="Tokens a minute" disableSort align="right" />
-        <Column
-          source="allowedIps"
-          label="Allowed addresses"
-          disableSort
-          render={({ allowedIps }) => (allowedIps.length === 0 ? 'anywhere' : allowedIps.join(', '))}
-        />
-        <Column
-          source="createdAt"
-          label="Added"
-          sortByOrder="DESC"
-          render={({ createdAt }) => <Time value={createdAt} />}
-        />
-      </DataTable>
+      <Box sx={{ display: 'grid', gridTemplateColumns: 'minmax(0, 1fr)' }}>
+        <DataTable<ChannelUser>
+          rowClick="show"
+          bulkActionButtons={mayChange ? <BulkState /> : false}
+          empty={<NoPartners />}
+          hiddenColumns={['contactEmail', 'tokenTtlSeconds', 'tokensPerMinute', 'allowedIps', 'createdAt']}
+          sx={{ '& .RaDataTable-tableWrapper': { overflowX: 'auto' } }}
+        >
+          <Column
+            source="username"
+            label="Partner"
+            render={({ id, displayName, username }) => (
+              <Box sx={{ minWidth: 160, overflowWrap: 'anywhere' }}>
+                {/* A link, for the keyboard and for new tabs. */}
+                <Link
+                  to={`/channel-users/${id}/show`}
+                  style={{ color: 'inherit', fontWeight: 500 }}
+                  onClick={(event) => {
+                    event.stopPropagation();
+                  }}
+                >
+                  {displayName}
+                </Link>
+                <Typography variant="body2" color="textSecondary">
+                  {username}
+                </Typography>
+              </Box>
+            )}
+          />
+          <Column source="status" label="State" disableSort render={({ status }) => <StatusChip status={status} />} />
+          <Column source="scopes" disableSort render={({ scopes }) => <Scopes scopes={scopes} />} />
+          <Column
+            source="lastTokenAt"
+            label="Last token"
+            sortByOrder="DESC"
+            render={({ lastTokenAt }) => (lastTokenAt === null ? 'never' : <Time value={lastTokenAt} relative />)}
+          />
+          <Column
+            source="expiresAt"
+            label="Ends"
+            disableSort
+            render={({ expiresAt }) => (expiresAt === null ? 'never' : <Time value={expiresAt} />)}
+          />
+          <Column source="contactEmail" label="E-mail" disableSort />
+          <Column
+            source="tokenTtlSeconds"
+            label="Token life"
+            disableSort
+            render={({ tokenTtlSeconds }) => durationOf(tokenTtlSeconds)}
+          />
+          <Column source="tokensPerMinute" label="Tokens a minute" disableSort align="right" />
+          <Column
+            source="allowedIps"
+            label="Allowed addresses"
+            disableSort
+            render={({ allowedIps }) => (allowedIps.length === 0 ? 'anywhere' : allowedIps.join(', '))}
+          />
+          <Column
+            source="createdAt"
+            label="Added"
+            sortByOrder="DESC"
+            render={({ createdAt }) => <Time value={createdAt} />}
+          />
+        </DataTable>
+      </Box>
     </ThemeProvider>
   );
 }
@@ -204,6 +206,7 @@ function PartnerTable() {
 function PartnerLines() {
   return (
     <SimpleList<ChannelUser>
+      sx={{ '& [class*="-tertiary"]': { opacity: 1 } }}
       empty={<NoPartners />}
       primaryText={({ displayName }) => displayName}
       secondaryText={({ username, lastTokenAt }) => (

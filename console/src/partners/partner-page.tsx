@@ -74,7 +74,10 @@ export function PartnerPage() {
     );
   }
   return (
-    <Box sx={{ mt: 2, maxWidth: 1200, width: '100%', mx: 'auto' }}>
+    // The layout is as wide as its content asks for; a grid lets the tabs scroll instead.
+    <Box
+      sx={{ display: 'grid', gridTemplateColumns: 'minmax(0, 1fr)', mt: 2, maxWidth: 1200, width: '100%', mx: 'auto' }}
+    >
       <Loaded query={query} what="the partner" rows={5}>
         {(partner) => (
           <Stack spacing={2} useFlexGap>

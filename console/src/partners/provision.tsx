@@ -107,7 +107,7 @@ export function Provision() {
         <Typography variant="h5" component="h1" sx={{ mb: 2 }}>
           Add a partner
         </Typography>
-        <Form defaultValues={DEFAULTS} onSubmit={provision} warnWhenUnsavedChanges={made === undefined}>
+        <Form noValidate defaultValues={DEFAULTS} onSubmit={provision} warnWhenUnsavedChanges={made === undefined}>
           <Stack spacing={3} useFlexGap>
             <Section title="Who">
               <FieldGrid>
