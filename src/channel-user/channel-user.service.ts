@@ -35,7 +35,10 @@ const EXPIRING = `channelUser.id IN (
     SELECT channel_user_id AS owner, expires_at FROM credential WHERE revoked_at IS NULL AND expires_at IS NOT NULL
     UNION ALL SELECT id, expires_at FROM channel_user WHERE expires_at IS NOT NULL
   ) AS expiry WHERE expiry.expires_at > :now AND expiry.expires_at <= :expiresBy)`;
-const SILENT = 'COALESCE(channelUser.lastTokenAt, channelUser.createdAt) < :silentSince';
+/** The first says it; the others follow from it, and let each order begin where it may be true. */
+const SILENT = `COALESCE(channelUser.lastTokenAt, channelUser.createdAt) < :silentSince
+  AND COALESCE(channelUser.lastTokenAt, '-infinity'::timestamptz) < :silentSince
+  AND channelUser.createdAt < :silentSince`;
 const FAILING = 'channelUser.id IN (SELECT channel_user_id FROM sign_in_failure WHERE last_at > :failedSince)';
 
 /**
@@ -161,8 +164,10 @@ export class ChannelUserService {
     const descending = sort.startsWith('-');
     const { column, cast, isKey } = ORDERS[order];
     const filtered = this.#filtered(query);
-    const page = filtered
-      .clone()
+    const total = await this.#count(filtered);
+    const { expiringWithinDays, failing } = query;
+    const isShort = total !== null && (expiringWithinDays !== undefined || failing !== undefined);
+    const page = (isShort ? this.#first(filtered) : filtered.clone())
       .orderBy(column, descending ? 'DESC' : 'ASC')
       .addOrderBy('channelUser.id', descending ? 'DESC' : 'ASC')
       .limit(limit + 1);
@@ -171,7 +176,7 @@ export class ChannelUserService {
       const comparison = descending ? '<' : '>';
       page.andWhere(`(${column}, channelUser.id) ${comparison} (:key${cast}, :id::uuid)`, { key, id });
     }
-    const [rows, total] = await Promise.all([page.getMany(), this.#count(filtered)]);
+    const rows = await page.getMany();
     const { items, nextCursor } = pageOf(rows, limit, (row) => encodeCursor(sort, [sortKey(order, row), row.id]));
     return { items: items.map((item) => this.present(item)), total, nextCursor };
   }
@@ -254,6 +259,15 @@ export class ChannelUserService {
     });
     // Another instance must not generate tokens of the old epoch once this is answered: they would be dead at once.
     await this.feed.settled();
+  }
+
+  /** Found first, and sorted then: the planner likes to go through a million rows in order to find the few. */
+  #first(filtered: ReturnType<Repository<ChannelUser>['createQueryBuilder']>) {
+    const ids = filtered.clone().select('channelUser.id');
+    return this.channelUsers
+      .createQueryBuilder('channelUser')
+      .where(`channelUser.id = ANY(ARRAY(${ids.getQuery()}))`)
+      .setParameters(ids.getParameters());
   }
 
   #csvLines(channelUsers: ChannelUser[]): string {
