@@ -3,8 +3,13 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 /** None of the new columns decides access: the triggers that announce changes name theirs and stay silent. */
 const UP = [
   `ALTER TABLE "channel_user" ADD "tokens_revoked_at" timestamptz(3)`,
-  // Since when an account is silent.
-  `CREATE INDEX "ix_channel_user_silent" ON "channel_user" ((COALESCE("last_token_at", "created_at")))`,
+  // Since when an account is silent. With the columns, without which PostgreSQL does not count by the index alone.
+  `CREATE INDEX "ix_channel_user_silent" ON "channel_user" ((COALESCE("last_token_at", "created_at")))
+    INCLUDE ("last_token_at", "created_at")`,
+  // Those that expire, and have expired, are counted by the index alone, too.
+  `DROP INDEX "ix_channel_user_expires_at"`,
+  `CREATE INDEX "ix_channel_user_expires_at" ON "channel_user" ("expires_at", "suspended_at", "id")
+    WHERE expires_at IS NOT NULL`,
 
   `ALTER TABLE "credential" ADD "last_used_address" text`,
   `ALTER TABLE "credential" ADD "last_used_user_agent" text`,
@@ -63,6 +68,8 @@ const DOWN = [
   `DROP INDEX "ix_credential_expires_at"`,
   `ALTER TABLE "credential" DROP COLUMN "last_used_user_agent"`,
   `ALTER TABLE "credential" DROP COLUMN "last_used_address"`,
+  `DROP INDEX "ix_channel_user_expires_at"`,
+  `CREATE INDEX "ix_channel_user_expires_at" ON "channel_user" ("expires_at") WHERE expires_at IS NOT NULL`,
   `DROP INDEX "ix_channel_user_silent"`,
   `ALTER TABLE "channel_user" DROP COLUMN "tokens_revoked_at"`,
 ];

@@ -15,7 +15,8 @@ const ITEMS = 10;
 const COUNT = {
   total: 'SELECT count(*)::float8 AS n FROM channel_user',
   suspended: 'SELECT count(*)::float8 AS n FROM channel_user WHERE suspended_at IS NOT NULL',
-  expired: `SELECT count(*)::float8 AS n FROM channel_user WHERE suspended_at IS NULL AND expires_at <= $1`,
+  expired: `SELECT count(*)::float8 AS n FROM channel_user 
+    WHERE suspended_at IS NULL AND expires_at IS NOT NULL AND expires_at <= $1`,
   silent: `SELECT count(*)::float8 AS n FROM channel_user WHERE COALESCE(last_token_at, created_at) < $1`,
   failing: `SELECT count(*)::float8 AS n FROM sign_in_failure AS failure
     JOIN channel_user ON channel_user.id = failure.channel_user_id WHERE failure.last_at > $1`,
