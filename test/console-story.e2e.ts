@@ -212,7 +212,7 @@ story('the console', () => {
     const { context, page } = await somebody();
     await signIn(page, operator);
     await page.getByRole('menuitem', { name: 'Overview' }).waitFor();
-    await page.goto(`${url}/console/#/channel-users/${partner.id}/show?tab=credentials`);
+    await page.goto(`${url}/console/channel-users/${partner.id}/show?tab=credentials`);
     await page.getByRole('button', { name: 'New password' }).click();
     const dialog = page.getByRole('dialog');
     await dialog.getByLabel('The old one').click();
@@ -268,7 +268,7 @@ story('the console', () => {
     }
     await look(page, 'audit');
 
-    await page.goto(`${url}/console/#/channel-users/${partner.id}/show`);
+    await page.goto(`${url}/console/channel-users/${partner.id}/show`);
     await page.getByRole('button', { name: 'Reactivate' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Reactivate' }).click();
     await page.getByRole('button', { name: 'Suspend' }).waitFor();
@@ -308,7 +308,7 @@ story('the console', () => {
     for (const { page } of [first, second]) {
       await signIn(page, operator);
       await page.getByRole('menuitem', { name: 'Overview' }).waitFor();
-      await page.goto(`${url}/console/#/channel-users/${partner.id}/show`);
+      await page.goto(`${url}/console/channel-users/${partner.id}/show`);
       await page.getByRole('button', { name: 'Edit' }).click();
     }
     await second.page.getByLabel('Display name').fill('Renamed meanwhile');
@@ -329,7 +329,7 @@ story('the console', () => {
     const { context, page } = await somebody();
     await signIn(page, viewer);
     await page.getByRole('menuitem', { name: 'Overview' }).waitFor();
-    await page.goto(`${url}/console/#/profile`);
+    await page.goto(`${url}/console/profile`);
     await page.getByRole('button', { name: /Set up/ }).click();
     await page.getByRole('dialog').getByLabel('Current password').fill(viewer.password);
     await page.keyboard.press('Enter');
@@ -347,7 +347,7 @@ story('the console', () => {
     await again.page.getByLabel('Code').fill(codes[0] ?? '');
     await again.page.getByRole('button', { name: 'Continue' }).click();
     await again.page.getByRole('menuitem', { name: 'Overview' }).waitFor();
-    await again.page.goto(`${url}/console/#/profile`);
+    await again.page.goto(`${url}/console/profile`);
     await again.page.getByText('On', { exact: true }).waitFor();
     await look(again.page, 'profile');
     // Nothing secret stays behind in the browser.

@@ -66,6 +66,8 @@ export async function inspect(page: Page, name: string): Promise<string[]> {
       const picture = `${name}-${colorScheme}-${device}`;
       await page.screenshot({ path: path.join(SCREENSHOTS, `${picture}.png`), fullPage: true });
       if (await overflows(page)) findings.push(`${picture}: scrolls sideways`);
+      // Colours depend on the theme and little else: two of the four will do.
+      if ((colorScheme === 'light') !== (device === 'desktop')) continue;
       findings.push(...(await seriousFindings(page)).map((finding) => `${picture}: ${finding}`));
     }
   }
