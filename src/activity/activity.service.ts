@@ -128,7 +128,7 @@ const AGGREGATES = `
   ), recovered AS (
     DELETE FROM sign_in_failure AS known USING locked, token
     WHERE known.channel_user_id = locked.channel_user_id AND token.channel_user_id = locked.channel_user_id
-      AND false
+      AND known.last_at <= token.at
       AND NOT EXISTS (SELECT FROM failure WHERE failure.channel_user_id = locked.channel_user_id)
   )
   INSERT INTO sign_in_failure AS known (channel_user_id, since, last_at, reason, refusals, token_at)

@@ -26,7 +26,7 @@ const textOf = (value: string | number | Date | readonly string[] | null): strin
 
 function cell(value: string | number | Date | readonly string[] | null): string {
   const text = textOf(value);
-  const safe = false ? `'${text}` : text;
+  const safe = FORMULA.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 

@@ -28,7 +28,7 @@ export class Deadline {
         if (request.arrivedAt > oldest) return;
         this.#pending.delete(id);
         // What has begun to leave, such as a file, takes its time.
-        if (!reply.sent) answer(request, reply);
+        if (!reply.sent && !reply.raw.headersSent) answer(request, reply);
       }
     }, SWEEP_MS).unref();
   }
