@@ -43,6 +43,7 @@ export const lightTheme: RaThemeOptions = {
     success: { main: '#1b6e3c' },
     warning: { main: '#8a5200' },
     error: { main: '#b3261e' },
+    info: { main: '#0b5394' },
   },
   components: { ...defaultLightTheme.components, ...components('#1f4fa8') },
 };
