@@ -29,6 +29,15 @@ const components = (outline: string): RaThemeOptions['components'] => ({
   // Half transparent text is hard to read.
   RaSimpleList: { styleOverrides: { root: { '& .RaSimpleList-tertiary': { opacity: 1 } } } },
   MuiButton: { defaultProps: { disableElevation: true } },
+  // Material UI 9 wants the name of a checkbox on its input; react-admin still says it of the whole.
+  MuiCheckbox: {
+    defaultProps: {
+      slotProps: {
+        root: { 'aria-label': undefined },
+        input: ({ 'aria-label': name }: { 'aria-label'?: string }) => ({ 'aria-label': name }),
+      },
+    },
+  },
 });
 
 export const lightTheme: RaThemeOptions = {
