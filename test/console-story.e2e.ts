@@ -345,12 +345,12 @@ story('the console', () => {
     await page.getByRole('button', { name: /Set up/ }).click();
     await page.getByRole('dialog').getByLabel('Current password').fill(viewer.password);
     await page.keyboard.press('Enter');
-    const key = secret(await page.getByLabel('Or type this key').inputValue());
+    const key = secret(await page.getByRole('textbox', { name: 'Key, if you cannot scan' }).inputValue());
     await look(page, 'second-factor');
     const totp = new TOTP({ secret: key });
     await page.getByRole('dialog').getByLabel('Code').fill(totp.generate());
     await page.keyboard.press('Enter');
-    const codes = (await page.getByLabel('Recovery codes').inputValue()).split('\n').map(secret);
+    const codes = (await page.getByRole('textbox', { name: 'Recovery codes' }).inputValue()).split('\n').map(secret);
     expect(codes).toHaveLength(10);
     await context.close();
 
