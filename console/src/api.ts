@@ -1,16 +1,10 @@
-/** Which field breaks which rules, in the API's words. */
-export interface FieldError {
-  /** Path of the field, as in `scopes.0`; empty for the body as a whole. */
-  field: string;
-  messages: string[];
-}
+import type { Schemas } from './types.ts';
 
-interface Problem {
-  detail?: string;
-  code?: string;
-  requestId?: string;
-  errors?: FieldError[];
-}
+/** Which field breaks which rules, in the API's words; `field` is empty for the body as a whole. */
+export type FieldError = Schemas['FieldErrorDto'];
+
+/** A proxy's answer may lack any part. */
+type Problem = Partial<Schemas['ProblemDto']>;
 
 const sentence = (messages: string[]): string => messages.join('; ').replace(/^./, (first) => first.toUpperCase());
 

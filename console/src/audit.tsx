@@ -24,17 +24,26 @@ import {
 import { api, type Query, withQuery } from './api.ts';
 import { Time } from './feedback.tsx';
 import { useMay } from './permissions.ts';
-import type { AuditEvent, Staff } from './types.ts';
+import type { AuditEvent, Schemas } from './types.ts';
 
 const choicesOf = (names: string[]): { id: string; name: string }[] => names.map((name) => ({ id: name, name }));
 
-/** The actions that there are; until they are known, or where that fails, the field is free text. */
+/** The actions that there are; where they cannot be had, the field is free text. */
 function ActionInput(props: { source: string; label?: string; alwaysOn?: boolean }): ReactNode {
-  const { data } = useQuery({
+  const { data, isPending, isError } = useQuery({
     queryKey: ['audit-events', 'actions'],
-    queryFn: async () => (await api<{ items: string[] }>('GET', '/admin/audit-events/actions')).data.items,
+    queryFn: async () => (await api<Schemas['AuditActionsDto']>('GET', '/admin/audit-events/actions')).data.items,
   });
-  return <AutocompleteInput {...props} choices={choicesOf(data ?? [])} sx={{ minWidth: 240 }} helperText={false} />;
+  if (isError) return <TextInput {...props} helperText={false} />;
+  return (
+    <AutocompleteInput
+      {...props}
+      choices={choicesOf(data ?? [])}
+      isPending={isPending}
+      sx={{ minWidth: 240 }}
+      helperText={false}
+    />
+  );
 }
 
 /** People by name for those who may list them; else only the kinds of actors. */
@@ -42,7 +51,7 @@ function ActorInput(props: { source: string; label?: string; alwaysOn?: boolean 
   const isAdmin = useMay('admin');
   const { data } = useQuery({
     queryKey: ['staff', 'names'],
-    queryFn: async () => (await api<{ items: Staff[] }>('GET', '/admin/staff')).data.items,
+    queryFn: async () => (await api<Schemas['StaffListDto']>('GET', '/admin/staff')).data.items,
     enabled: isAdmin,
   });
   const choices = [

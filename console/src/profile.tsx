@@ -17,7 +17,7 @@ import { api } from './api.ts';
 import { currentSession, forgetSession } from './auth.ts';
 import { CopyField, fieldErrors, messageOf, SecretOnce, Time } from './feedback.tsx';
 import { Page, Section } from './page.tsx';
-import type { Session, Settings } from './types.ts';
+import type { Schemas, Session, Settings } from './types.ts';
 
 const SESSION = ['session'];
 
@@ -250,20 +250,20 @@ function SecondFactor({ enabled, required }: { enabled: boolean; required: boole
   };
 
   const start = async (currentPassword: string): Promise<void> => {
-    const { data } = await api<{ secret: string; uri: string }>('POST', '/admin/session/totp', {
+    const { data } = await api<Schemas['TotpSecretDto']>('POST', '/admin/session/totp', {
       json: { currentPassword },
     });
     setEnrolment(data);
     setStep('scan');
   };
   const confirm = async (code: string): Promise<void> => {
-    const { data } = await api<{ recoveryCodes: string[] }>('POST', '/admin/session/totp/confirm', { json: { code } });
+    const { data } = await api<Schemas['RecoveryCodesDto']>('POST', '/admin/session/totp/confirm', { json: { code } });
     close();
     setCodes(data.recoveryCodes);
     await refresh();
   };
   const renew = async (currentPassword: string): Promise<void> => {
-    const { data } = await api<{ recoveryCodes: string[] }>('POST', '/admin/session/recovery-codes', {
+    const { data } = await api<Schemas['RecoveryCodesDto']>('POST', '/admin/session/recovery-codes', {
       json: { currentPassword },
     });
     close();

@@ -29,7 +29,7 @@ import {
 } from 'react-admin';
 import { api } from './api.ts';
 import { ConfirmDialog, CopyField, fieldErrors, messageOf, SecretOnce, Time } from './feedback.tsx';
-import type { Role, Staff } from './types.ts';
+import type { Role, Schemas, Staff } from './types.ts';
 
 const ROLES: Record<Role, string> = {
   viewer: 'Viewer: reads',
@@ -178,7 +178,7 @@ function Create(): ReactNode {
   const [open, setOpen] = useState(false);
   const [issued, setIssued] = useState<Issued>();
   const create = async (fields: Fields): Promise<void> => {
-    const { data } = await api<Staff & { password: string }>('POST', '/admin/staff', { json: fields });
+    const { data } = await api<Schemas['NewStaffDto']>('POST', '/admin/staff', { json: fields });
     setOpen(false);
     setIssued({ email: data.email, password: data.password });
     refresh();

@@ -29,6 +29,15 @@ const components = (outline: string): RaThemeOptions['components'] => ({
   // Half transparent text is hard to read.
   RaSimpleList: { styleOverrides: { root: { '& .RaSimpleList-tertiary': { opacity: 1 } } } },
   MuiButton: { defaultProps: { disableElevation: true } },
+  // Material UI 9 wants the name of a checkbox on its input; react-admin still says it of the whole.
+  MuiCheckbox: {
+    defaultProps: {
+      slotProps: {
+        root: { 'aria-label': undefined },
+        input: ({ 'aria-label': name }: { 'aria-label'?: string }) => ({ 'aria-label': name }),
+      },
+    },
+  },
 });
 
 export const lightTheme: RaThemeOptions = {
@@ -43,6 +52,7 @@ export const lightTheme: RaThemeOptions = {
     success: { main: '#1b6e3c' },
     warning: { main: '#8a5200' },
     error: { main: '#b3261e' },
+    info: { main: '#0b5394' },
   },
   components: { ...defaultLightTheme.components, ...components('#1f4fa8') },
 };

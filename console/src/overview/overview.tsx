@@ -14,28 +14,11 @@ import { Time } from '../feedback.tsx';
 import { Loaded, Nothing } from '../partners/loading-states.tsx';
 import type { PartnerFilter } from '../partners/partner-filters.tsx';
 import { countOf, reasonOf } from '../partners/words.ts';
-import { type Hour, TokenChart } from './token-chart.tsx';
+import type { Schemas } from '../types.ts';
+import { TokenChart } from './token-chart.tsx';
 
-interface Named {
-  id: string;
-  username: string;
-  displayName: string;
-}
-
-interface OverviewData {
-  at: string;
-  channelUsers: { total: number; active: number; suspended: number; expired: number };
-  tokens: { last24h: number; hours: Hour[] };
-  failing: {
-    total: number;
-    items: (Named & { since: string; lastAt: string; reason: string | null; count: number })[];
-  };
-  expiring: {
-    total: number;
-    items: (Named & { credentialId: string | null; label: string | null; expiresAt: string })[];
-  };
-  silent: { total: number };
-}
+type OverviewData = Schemas['OverviewDto'];
+type Named = Pick<Schemas['ChannelUserDto'], 'id' | 'username' | 'displayName'>;
 
 const EVERY_MS = 60_000;
 

@@ -9,20 +9,14 @@ import { useTheme } from '@mui/material/styles';
 import { BarChart } from '@mui/x-charts/BarChart';
 import { useId, useState } from 'react';
 import { Time } from '../feedback.tsx';
-
-export interface Hour {
-  /** Its start. */
-  at: string;
-  tokens: number;
-  refused: number;
-}
+import type { Schemas } from '../types.ts';
 
 const hourFormat = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
 const spanOf = (at: Date): string =>
   `${hourFormat.format(at)} – ${hourFormat.format(new Date(at.getTime() + 3_600_000))}`;
 
 /** Tokens and refusals of each hour, as bars or, for whoever cannot see them, as a table. */
-export function TokenChart({ hours }: { hours: Hour[] }) {
+export function TokenChart({ hours }: { hours: Schemas['HourDto'][] }) {
   const { palette } = useTheme();
   const tableId = useId();
   const [showsTable, setShowsTable] = useState(false);

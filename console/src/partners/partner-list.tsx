@@ -4,7 +4,7 @@ import Box from '@mui/material/Box';
 import Button from '@mui/material/Button';
 import Chip from '@mui/material/Chip';
 import Stack from '@mui/material/Stack';
-import { createTheme, type Theme, ThemeProvider } from '@mui/material/styles';
+import type { Theme } from '@mui/material/styles';
 import Typography from '@mui/material/Typography';
 import useMediaQuery from '@mui/material/useMediaQuery';
 import {
@@ -109,91 +109,74 @@ function Scopes({ scopes }: { scopes: readonly string[] }) {
 
 const Column = DataTable.Col<ChannelUser>;
 
-/** Material UI 9 wants the name of a checkbox on its input; react-admin still says it of the whole. */
-const withNamedCheckboxes = (theme: Theme): Theme =>
-  createTheme(theme, {
-    components: {
-      MuiCheckbox: {
-        defaultProps: {
-          slotProps: {
-            root: { 'aria-label': undefined },
-            input: ({ 'aria-label': name }: { 'aria-label'?: string }) => ({ 'aria-label': name }),
-          },
-        },
-      },
-    },
-  });
-
 function PartnerTable() {
   const mayChange = useMay('operator');
   return (
-    <ThemeProvider theme={withNamedCheckboxes}>
-      <Box sx={{ display: 'grid', gridTemplateColumns: 'minmax(0, 1fr)' }}>
-        <DataTable<ChannelUser>
-          rowClick="show"
-          bulkActionButtons={mayChange ? <BulkState /> : false}
-          empty={<NoPartners />}
-          hiddenColumns={['contactEmail', 'tokenTtlSeconds', 'tokensPerMinute', 'allowedIps', 'createdAt']}
-          sx={{ '& .RaDataTable-tableWrapper': { overflowX: 'auto' } }}
-        >
-          <Column
-            source="username"
-            label="Partner"
-            render={({ id, displayName, username }) => (
-              <Box sx={{ minWidth: 160, overflowWrap: 'anywhere' }}>
-                {/* A link, for the keyboard and for new tabs. */}
-                <Link
-                  to={`/channel-users/${id}/show`}
-                  style={{ color: 'inherit', fontWeight: 500 }}
-                  onClick={(event) => {
-                    event.stopPropagation();
-                  }}
-                >
-                  {displayName}
-                </Link>
-                <Typography variant="body2" color="textSecondary">
-                  {username}
-                </Typography>
-              </Box>
-            )}
-          />
-          <Column source="status" label="State" disableSort render={({ status }) => <StatusChip status={status} />} />
-          <Column source="scopes" disableSort render={({ scopes }) => <Scopes scopes={scopes} />} />
-          <Column
-            source="lastTokenAt"
-            label="Last token"
-            sortByOrder="DESC"
-            render={({ lastTokenAt }) => (lastTokenAt === null ? 'never' : <Time value={lastTokenAt} relative />)}
-          />
-          <Column
-            source="expiresAt"
-            label="Ends"
-            disableSort
-            render={({ expiresAt }) => (expiresAt === null ? 'never' : <Time value={expiresAt} />)}
-          />
-          <Column source="contactEmail" label="E-mail" disableSort />
-          <Column
-            source="tokenTtlSeconds"
-            label="Token life"
-            disableSort
-            render={({ tokenTtlSeconds }) => durationOf(tokenTtlSeconds)}
-          />
-          <Column source="tokensPerMinute" label="Tokens a minute" disableSort align="right" />
-          <Column
-            source="allowedIps"
-            label="Allowed addresses"
-            disableSort
-            render={({ allowedIps }) => (allowedIps.length === 0 ? 'anywhere' : allowedIps.join(', '))}
-          />
-          <Column
-            source="createdAt"
-            label="Added"
-            sortByOrder="DESC"
-            render={({ createdAt }) => <Time value={createdAt} />}
-          />
-        </DataTable>
-      </Box>
-    </ThemeProvider>
+    <Box sx={{ display: 'grid', gridTemplateColumns: 'minmax(0, 1fr)' }}>
+      <DataTable<ChannelUser>
+        rowClick="show"
+        bulkActionButtons={mayChange ? <BulkState /> : false}
+        empty={<NoPartners />}
+        hiddenColumns={['contactEmail', 'tokenTtlSeconds', 'tokensPerMinute', 'allowedIps', 'createdAt']}
+        sx={{ '& .RaDataTable-tableWrapper': { overflowX: 'auto' } }}
+      >
+        <Column
+          source="username"
+          label="Partner"
+          render={({ id, displayName, username }) => (
+            <Box sx={{ minWidth: 160, overflowWrap: 'anywhere' }}>
+              {/* A link, for the keyboard and for new tabs. */}
+              <Link
+                to={`/channel-users/${id}/show`}
+                style={{ color: 'inherit', fontWeight: 500 }}
+                onClick={(event) => {
+                  event.stopPropagation();
+                }}
+              >
+                {displayName}
+              </Link>
+              <Typography variant="body2" color="textSecondary">
+                {username}
+              </Typography>
+            </Box>
+          )}
+        />
+        <Column source="status" label="State" disableSort render={({ status }) => <StatusChip status={status} />} />
+        <Column source="scopes" disableSort render={({ scopes }) => <Scopes scopes={scopes} />} />
+        <Column
+          source="lastTokenAt"
+          label="Last token"
+          sortByOrder="DESC"
+          render={({ lastTokenAt }) => (lastTokenAt === null ? 'never' : <Time value={lastTokenAt} relative />)}
+        />
+        <Column
+          source="expiresAt"
+          label="Ends"
+          disableSort
+          render={({ expiresAt }) => (expiresAt === null ? 'never' : <Time value={expiresAt} />)}
+        />
+        <Column source="contactEmail" label="E-mail" disableSort />
+        <Column
+          source="tokenTtlSeconds"
+          label="Token life"
+          disableSort
+          render={({ tokenTtlSeconds }) => durationOf(tokenTtlSeconds)}
+        />
+        <Column source="tokensPerMinute" label="Tokens a minute" disableSort align="right" />
+        <Column
+          source="allowedIps"
+          label="Allowed addresses"
+          disableSort
+          render={({ allowedIps }) => (allowedIps.length === 0 ? 'anywhere' : allowedIps.join(', '))}
+        />
+        <Column
+          source="createdAt"
+          label="Added"
+          sortByOrder="DESC"
+          render={({ createdAt }) => <Time value={createdAt} />}
+        />
+      </DataTable>
+    </Box>
   );
 }
 

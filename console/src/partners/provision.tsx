@@ -11,9 +11,10 @@ import { useFormContext, useWatch } from 'react-hook-form';
 import { Link } from 'react-router-dom';
 import { fieldErrors, messageOf } from '../feedback.tsx';
 import { useMay } from '../permissions.ts';
+import type { Schemas } from '../types.ts';
 import { DEFAULT_DELIVERY, DeliveryChoice } from './delivery-choice.tsx';
 import { IssuedCredential } from './issued-credential.tsx';
-import { type ChannelUser, type Limits, type NewCredential, partnerApi } from './partner-api.ts';
+import { type Limits, partnerApi } from './partner-api.ts';
 import { ContactFields, DisplayNameInput, FieldGrid, LimitFields } from './partner-fields.tsx';
 import { suggestUsername } from './words.ts';
 
@@ -83,7 +84,7 @@ export function Provision() {
   const queries = useQueryClient();
   const [delivery, setDelivery] = useState(DEFAULT_DELIVERY);
   const [failure, setFailure] = useState<unknown>();
-  const [made, setMade] = useState<NewCredential & { channelUser: ChannelUser }>();
+  const [made, setMade] = useState<Schemas['NewChannelUserAnswer']>();
 
   const provision = async (values: Partial<Limits>): Promise<Record<string, string>> => {
     setFailure(undefined);

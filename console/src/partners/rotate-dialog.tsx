@@ -15,7 +15,7 @@ import { DEFAULT_DELIVERY, DeliveryChoice } from './delivery-choice.tsx';
 import { LastUse } from './last-use.tsx';
 import { type ChannelUser, type Credential, type NewCredential, partnerApi } from './partner-api.ts';
 import { useRefreshPartners } from './state-actions.tsx';
-import { countOf } from './words.ts';
+import { countOf, durationOf } from './words.ts';
 
 /** How long the old ones go on working. */
 const OVERLAPS: readonly (readonly [value: string, words: string])[] = [
@@ -44,6 +44,9 @@ export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogP
   const [failure, setFailure] = useState<unknown>();
   const [isBusy, setBusy] = useState(false);
   const errors = fieldErrors(failure);
+  const { deliver, linkTtlSeconds = 0 } = delivery;
+  const overlapSeconds = overlap === 'null' ? Infinity : Number(overlap);
+  const mayFallSilent = live.length > 0 && deliver === 'link' && overlapSeconds < linkTtlSeconds;
   const close = (): void => {
     if (!isBusy) onClose();
   };
@@ -129,6 +132,13 @@ export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogP
               slotProps={{ htmlInput: { maxLength: 100 } }}
             />
             <DeliveryChoice value={delivery} onChange={setDelivery} />
+            {mayFallSilent && (
+              <Alert severity="warning">
+                The old {live.length === 1 ? 'password ends' : 'passwords end'}{' '}
+                {overlapSeconds === 0 ? 'at once' : `after ${durationOf(overlapSeconds)}`}, but the link works for{' '}
+                {durationOf(linkTtlSeconds)}: a partner that opens it late gets no tokens in between.
+              </Alert>
+            )}
             {live.length >= 5 && overlap !== '0' && (
               <Alert severity="info">
                 {countOf(live.length, 'password works', 'passwords work')} already, and there can be at most 5. Revoke
