@@ -86,6 +86,8 @@ describe('the list of credentials', () => {
       expiresAt: null,
       revokedAt: null,
       lastUsedAt: null,
+      lastUsedAddress: null,
+      lastUsedUserAgent: null,
     });
     app.clockOffset = 1000;
     const second = await add(partner.id, { label: 'second', expiresAt: '2090-01-01T01:00:00+01:00' });
@@ -137,7 +139,19 @@ describe('a new credential', () => {
     const partner = await app.asPartner();
     const second = await add(partner.id);
     expect(Object.keys(second).sort()).toEqual(
-      ['createdAt', 'expiresAt', 'fingerprint', 'id', 'label', 'lastUsedAt', 'password', 'revokedAt', 'status'].sort(),
+      [
+        'createdAt',
+        'expiresAt',
+        'fingerprint',
+        'id',
+        'label',
+        'lastUsedAt',
+        'lastUsedAddress',
+        'lastUsedUserAgent',
+        'password',
+        'revokedAt',
+        'status',
+      ].sort(),
     );
     expect(second.expiresAt).toBeNull();
     const left = secondsUntil((await one(partner.id, partner.credentialId)).expiresAt);

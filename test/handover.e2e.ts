@@ -185,7 +185,18 @@ describe('a link is made in place of a password', () => {
     const body = answer.json<Provisioned>();
     expect(Object.keys(body).sort()).toEqual(['channelUser', 'credential', 'handover', 'handoverUrl']);
     expect(Object.keys(body.credential).sort()).toEqual(
-      ['createdAt', 'expiresAt', 'fingerprint', 'id', 'label', 'lastUsedAt', 'revokedAt', 'status'].sort(),
+      [
+        'createdAt',
+        'expiresAt',
+        'fingerprint',
+        'id',
+        'label',
+        'lastUsedAt',
+        'lastUsedAddress',
+        'lastUsedUserAgent',
+        'revokedAt',
+        'status',
+      ].sort(),
     );
     expect(body.handoverUrl).toMatch(/^http:\/\/latchkey\.test\/handover#[A-Za-z0-9_-]{43}$/);
     expect(Math.abs(Date.parse(link.expiresAt) - before - 3 * DAY_S * 1000)).toBeLessThan(60_000);

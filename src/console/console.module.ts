@@ -9,11 +9,15 @@ import { ASSETS, ConsoleService } from './console.service.ts';
 export class ConsoleModule implements OnModuleInit {
   constructor(private readonly host: HttpAdapterHost) {}
 
-  /** Gives the controller `reply.sendFile()`; it serves no path by itself. */
-  async onModuleInit(): Promise<void> {
+  /**
+   * Gives the controller `reply.sendFile()`; it serves no path by itself. Not awaited: to wait for a plugin is to start
+   * Fastify, and the routes would keep its own error handler for bodies that it cannot parse. Whether it loads, the
+   * start of the application finds out.
+   */
+  onModuleInit(): void {
     // There is none in the command line, which serves nothing.
     const adapter = this.host.httpAdapter as HttpAdapterHost['httpAdapter'] | null;
-    await adapter?.getInstance<FastifyInstance>().register(fastifyStatic, {
+    void adapter?.getInstance<FastifyInstance>().register(fastifyStatic, {
       root: ASSETS,
       serve: false,
       preCompressed: true,

@@ -8,7 +8,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 const SCREENSHOTS = path.resolve('screenshots');
 
 export const DESKTOP = { width: 1280, height: 900 };
-export const PHONE = { width: 360, height: 740 };
+const PHONE = { width: 360, height: 740 };
 
 /** Chromium of `CHROMIUM_PATH` or the search path; nothing where there is none. */
 export function chromiumPath(): string | undefined {
@@ -32,7 +32,8 @@ export function complaintsOf(context: BrowserContext): string[] {
   context.on('weberror', (error) => complaints.push(error.error().message));
   context.on('console', (message) => {
     // A refused request is the page's business: it says so itself.
-    if (message.type() === 'error' && !/^Failed to load resource/.test(message.text())) complaints.push(message.text());
+    if (message.type() === 'error' && !message.text().startsWith('Failed to load resource'))
+      complaints.push(message.text());
   });
   return complaints;
 }
@@ -43,7 +44,7 @@ export async function keepPicture(page: Page, name: string): Promise<void> {
 }
 
 /** The findings of axe that keep somebody from using the page, one line each. */
-export async function seriousFindings(page: Page): Promise<string[]> {
+async function seriousFindings(page: Page): Promise<string[]> {
   const { violations } = await new AxeBuilder({ page }).analyze();
   return violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')

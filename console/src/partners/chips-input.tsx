@@ -7,7 +7,7 @@ import Typography from '@mui/material/Typography';
 import { useState } from 'react';
 import { useInput } from 'react-admin';
 
-export interface ChipOption {
+interface ChipOption {
   readonly name: string;
   readonly description: string | null;
 }

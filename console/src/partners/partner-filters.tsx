@@ -135,15 +135,16 @@ const STATES = Object.entries(STATUS_WORDS);
 
 /** Filters of the list, kept in its address. On a phone all but the search wait behind a button. */
 export function PartnerFilters() {
-  const { filterValues, setFilters } = useListContext();
-  const filter = filterValues as PartnerFilter;
+  const list = useListContext();
+  const filter = list.filterValues as PartnerFilter;
   const isPhone = useMediaQuery('(max-width:599.95px)');
   const [isOpen, setOpen] = useState(false);
   const { data: scopes } = useQuery({ queryKey: ['scopes'], queryFn: partnerApi.scopes, staleTime: 60_000 });
 
   const set = (changed: { [Name in keyof PartnerFilter]: PartnerFilter[Name] | undefined }): void => {
-    const next = Object.entries({ ...filter, ...changed }).filter(([, value]) => value !== undefined && value !== '');
-    setFilters(Object.fromEntries(next), {}, false);
+    const next: Record<string, unknown> = { ...filter, ...changed };
+    const given = Object.entries(next).filter(([, value]) => value !== undefined && value !== '');
+    list.setFilters(Object.fromEntries(given), {}, false);
   };
   const number = (text: string): number | undefined => (text === '' ? undefined : Number(text));
   const { q = '', ...others } = filter;
@@ -236,7 +237,7 @@ export function PartnerFilters() {
             <Button
               startIcon={<ClearIcon />}
               onClick={() => {
-                setFilters({}, {}, false);
+                list.setFilters({}, {}, false);
               }}
             >
               Clear all

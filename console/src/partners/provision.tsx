@@ -6,7 +6,7 @@ import Stack from '@mui/material/Stack';
 import Typography from '@mui/material/Typography';
 import { useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useEffect, useRef, useState } from 'react';
-import { Form, regex, required, SaveButton, TextInput, Title, useRedirect } from 'react-admin';
+import { Form, required, SaveButton, TextInput, Title, useRedirect } from 'react-admin';
 import { useFormContext, useWatch } from 'react-hook-form';
 import { Link } from 'react-router-dom';
 import { fieldErrors, messageOf } from '../feedback.tsx';
@@ -32,10 +32,19 @@ const DEFAULTS: Limits & { username: string } = {
 
 const USERNAME = /^[A-Za-z0-9._@-]{3,64}$/;
 
+const isUsername = (value: string | null): string | undefined =>
+  value === null || USERNAME.test(value) ? undefined : '3 to 64 of: letters without accents, digits, . _ - @';
+
+interface Emptied {
+  displayName: string | null;
+  username: string | null;
+}
+
 /** Suggested from the display name until somebody types here. */
 function UsernameInput() {
   const { setValue } = useFormContext<typeof DEFAULTS>();
-  const [displayName, username] = useWatch<typeof DEFAULTS, ['displayName', 'username']>({
+  // Null once somebody has emptied the field.
+  const [displayName, username] = useWatch<Emptied, ['displayName', 'username']>({
     name: ['displayName', 'username'],
   });
   const suggested = useRef('');
@@ -48,10 +57,7 @@ function UsernameInput() {
     <TextInput
       source="username"
       label="Username"
-      validate={[
-        required('The partner signs in with it'),
-        regex(USERNAME, '3 to 64 of: letters without accents, digits, . _ - @'),
-      ]}
+      validate={[required('The partner signs in with it'), isUsername]}
       helperText="What the partner signs in with. It cannot be changed later."
       autoComplete="off"
       slotProps={{ htmlInput: { spellCheck: false, autoCapitalize: 'none' } }}
