@@ -1,7 +1,6 @@
 import CloseIcon from '@mui/icons-material/Close';
 import DownloadIcon from '@mui/icons-material/Download';
 import Box from '@mui/material/Box';
-import Button from '@mui/material/Button';
 import Chip from '@mui/material/Chip';
 import Drawer from '@mui/material/Drawer';
 import IconButton from '@mui/material/IconButton';
@@ -12,6 +11,7 @@ import { useQuery } from '@tanstack/react-query';
 import { type ReactNode, useId, useState } from 'react';
 import {
   AutocompleteInput,
+  Button,
   DataTable,
   DateTimeInput,
   FilterButton,
@@ -23,6 +23,7 @@ import {
 } from 'react-admin';
 import { api, type Query, withQuery } from './api.ts';
 import { Time } from './feedback.tsx';
+import { Nothing } from './partners/loading-states.tsx';
 import { useMay } from './permissions.ts';
 import type { AuditEvent, Schemas } from './types.ts';
 
@@ -40,7 +41,7 @@ function ActionInput(props: { source: string; label?: string; alwaysOn?: boolean
       {...props}
       choices={choicesOf(data ?? [])}
       isPending={isPending}
-      sx={{ minWidth: 240 }}
+      sx={{ minWidth: 290 }}
       helperText={false}
     />
   );
@@ -63,25 +64,25 @@ function ActorInput(props: { source: string; label?: string; alwaysOn?: boolean 
   return <AutocompleteInput {...props} choices={choices} sx={{ minWidth: 200 }} helperText={false} />;
 }
 
+/** The input knows no zones; the API asks for one. What the viewer types is in their own. */
+const withZone = (local: string): string | null => {
+  const at = new Date(local);
+  return Number.isNaN(at.getTime()) ? null : at.toISOString();
+};
+
 const filters = [
   <ActionInput key="action" source="action" label="Action" alwaysOn />,
   <ActorInput key="actor" source="actor" label="Actor" alwaysOn />,
   <TextInput key="target" source="target" label="Target id" helperText={false} />,
-  <DateTimeInput key="from" source="from" label="From" helperText={false} />,
-  <DateTimeInput key="to" source="to" label="Before" helperText={false} />,
+  <DateTimeInput key="from" source="from" label="From" parse={withZone} helperText={false} />,
+  <DateTimeInput key="to" source="to" label="Before" parse={withZone} helperText={false} />,
 ];
 
 function Export(): ReactNode {
   const filterValues = useListContext().filterValues as Query;
   return (
-    <Button
-      component="a"
-      href={withQuery('/admin/audit-events/export', filterValues)}
-      download
-      startIcon={<DownloadIcon />}
-      size="small"
-    >
-      Export NDJSON
+    <Button label="Export NDJSON" component="a" download href={withQuery('/admin/audit-events/export', filterValues)}>
+      <DownloadIcon />
     </Button>
   );
 }
@@ -198,6 +199,12 @@ function AuditEventDrawer({ event, onClose }: { event: AuditEvent | undefined; o
   );
 }
 
+const NO_EVENTS = (
+  <Box sx={{ px: 2 }}>
+    <Nothing>No event fits these filters.</Nothing>
+  </Box>
+);
+
 function Events({ onOpen }: { onOpen: (event: AuditEvent) => void }): ReactNode {
   const isSmall = useMediaQuery((theme: { breakpoints: { down: (key: string) => string } }) =>
     theme.breakpoints.down('md'),
@@ -212,9 +219,10 @@ function Events({ onOpen }: { onOpen: (event: AuditEvent) => void }): ReactNode 
       secondaryText={(event) => `${event.actor.name} → ${event.target.name}`}
       tertiaryText={(event) => <Time value={event.at} relative />}
       rowClick={open as never}
+      empty={NO_EVENTS}
     />
   ) : (
-    <DataTable<AuditEvent> bulkActionButtons={false} rowClick={open}>
+    <DataTable<AuditEvent> bulkActionButtons={false} rowClick={open} empty={NO_EVENTS}>
       <DataTable.Col<AuditEvent> source="at" label="When" disableSort render={(event) => <Time value={event.at} />} />
       <DataTable.Col<AuditEvent>
         source="action"

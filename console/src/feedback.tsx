@@ -78,6 +78,12 @@ export function fieldErrors(error: unknown): Record<string, string> {
   return error instanceof ApiError ? error.body.errors : {};
 }
 
+/** The same, but never empty: a form that was refused for another reason asks, too, before it is left unsaved. */
+export function submissionErrors(error: unknown): Record<string, unknown> {
+  const fields = fieldErrors(error);
+  return Object.keys(fields).length > 0 ? fields : { root: { serverError: messageOf(error) } };
+}
+
 interface ConfirmDialogProps {
   open: boolean;
   /** The question, as in `Suspend Acme Channel?` */

@@ -28,6 +28,20 @@ const components = (outline: string): RaThemeOptions['components'] => ({
   RaFilterForm: { styleOverrides: { root: { '@media (max-width:899.95px)': { backgroundColor: 'transparent' } } } },
   // Half transparent text is hard to read.
   RaSimpleList: { styleOverrides: { root: { '& .RaSimpleList-tertiary': { opacity: 1 } } } },
+  // On a phone the page behind needs no room.
+  MuiDialog: {
+    styleOverrides: {
+      paper: {
+        '@media (max-width:599.95px)': {
+          margin: 12,
+          width: 'calc(100% - 24px)',
+          maxWidth: 'calc(100% - 24px)',
+          maxHeight: 'calc(100% - 24px)',
+        },
+      },
+    },
+  },
+  MuiDialogActions: { styleOverrides: { root: { padding: '8px 24px 20px' } } },
   MuiButton: { defaultProps: { disableElevation: true } },
   // Material UI 9 wants the name of a checkbox on its input; react-admin still says it of the whole.
   MuiCheckbox: {

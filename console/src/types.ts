@@ -1,6 +1,6 @@
 import type { components } from './openapi.ts';
 
-/** What the API takes and answers, as its description says: a change there that the console does not follow breaks its type check. */
+/** What the API takes and answers: a change there that the console does not follow breaks its type check. */
 export type Schemas = components['schemas'];
 
 export type Staff = Schemas['StaffDto'];

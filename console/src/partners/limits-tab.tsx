@@ -7,7 +7,7 @@ import Typography from '@mui/material/Typography';
 import { type ReactNode, useState } from 'react';
 import { Form, RecordContextProvider, SaveButton, useNotify } from 'react-admin';
 import { ApiError } from '../api.ts';
-import { fieldErrors, messageOf, Time } from '../feedback.tsx';
+import { messageOf, submissionErrors, Time } from '../feedback.tsx';
 import { IfRole } from '../permissions.ts';
 import { type Conflict, ConflictNotice } from './conflict-notice.tsx';
 import { changesOf, LIMIT_NAMES, LIMIT_WORDS, shownAs } from './limits.ts';
@@ -27,7 +27,7 @@ function LimitsForm({ partner, onDone }: { partner: ChannelUser; onDone: () => v
   const notify = useNotify();
   const refresh = useRefreshPartners();
 
-  const save = async (values: Partial<Limits>): Promise<Record<string, string>> => {
+  const save = async (values: Partial<Limits>): Promise<Record<string, unknown>> => {
     setFailure(undefined);
     const changes = changesOf(limitsOf(base), { ...limitsOf(base), ...values });
     try {
@@ -40,13 +40,14 @@ function LimitsForm({ partner, onDone }: { partner: ChannelUser; onDone: () => v
       return {};
     } catch (error) {
       if (error instanceof ApiError && error.status === 412) {
-        return await showConflict();
+        await showConflict();
+        return submissionErrors(error);
       }
       setFailure(error);
-      return fieldErrors(error);
+      return submissionErrors(error);
     }
   };
-  const showConflict = async (): Promise<Record<string, string>> => {
+  const showConflict = async (): Promise<void> => {
     try {
       const theirs = await partnerApi.get(partner.id);
       setConflict({ before: limitsOf(base), theirs });
@@ -54,13 +55,19 @@ function LimitsForm({ partner, onDone }: { partner: ChannelUser; onDone: () => v
     } catch (error) {
       setFailure(error);
     }
-    return {};
   };
 
   return (
     // The record the page shows may be refreshed meanwhile; the form keeps what it was opened with.
     <RecordContextProvider value={undefined}>
-      <Form noValidate defaultValues={opened} onSubmit={save} warnWhenUnsavedChanges>
+      <Form
+        noValidate
+        defaultValues={opened}
+        onSubmit={save}
+        warnWhenUnsavedChanges
+        // No path begins so: leaving the tab, which has the same path, asks as well.
+        formRootPathname="?"
+      >
         <Stack spacing={3} useFlexGap>
           {conflict && <ConflictNotice {...conflict} />}
           <FieldGrid>

@@ -9,7 +9,7 @@ import { type ReactNode, useEffect, useRef, useState } from 'react';
 import { Form, required, SaveButton, TextInput, Title, useRedirect } from 'react-admin';
 import { useFormContext, useWatch } from 'react-hook-form';
 import { Link } from 'react-router-dom';
-import { fieldErrors, messageOf } from '../feedback.tsx';
+import { messageOf, submissionErrors } from '../feedback.tsx';
 import { useMay } from '../permissions.ts';
 import type { Schemas } from '../types.ts';
 import { DEFAULT_DELIVERY, DeliveryChoice } from './delivery-choice.tsx';
@@ -86,7 +86,7 @@ export function Provision() {
   const [failure, setFailure] = useState<unknown>();
   const [made, setMade] = useState<Schemas['NewChannelUserAnswer']>();
 
-  const provision = async (values: Partial<Limits>): Promise<Record<string, string>> => {
+  const provision = async (values: Partial<Limits>): Promise<Record<string, unknown>> => {
     setFailure(undefined);
     try {
       const { username, ...limits } = { ...DEFAULTS, ...values };
@@ -96,7 +96,7 @@ export function Provision() {
       return {};
     } catch (error) {
       setFailure(error);
-      return fieldErrors(error);
+      return submissionErrors(error);
     }
   };
 

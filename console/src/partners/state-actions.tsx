@@ -40,7 +40,7 @@ export function StateActions({ partner: { id, username, displayName, status } }:
   };
   return (
     <IfRole role="operator">
-      <Stack direction="row" spacing={1} useFlexGap sx={{ flexWrap: 'wrap' }}>
+      <Stack direction="row" spacing={1} useFlexGap sx={{ flexWrap: { xs: 'wrap', md: 'nowrap' }, flexShrink: 0 }}>
         {status === 'suspended' ? (
           <Button
             variant="contained"
