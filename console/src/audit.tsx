@@ -216,8 +216,13 @@ function Events({ onOpen }: { onOpen: (event: AuditEvent) => void }): ReactNode 
   return isSmall ? (
     <SimpleList<AuditEvent>
       primaryText={(event) => event.action}
-      secondaryText={(event) => `${event.actor.name} → ${event.target.name}`}
-      tertiaryText={(event) => <Time value={event.at} relative />}
+      secondaryText={(event) => (
+        <>
+          {event.actor.name} → {event.target.name}
+          <br />
+          <Time value={event.at} relative />
+        </>
+      )}
       rowClick={open as never}
       empty={NO_EVENTS}
     />

@@ -65,6 +65,8 @@ function LimitsForm({ partner, onDone }: { partner: ChannelUser; onDone: () => v
         defaultValues={opened}
         onSubmit={save}
         warnWhenUnsavedChanges
+        // The form says it itself; a notice would cover its buttons.
+        disableInvalidFormNotification
         // No path begins so: leaving the tab, which has the same path, asks as well.
         formRootPathname="?"
       >

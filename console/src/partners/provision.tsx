@@ -114,7 +114,14 @@ export function Provision() {
         <Typography variant="h5" component="h1" sx={{ mb: 2 }}>
           Add a partner
         </Typography>
-        <Form noValidate defaultValues={DEFAULTS} onSubmit={provision} warnWhenUnsavedChanges={made === undefined}>
+        <Form
+          noValidate
+          defaultValues={DEFAULTS}
+          onSubmit={provision}
+          warnWhenUnsavedChanges={made === undefined}
+          // The form says it itself; a notice would cover its buttons.
+          disableInvalidFormNotification
+        >
           <Stack spacing={3} useFlexGap>
             <Section title="Who">
               <FieldGrid>
