@@ -30,13 +30,13 @@ import { countOf, durationOf } from './words.ts';
 
 /** A link to the API's own export of what the list is filtered to: it streams, however much there is. */
 function ExportButton() {
-  const { filterValues } = useListContext();
+  const filterValues = useListContext().filterValues as Query;
   return (
     <ToolbarButton
       label="Export CSV"
       component="a"
       download
-      href={withQuery('/admin/channel-users/export', filterValues as Query)}
+      href={withQuery('/admin/channel-users/export', filterValues)}
     >
       <DownloadIcon />
     </ToolbarButton>
@@ -59,13 +59,14 @@ const isFiltered = (filter: object): boolean => Object.keys(filter).length > 0;
 
 /** No rows: because of the filter, or because there are no partners at all. */
 function NoPartners() {
-  const { filterValues, setFilters } = useListContext();
+  const { setFilters, ...list } = useListContext();
+  const filterValues = list.filterValues as Query;
   return (
     <Stack spacing={2} useFlexGap sx={{ alignItems: 'center', py: 6, px: 2, textAlign: 'center' }} role="status">
       <Typography variant="h6" component="p">
-        {isFiltered(filterValues as object) ? 'No partner fits these filters' : 'No partners yet'}
+        {isFiltered(filterValues) ? 'No partner fits these filters' : 'No partners yet'}
       </Typography>
-      {isFiltered(filterValues as object) ? (
+      {isFiltered(filterValues) ? (
         <Button
           variant="outlined"
           onClick={() => {
@@ -207,7 +208,7 @@ function PartnerLines() {
 
 /** All partners: search, filter, sort, and change many at once. */
 export function PartnerList() {
-  const isPhone = useMediaQuery<Theme>((theme) => theme.breakpoints.down('sm'));
+  const isPhone = useMediaQuery((theme: Theme) => theme.breakpoints.down('sm'));
   return (
     <List<ChannelUser>
       title="Partners"

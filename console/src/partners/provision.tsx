@@ -6,7 +6,7 @@ import Stack from '@mui/material/Stack';
 import Typography from '@mui/material/Typography';
 import { useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useEffect, useRef, useState } from 'react';
-import { Form, regex, required, SaveButton, TextInput, Title, useRedirect } from 'react-admin';
+import { Form, required, SaveButton, TextInput, Title, useRedirect } from 'react-admin';
 import { useFormContext, useWatch } from 'react-hook-form';
 import { Link } from 'react-router-dom';
 import { messageOf, submissionErrors } from '../feedback.tsx';
@@ -32,10 +32,13 @@ const DEFAULTS: Limits & { username: string } = {
 
 const USERNAME = /^[A-Za-z0-9._@-]{3,64}$/;
 
+/** An input that was emptied holds `null`. */
+type Names = Record<'displayName' | 'username', string | null>;
+
 /** Suggested from the display name until somebody types here. */
 function UsernameInput() {
-  const { setValue } = useFormContext<typeof DEFAULTS>();
-  const [displayName, username] = useWatch<typeof DEFAULTS, ['displayName', 'username']>({
+  const { setValue } = useFormContext<Names>();
+  const [displayName, username] = useWatch<Names, ['displayName', 'username']>({
     name: ['displayName', 'username'],
   });
   const suggested = useRef('');
@@ -50,7 +53,7 @@ function UsernameInput() {
       label="Username"
       validate={[
         required('The partner signs in with it'),
-        regex(USERNAME, '3 to 64 of: letters without accents, digits, . _ - @'),
+        (value: string) => (USERNAME.test(value) ? undefined : '3 to 64 of: letters without accents, digits, . _ - @'),
       ]}
       helperText="What the partner signs in with. It cannot be changed later."
       autoComplete="off"
