@@ -41,7 +41,7 @@ const UNSHOWN = new Set(['credentialId', 'epoch', 'handoverId']);
 function textOf(value: unknown): string {
   if (value === null || value === undefined || value === '') return '–';
   if (Array.isArray(value)) return value.length === 0 ? '–' : value.join(', ');
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 const ISO = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
