@@ -135,16 +135,17 @@ const STATES = Object.entries(STATUS_WORDS);
 
 /** Filters of the list, kept in its address. On a phone all but the search wait behind a button. */
 export function PartnerFilters() {
-  const list = useListContext();
+  const { setFilters, ...list } = useListContext();
   const filter = list.filterValues as PartnerFilter;
   const isPhone = useMediaQuery('(max-width:599.95px)');
   const [isOpen, setOpen] = useState(false);
   const { data: scopes } = useQuery({ queryKey: ['scopes'], queryFn: partnerApi.scopes, staleTime: 60_000 });
 
   const set = (changed: { [Name in keyof PartnerFilter]: PartnerFilter[Name] | undefined }): void => {
-    const next: Record<string, unknown> = { ...filter, ...changed };
-    const given = Object.entries(next).filter(([, value]) => value !== undefined && value !== '');
-    list.setFilters(Object.fromEntries(given), {}, false);
+    const next = Object.entries<unknown>({ ...filter, ...changed }).filter(
+      ([, value]) => value !== undefined && value !== '',
+    );
+    setFilters(Object.fromEntries(next), {}, false);
   };
   const number = (text: string): number | undefined => (text === '' ? undefined : Number(text));
   const { q = '', ...others } = filter;
@@ -237,7 +238,7 @@ export function PartnerFilters() {
             <Button
               startIcon={<ClearIcon />}
               onClick={() => {
-                list.setFilters({}, {}, false);
+                setFilters({}, {}, false);
               }}
             >
               Clear all

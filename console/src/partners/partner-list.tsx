@@ -30,9 +30,14 @@ import { countOf, durationOf } from './words.ts';
 
 /** A link to the API's own export of what the list is filtered to: it streams, however much there is. */
 function ExportButton() {
-  const filter = useListContext().filterValues as Query;
+  const filterValues = useListContext().filterValues as Query;
   return (
-    <ToolbarButton label="Export CSV" component="a" download href={withQuery('/admin/channel-users/export', filter)}>
+    <ToolbarButton
+      label="Export CSV"
+      component="a"
+      download
+      href={withQuery('/admin/channel-users/export', filterValues)}
+    >
       <DownloadIcon />
     </ToolbarButton>
   );
@@ -50,20 +55,22 @@ function Actions({ isPhone }: { isPhone: boolean }) {
   );
 }
 
+const isFiltered = (filter: object): boolean => Object.keys(filter).length > 0;
+
 /** No rows: because of the filter, or because there are no partners at all. */
 function NoPartners() {
-  const list = useListContext();
-  const isFiltered = Object.keys(list.filterValues as object).length > 0;
+  const { setFilters, ...list } = useListContext();
+  const filterValues = list.filterValues as Query;
   return (
     <Stack spacing={2} useFlexGap sx={{ alignItems: 'center', py: 6, px: 2, textAlign: 'center' }} role="status">
       <Typography variant="h6" component="p">
-        {isFiltered ? 'No partner fits these filters' : 'No partners yet'}
+        {isFiltered(filterValues) ? 'No partner fits these filters' : 'No partners yet'}
       </Typography>
-      {isFiltered ? (
+      {isFiltered(filterValues) ? (
         <Button
           variant="outlined"
           onClick={() => {
-            list.setFilters({}, {}, false);
+            setFilters({}, {}, false);
           }}
         >
           Clear all filters
@@ -201,7 +208,7 @@ function PartnerLines() {
 
 /** All partners: search, filter, sort, and change many at once. */
 export function PartnerList() {
-  const isPhone = useMediaQuery((theme) => theme.breakpoints.down('sm'));
+  const isPhone = useMediaQuery((theme: Theme) => theme.breakpoints.down('sm'));
   return (
     <List<ChannelUser>
       title="Partners"

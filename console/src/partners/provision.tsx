@@ -32,19 +32,13 @@ const DEFAULTS: Limits & { username: string } = {
 
 const USERNAME = /^[A-Za-z0-9._@-]{3,64}$/;
 
-const isUsername = (value: string | null): string | undefined =>
-  value === null || USERNAME.test(value) ? undefined : '3 to 64 of: letters without accents, digits, . _ - @';
-
-interface Emptied {
-  displayName: string | null;
-  username: string | null;
-}
+/** An input that was emptied holds `null`. */
+type Names = Record<'displayName' | 'username', string | null>;
 
 /** Suggested from the display name until somebody types here. */
 function UsernameInput() {
-  const { setValue } = useFormContext<typeof DEFAULTS>();
-  // Null once somebody has emptied the field.
-  const [displayName, username] = useWatch<Emptied, ['displayName', 'username']>({
+  const { setValue } = useFormContext<Names>();
+  const [displayName, username] = useWatch<Names, ['displayName', 'username']>({
     name: ['displayName', 'username'],
   });
   const suggested = useRef('');
@@ -57,7 +51,10 @@ function UsernameInput() {
     <TextInput
       source="username"
       label="Username"
-      validate={[required('The partner signs in with it'), isUsername]}
+      validate={[
+        required('The partner signs in with it'),
+        (value: string) => (USERNAME.test(value) ? undefined : '3 to 64 of: letters without accents, digits, . _ - @'),
+      ]}
       helperText="What the partner signs in with. It cannot be changed later."
       autoComplete="off"
       slotProps={{ htmlInput: { spellCheck: false, autoCapitalize: 'none' } }}
