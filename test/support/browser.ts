@@ -23,7 +23,11 @@ export function chromiumPath(): string | undefined {
 /** Starts the browser. Not imported before: it is not needed where there is none. */
 export async function launch(executablePath: string): Promise<Browser> {
   const { chromium } = await import('playwright-core');
-  return chromium.launch({ executablePath, args: ['--no-sandbox'] });
+  return chromium.launch({
+    executablePath,
+    // Shared memory is small in a container, and PostgreSQL needs it.
+    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+  });
 }
 
 /** What the browser complained about, such as a script that the content security policy refused. */
@@ -51,6 +55,13 @@ async function seriousFindings(page: Page): Promise<string[]> {
     .flatMap(({ id, nodes }) => nodes.map(({ target, html }) => `${id} ${String(target)} ${html.slice(0, 200)}`));
 }
 
+/** What changed with the size has been drawn, and colours have stopped changing; what turns for ever is not waited for. */
+const SETTLED = `(async () => {
+  for (let i = 0; i < 2; i++) await new Promise((done) => requestAnimationFrame(done));
+  const ends = document.getAnimations().map(({ finished }) => finished.catch(() => undefined));
+  await Promise.race([Promise.all(ends), new Promise((done) => setTimeout(done, 1_000))]);
+})()`;
+
 /** Whether one has to scroll sideways. */
 const overflows = (page: Page): Promise<boolean> =>
   page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth');
@@ -67,8 +78,7 @@ export async function inspect(page: Page, name: string): Promise<string[]> {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     for (const [device, viewport] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
       await page.setViewportSize(viewport);
-      // Two frames: what changed with the size has been drawn.
-      await page.evaluate('new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))');
+      await page.evaluate(SETTLED);
       const picture = `${name}-${colorScheme}-${device}`;
       await keepPicture(page, picture);
       if (await overflows(page)) findings.push(`${picture}: scrolls sideways`);

@@ -1,0 +1,18 @@
+/**
+ * `npm test`: every test, or those that the arguments choose, which are Jest's. The browser's story comes by itself,
+ * after all others: some of them measure what a machine does under a load of their own making.
+ */
+import { spawnSync } from 'node:child_process';
+
+const STORY = 'console-story';
+
+function jest(...args: string[]): boolean {
+  const runtime = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
+  const command = [...runtime, 'node_modules/jest/bin/jest.js', '--config', 'test/jest.config.js', ...args];
+  return spawnSync(process.execPath, command, { stdio: 'inherit' }).status === 0;
+}
+
+const chosen = process.argv.slice(2);
+const passed =
+  chosen.length > 0 ? [jest(...chosen)] : [jest('--testPathIgnorePatterns', STORY, '/node_modules/'), jest(STORY)];
+process.exitCode = passed.every(Boolean) ? 0 : 1;
