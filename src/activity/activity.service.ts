@@ -141,9 +141,20 @@ const AGGREGATES = `
     last_at = greatest(known.last_at, EXCLUDED.last_at),
     token_at = greatest(known.token_at, EXCLUDED.token_at)`;
 
-/** A batch whose answer was lost is written again, and changes nothing the second time. */
-const INSERT = `WITH attempt AS (
-    ${insert('ON CONFLICT (day, id) DO NOTHING RETURNING channel_user_id, at, at AS last_at, outcome, reason, count')}
+/**
+ * A batch whose answer was lost is written again, and changes nothing the second time. What is new is looked up and not
+ * returned by the insertion: RETURNING of an insertion with ON CONFLICT into a partitioned table, in a WITH, ends a
+ * backend of PostgreSQL 18.4 with a segmentation fault once in a while.
+ */
+const INSERT = `WITH attempt AS MATERIALIZED (
+    SELECT row.id, "channelUserId" AS channel_user_id, to_timestamp("at" / 1000.0)::timestamptz(3) AS at,
+      to_timestamp("at" / 1000.0)::timestamptz(3) AS last_at, outcome, reason, count
+    FROM ${RECORDS}
+    WHERE NOT EXISTS (
+      SELECT FROM activity AS known
+      WHERE known.day = (to_timestamp(row."at" / 1000.0) AT TIME ZONE 'UTC')::date AND known.id = row.id)
+  ), inserted AS (
+    ${insert('ON CONFLICT (day, id) DO NOTHING')}
   ), ${AGGREGATES}`;
 /** In one order, so that two instances cannot wait for each other. */
 const COUNT = `WITH counted AS (
