@@ -1,16 +1,12 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsPlainText, IsQueryInteger, MayBeAbsent } from '../common/validation.ts';
+import { ApiProperty } from '@nestjs/swagger';
+import { PageCursor, PageLimit } from '../common/api.ts';
 import { type Outcome, OUTCOMES } from './activity.entity.ts';
 
 export class ListActivityQuery {
-  @ApiPropertyOptional({ minimum: 1, maximum: 200, default: 50 })
-  @MayBeAbsent()
-  @IsQueryInteger(1, 200)
+  @PageLimit()
   limit?: number;
 
-  @ApiPropertyOptional({ description: 'The `nextCursor` of the page before.' })
-  @MayBeAbsent()
-  @IsPlainText(1, 1000)
+  @PageCursor()
   cursor?: string;
 }
 

@@ -13,7 +13,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { CredentialService } from '../channel-user/credential.service.ts';
 import { Clock } from '../common/clock.ts';
 import { UnavailableError } from '../common/errors.ts';
-import { decodeCursor, encodeCursor, isTimestamp, isUuid, pageOf } from '../common/page.ts';
+import { decodeCursor, DEFAULT_PAGE, encodeCursor, isTimestamp, isUuid, pageOf } from '../common/page.ts';
 import { postgresError } from '../common/postgres-errors.ts';
 import { Config } from '../config/config.ts';
 import type { ActivityPageDto, ListActivityQuery } from './activity.dto.ts';
@@ -31,7 +31,6 @@ const KEEP_HOURS_MS = 8 * 24 * HOUR_MS;
 /** After so long without an attempt, it is forgotten that the last ones were refused. */
 const KEEP_FAILURES_MS = 30 * 24 * HOUR_MS;
 const MAX_USER_AGENT = 256;
-const DEFAULT_PAGE = 50;
 
 /** What a sign-in attempt came to. */
 export interface SignInAttempt {
@@ -85,15 +84,6 @@ const RECORDS = `json_to_recordset($1::json) AS row(id uuid, "channelUserId" uui
   address text, outcome text, "errorCode" text, reason text, "credentialId" uuid, "requestId" text, "userAgent" text,
   count integer, "minute" float8)`;
 
-const insert = (conflict: string): string => `
-  INSERT INTO activity (day, id, channel_user_id, at, address, outcome, error_code, reason, credential_id, request_id,
-    user_agent, count, minute)
-  SELECT (to_timestamp("at" / 1000.0) AT TIME ZONE 'UTC')::date, id, "channelUserId", to_timestamp("at" / 1000.0),
-    address, outcome, "errorCode", reason, "credentialId", "requestId", "userAgent", count,
-    to_timestamp("minute" / 1000.0)
-  FROM ${RECORDS}
-  ${conflict}`;
-
 /**
  * What the overview reads, kept with each batch from `attempt`, the attempts that are new with it: numbers of the hour
  * in this writer's own row ($2), and who was refused and has not obtained a token since. Rows of several writers are
@@ -142,30 +132,40 @@ const AGGREGATES = `
     token_at = greatest(known.token_at, EXCLUDED.token_at)`;
 
 /**
- * A batch whose answer was lost is written again, and changes nothing the second time. What is new is looked up and not
- * returned by the insertion: RETURNING of an insertion with ON CONFLICT into a partitioned table, in a WITH, ends a
- * backend of PostgreSQL 18.4 with a segmentation fault once in a while.
+ * Writes a batch. What is new with it is looked up and not returned by the insertion: RETURNING of an insertion with
+ * ON CONFLICT into a partitioned table, in a WITH, ends a backend of PostgreSQL 18.4 with a segmentation fault once in a
+ * while.
+ *
+ * @param conflict what becomes of a record that is there already
+ * @param isNew which records the overview counts
  */
-const INSERT = `WITH attempt AS MATERIALIZED (
-    SELECT row.id, "channelUserId" AS channel_user_id, to_timestamp("at" / 1000.0)::timestamptz(3) AS at,
-      to_timestamp("at" / 1000.0)::timestamptz(3) AS last_at, outcome, reason, count
+const write = (conflict: string, isNew = 'true'): string => `
+  WITH written AS (
+    INSERT INTO activity (day, id, channel_user_id, at, address, outcome, error_code, reason, credential_id, request_id,
+      user_agent, count, minute)
+    SELECT (to_timestamp("at" / 1000.0) AT TIME ZONE 'UTC')::date, id, "channelUserId", to_timestamp("at" / 1000.0),
+      address, outcome, "errorCode", reason, "credentialId", "requestId", "userAgent", count,
+      to_timestamp("minute" / 1000.0)
     FROM ${RECORDS}
-    WHERE NOT EXISTS (
-      SELECT FROM activity AS known
-      WHERE known.day = (to_timestamp(row."at" / 1000.0) AT TIME ZONE 'UTC')::date AND known.id = row.id)
-  ), inserted AS (
-    ${insert('ON CONFLICT (day, id) DO NOTHING')}
-  ), ${AGGREGATES}`;
-/** In one order, so that two instances cannot wait for each other. */
-const COUNT = `WITH counted AS (
-    ${insert(`ORDER BY "channelUserId", reason, "minute"
-      ON CONFLICT (day, channel_user_id, minute, reason) WHERE minute IS NOT NULL
-      DO UPDATE SET count = activity.count + EXCLUDED.count`)}
-  ), attempt AS (
+    ${conflict}
+  ), attempt AS MATERIALIZED (
     SELECT "channelUserId" AS channel_user_id, to_timestamp("at" / 1000.0)::timestamptz(3) AS at,
-      to_timestamp("lastAt" / 1000.0)::timestamptz(3) AS last_at, outcome, reason, count
+      to_timestamp(COALESCE("lastAt", "at") / 1000.0)::timestamptz(3) AS last_at, outcome, reason, count
     FROM ${RECORDS}
+    WHERE ${isNew}
   ), ${AGGREGATES}`;
+
+/** A batch whose answer was lost is written again, and changes nothing the second time. */
+const INSERT = write(
+  'ON CONFLICT (day, id) DO NOTHING',
+  `NOT EXISTS (
+      SELECT FROM activity AS known
+      WHERE known.day = (to_timestamp(row."at" / 1000.0) AT TIME ZONE 'UTC')::date AND known.id = row.id)`,
+);
+/** In one order, so that two instances cannot wait for each other. */
+const COUNT = write(`ORDER BY "channelUserId", reason, "minute"
+    ON CONFLICT (day, channel_user_id, minute, reason) WHERE minute IS NOT NULL
+    DO UPDATE SET count = activity.count + EXCLUDED.count`);
 
 const COUNT_TOKENS = `
   SELECT count(*)::int AS tokens FROM (

@@ -4,6 +4,7 @@ import type { FastifyReply } from 'fastify';
 import { ATTACHMENT, StaffPlane } from '../common/api.ts';
 import { Clock } from '../common/clock.ts';
 import { download } from '../common/download.ts';
+import { DEFAULT_PAGE } from '../common/page.ts';
 import { Roles } from '../common/security.ts';
 import { AuditActionsDto, AuditEventPageDto, AuditFilterQuery, ListAuditEventsQuery } from './audit.dto.ts';
 import { type AuditFilter, AuditService } from './audit.service.ts';
@@ -29,7 +30,7 @@ export class AuditController {
   @ApiOperation({ operationId: 'listAuditEvents', summary: 'Who changed what, newest first' })
   @ApiOkResponse({ type: AuditEventPageDto })
   list(@Query() query: ListAuditEventsQuery): Promise<AuditEventPageDto> {
-    const { limit = 50, cursor } = query;
+    const { limit = DEFAULT_PAGE, cursor } = query;
     return this.audit.list(filterOf(query), { limit, cursor });
   }
 

@@ -1,7 +1,8 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsString, IsUUID, Matches } from 'class-validator';
 import { TARGET_TYPES } from './audit-event.entity.ts';
-import { IsDateTime, IsPlainText, IsQueryInteger, MayBeAbsent } from '../common/validation.ts';
+import { PageCursor, PageLimit } from '../common/api.ts';
+import { IsDateTime, IsPlainText, MayBeAbsent } from '../common/validation.ts';
 
 /** Which events: all that every given filter lets through. */
 export class AuditFilterQuery {
@@ -38,14 +39,10 @@ export class AuditFilterQuery {
 }
 
 export class ListAuditEventsQuery extends AuditFilterQuery {
-  @ApiPropertyOptional({ minimum: 1, maximum: 200, default: 50 })
-  @MayBeAbsent()
-  @IsQueryInteger(1, 200)
+  @PageLimit()
   limit?: number;
 
-  @ApiPropertyOptional({ description: 'The `nextCursor` of the page before.' })
-  @MayBeAbsent()
-  @IsPlainText(1, 1000)
+  @PageCursor()
   cursor?: string;
 }
 

@@ -13,6 +13,7 @@ import {
   ValidateBy,
   type ValidationArguments,
 } from 'class-validator';
+import { PageCursor, PageLimit } from '../common/api.ts';
 import {
   IsDateTime,
   IsEmailAddress,
@@ -222,14 +223,10 @@ export class ListChannelUsersQuery extends ChannelUserFilterQuery {
   @IsIn(SORTS, { message: `must be one of ${SORTS.join(', ')}` })
   sort?: Sort;
 
-  @ApiPropertyOptional({ minimum: 1, maximum: 200, default: 50 })
-  @MayBeAbsent()
-  @IsQueryInteger(1, 200)
+  @PageLimit()
   limit?: number;
 
-  @ApiPropertyOptional({ description: 'The `nextCursor` of the page before.' })
-  @MayBeAbsent()
-  @IsPlainText(1, 1000)
+  @PageCursor()
   cursor?: string;
 }
 

@@ -4,7 +4,7 @@ import { DataSource, type EntityManager, Repository } from 'typeorm';
 import { type Changes, changesBetween, AuditService } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
 import { uniqueViolation } from '../common/postgres-errors.ts';
-import { decodeCursor, encodeCursor, pageOf, isTimestamp, isUuid } from '../common/page.ts';
+import { decodeCursor, DEFAULT_PAGE, encodeCursor, pageOf, isTimestamp, isUuid } from '../common/page.ts';
 import type { Actor } from '../common/request-context.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
 import type {
@@ -25,7 +25,6 @@ import { usernameKeyOf } from './username.ts';
 
 /** Lists count exactly up to here; counting on would cost as much as reading everything. */
 const MAX_TOTAL = 10_000;
-const DEFAULT_PAGE = 50;
 const EXPORTED_AT_ONCE = 500;
 const DAY_MS = 86_400_000;
 

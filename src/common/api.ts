@@ -9,12 +9,30 @@ import {
   ApiTags,
   getSchemaPath,
 } from '@nestjs/swagger';
+import { DEFAULT_PAGE, MAX_PAGE } from './page.ts';
+import { IsPlainText, IsQueryInteger, MayBeAbsent } from './validation.ts';
 
 /** How OpenAPI names the ways to authenticate. */
 export const PARTNER_TOKEN = 'partnerToken';
 export const CLIENT_SECRET = 'clientSecret';
 export const STAFF_TOKEN = 'staffToken';
 export const STAFF_COOKIE = 'staffCookie';
+
+/** On the `limit` of a list's query. */
+export const PageLimit = (): PropertyDecorator =>
+  applyDecorators(
+    ApiPropertyOptional({ minimum: 1, maximum: MAX_PAGE, default: DEFAULT_PAGE }),
+    MayBeAbsent(),
+    IsQueryInteger(1, MAX_PAGE),
+  );
+
+/** On the `cursor` of a list's query. */
+export const PageCursor = (): PropertyDecorator =>
+  applyDecorators(
+    ApiPropertyOptional({ description: 'The `nextCursor` of the page before.' }),
+    MayBeAbsent(),
+    IsPlainText(1, 1000),
+  );
 
 class FieldErrorDto {
   @ApiProperty({ example: 'scopes.0', description: 'Path of the field; empty for the body as a whole.' })

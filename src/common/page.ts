@@ -1,5 +1,10 @@
 import { InvalidInputError } from './errors.ts';
 
+/** Items of a page whose size the client does not say. */
+export const DEFAULT_PAGE = 50;
+/** The longest page. */
+export const MAX_PAGE = 200;
+
 /** One page of a list; `nextCursor` is `null` on the last one. */
 export interface Page<T> {
   items: T[];
