@@ -200,9 +200,8 @@ export class AuditService {
       });
       for (const { subjectId, wrappedKey } of rows) {
         after = subjectId;
-        if (this.encryption.isNewest(wrappedKey)) continue;
-        const context = keyContext(subjectId);
-        const rewrapped = this.encryption.encrypt(this.encryption.decrypt(wrappedKey, context), context);
+        const rewrapped = this.encryption.renewed(wrappedKey, keyContext(subjectId));
+        if (!rewrapped) continue;
         // Only what was read: the person may have been erased meanwhile.
         await this.keys.update({ subjectId, wrappedKey }, { wrappedKey: rewrapped });
         count++;

@@ -2,6 +2,7 @@ import { Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy }
 import { DataSource, type EntityManager, LessThan } from 'typeorm';
 import { AuditService } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
+import { every } from '../common/every.ts';
 import type { Actor } from '../common/request-context.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
 import { Replica } from '../database/replica.ts';
@@ -33,11 +34,13 @@ export class RevokedTokenService implements OnApplicationBootstrap, OnModuleDest
   }
 
   onApplicationBootstrap(): void {
-    this.#timer = setInterval(() => {
-      this.prune().catch((error: unknown) => {
-        this.#logger.warn(`Expired entries of the deny-list stay for now: ${(error as Error).message}`);
-      });
-    }, PRUNE_MS).unref();
+    this.#timer = every(
+      PRUNE_MS,
+      () => this.prune(),
+      (reason) => {
+        this.#logger.warn(`Expired entries of the deny-list stay for now: ${reason}`);
+      },
+    );
   }
 
   onModuleDestroy(): void {

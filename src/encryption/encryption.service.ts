@@ -73,8 +73,13 @@ export class EncryptionService {
     return unseal(keyEncryptionKeys.find((key) => isUnder(key, sealed)) ?? keyEncryptionKeys[0], sealed, context);
   }
 
-  /** Whether a value was encrypted under the newest key. */
-  isNewest(sealed: Buffer): boolean {
-    return isUnder(this.config.keyEncryptionKeys[0], sealed);
+  /**
+   * A value encrypted anew under the newest key.
+   *
+   * @returns nothing when it is so already
+   */
+  renewed(sealed: Buffer, context: string): Buffer | undefined {
+    if (isUnder(this.config.keyEncryptionKeys[0], sealed)) return undefined;
+    return this.encrypt(this.decrypt(sealed, context), context);
   }
 }

@@ -4,6 +4,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { DataSource, type EntityManager, IsNull, MoreThan, Not, Repository } from 'typeorm';
 import { AuditService, type Changes } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
+import { every } from '../common/every.ts';
 import type { Actor } from '../common/request-context.ts';
 import { Config } from '../config/config.ts';
 import { EncryptionService } from '../encryption/encryption.service.ts';
@@ -71,11 +72,13 @@ export class HandoverService implements OnApplicationBootstrap, OnModuleDestroy 
   ) {}
 
   onApplicationBootstrap(): void {
-    this.#timer = setInterval(() => {
-      this.wipe().catch((error: unknown) => {
-        this.#logger.warn(`The passwords of expired links stay for now: ${(error as Error).message}`);
-      });
-    }, WIPE_MS).unref();
+    this.#timer = every(
+      WIPE_MS,
+      () => this.wipe(),
+      (reason) => {
+        this.#logger.warn(`The passwords of expired links stay for now: ${reason}`);
+      },
+    );
   }
 
   onModuleDestroy(): void {
@@ -217,13 +220,10 @@ export class HandoverService implements OnApplicationBootstrap, OnModuleDestroy 
       });
       for (const { id, sealedPassword } of rows) {
         after = id;
-        if (!sealedPassword || this.encryption.isNewest(sealedPassword)) continue;
-        const password = this.encryption.decrypt(sealedPassword, sealContext(id));
+        const resealed = sealedPassword && this.encryption.renewed(sealedPassword, sealContext(id));
+        if (!resealed) continue;
         // Only what was read: it may have been revealed or wiped meanwhile.
-        await this.handovers.update(
-          { id, sealedPassword },
-          { sealedPassword: this.encryption.encrypt(password, sealContext(id)) },
-        );
+        await this.handovers.update({ id, sealedPassword }, { sealedPassword: resealed });
         count++;
       }
       if (rows.length < REENCRYPTED_AT_ONCE) return count;

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { ActivityService } from '../activity/activity.service.ts';
 import { Clock } from '../common/clock.ts';
+import { Recent } from '../common/recent.ts';
 import type { OverviewDto } from './overview.dto.ts';
 
 /** However many people look, the numbers are read this often. */
@@ -49,23 +50,19 @@ const EXPIRING = `
 /** Reads the numbers that staff see first. */
 @Injectable()
 export class OverviewService {
-  #known: { readonly at: number; readonly overview: OverviewDto } | undefined;
-  #reading: Promise<OverviewDto> | undefined;
+  readonly #recent: Recent<OverviewDto>;
 
   constructor(
     private readonly dataSource: DataSource,
     private readonly activity: ActivityService,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    this.#recent = new Recent(clock, KEEP_MS, () => this.#read());
+  }
 
-  /** The numbers, a few seconds old at most; those who ask at once share a reading. */
-  async read(): Promise<OverviewDto> {
-    const age = this.clock.now() - (this.#known?.at ?? -Infinity);
-    if (this.#known && age >= 0 && age < KEEP_MS) return this.#known.overview;
-    this.#reading ??= this.#read().finally(() => {
-      this.#reading = undefined;
-    });
-    return this.#reading;
+  /** The numbers, a few seconds old at most. */
+  read(): Promise<OverviewDto> {
+    return this.#recent.get();
   }
 
   async #read(): Promise<OverviewDto> {
@@ -86,7 +83,7 @@ export class OverviewService {
         this.dataSource.query<OverviewDto['expiring']['items']>(EXPIRING, [now, inAMonth]),
         this.activity.hours(HOURS),
       ]);
-    const overview: OverviewDto = {
+    return {
       at: now,
       channelUsers: { total, active: Math.max(0, total - suspended - expired), suspended, expired },
       tokens: { last24h: hours.reduce((sum, { tokens }) => sum + tokens, 0), hours },
@@ -94,8 +91,6 @@ export class OverviewService {
       expiring: { total: expiring, items: expiringItems },
       silent: { total: silent },
     };
-    this.#known = { at, overview };
-    return overview;
   }
 
   async #count(query: string, ...parameters: Date[]): Promise<number> {

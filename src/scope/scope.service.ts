@@ -2,6 +2,7 @@ import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner, Reflector } from '@nestjs/core';
 import { DataSource } from 'typeorm';
 import { Clock } from '../common/clock.ts';
+import { Recent } from '../common/recent.ts';
 import { BUILT_IN_SCOPES, SCOPES } from '../common/security.ts';
 import type { ScopeListDto } from './scope.dto.ts';
 
@@ -16,16 +17,17 @@ const GRANTED = `
 export class ScopeService implements OnApplicationBootstrap {
   /** Name → description. */
   readonly #declared = new Map<string, string | null>(Object.entries(BUILT_IN_SCOPES));
-  #known: { readonly at: number; readonly granted: ReadonlyMap<string, number> } | undefined;
-  #counting: Promise<ReadonlyMap<string, number>> | undefined;
+  readonly #granted: Recent<ReadonlyMap<string, number>>;
 
   constructor(
     private readonly discovery: DiscoveryService,
     private readonly scanner: MetadataScanner,
     private readonly reflector: Reflector,
     private readonly dataSource: DataSource,
-    private readonly clock: Clock,
-  ) {}
+    clock: Clock,
+  ) {
+    this.#granted = new Recent(clock, KEEP_MS, () => this.#count());
+  }
 
   onApplicationBootstrap(): void {
     for (const { metatype } of this.discovery.getControllers()) {
@@ -40,7 +42,7 @@ export class ScopeService implements OnApplicationBootstrap {
 
   /** Every scope that is declared or granted, by name. */
   async list(): Promise<ScopeListDto['items']> {
-    const granted = await this.#granted();
+    const granted = await this.#granted.get();
     const names = [...new Set([...this.#declared.keys(), ...granted.keys()])].sort();
     return names.map((name) => ({
       name,
@@ -54,21 +56,8 @@ export class ScopeService implements OnApplicationBootstrap {
     return this.reflector.get<string[] | undefined>(SCOPES, target as () => unknown) ?? [];
   }
 
-  /** As of the last minute; those who ask at once share a count. */
-  async #granted(): Promise<ReadonlyMap<string, number>> {
-    const age = this.clock.now() - (this.#known?.at ?? -Infinity);
-    if (this.#known && age >= 0 && age < KEEP_MS) return this.#known.granted;
-    this.#counting ??= this.#count().finally(() => {
-      this.#counting = undefined;
-    });
-    return this.#counting;
-  }
-
   async #count(): Promise<ReadonlyMap<string, number>> {
-    const at = this.clock.now();
     const rows = await this.dataSource.query<{ scope: string; n: number }[]>(GRANTED);
-    const granted = new Map(rows.map(({ scope, n }) => [scope, n]));
-    this.#known = { at, granted };
-    return granted;
+    return new Map(rows.map(({ scope, n }) => [scope, n]));
   }
 }

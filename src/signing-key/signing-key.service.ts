@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { DataSource, type EntityManager, In } from 'typeorm';
 import { AuditService } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
+import { every } from '../common/every.ts';
 import type { Actor } from '../common/request-context.ts';
 import { Config } from '../config/config.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
@@ -99,11 +100,13 @@ export class SigningKeyService implements OnModuleInit, OnModuleDestroy {
     await this.#keys.fresh();
     await this.#change((manager) => this.#complete(manager));
     await this.#keys.fresh();
-    this.#timer = setInterval(() => {
-      this.maintain().catch((error: unknown) => {
-        this.#logger.warn(`The signing keys were not looked after: ${(error as Error).message}`);
-      });
-    }, MAINTENANCE_MS).unref();
+    this.#timer = every(
+      MAINTENANCE_MS,
+      () => this.maintain(),
+      (reason) => {
+        this.#logger.warn(`The signing keys were not looked after: ${reason}`);
+      },
+    );
   }
 
   onModuleDestroy(): void {
@@ -216,12 +219,14 @@ export class SigningKeyService implements OnModuleInit, OnModuleDestroy {
   async reencrypt(): Promise<number> {
     return this.#change(async (manager) => {
       const rows = await manager.createQueryBuilder(SigningKey, 'key').addSelect('key.privateKey').getMany();
-      const outdated = rows.filter(({ privateKey }) => !this.encryption.isNewest(privateKey));
-      for (const { kid, privateKey } of outdated) {
-        const sealed = this.encryption.encrypt(this.encryption.decrypt(privateKey, sealContext(kid)), sealContext(kid));
-        await manager.update(SigningKey, { kid }, { privateKey: sealed });
+      let count = 0;
+      for (const { kid, privateKey } of rows) {
+        const resealed = this.encryption.renewed(privateKey, sealContext(kid));
+        if (!resealed) continue;
+        await manager.update(SigningKey, { kid }, { privateKey: resealed });
+        count++;
       }
-      return outdated.length;
+      return count;
     });
   }
 

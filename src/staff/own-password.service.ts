@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { DataSource, Not, Repository } from 'typeorm';
 import { AuditService } from '../audit/audit.service.ts';
+import type { AppError } from '../common/errors.ts';
 import type { Actor, CurrentStaff } from '../common/request-context.ts';
 import { ThrottleService } from '../rate-limit/throttle.service.ts';
 import { hashPassword, verifyPassword } from './staff-password.ts';
@@ -26,16 +27,36 @@ export class OwnPasswordService {
    * @returns the hash it was verified against
    * @throws WrongPasswordError, TooManyAttemptsError
    */
-  async verify(currentPassword: string, { id }: CurrentStaff, actor: Actor): Promise<string> {
-    const address = actor.address ?? undefined;
-    // A stolen session must not be of use for guessing the password: its own count, the address's as for signing in.
-    const name = `password of ${id}`;
-    const { waitMs } = await this.throttle.staffFailures.standing(address, name);
+  verify(currentPassword: string, { id }: CurrentStaff, actor: Actor): Promise<string> {
+    return this.attempt(`password of ${id}`, actor, WrongPasswordError, async () => {
+      const stored = await this.staff.findOne({ where: { id }, select: { id: true, passwordHash: true } });
+      if (!stored || !(await verifyPassword(currentPassword, stored.passwordHash))) return undefined;
+      return stored.passwordHash;
+    });
+  }
+
+  /**
+   * Lets somebody who is signed in try a secret. A stolen session must not be of use for guessing: failures have a count
+   * of their own, and that of the address is the one for signing in.
+   *
+   * @param name names the count
+   * @param wrong what a wrong secret is answered with
+   * @param tried what the right secret gives, nothing for a wrong one; what it throws is not counted
+   * @throws TooManyAttemptsError
+   */
+  async attempt<T>(
+    name: string,
+    { address }: Actor,
+    wrong: new () => AppError,
+    tried: () => Promise<T | undefined>,
+  ): Promise<T> {
+    const { staffFailures } = this.throttle;
+    const { waitMs } = await staffFailures.standing(address ?? undefined, name);
     if (waitMs > 0) throw new TooManyAttemptsError(Math.ceil(waitMs / 1000));
-    const stored = await this.staff.findOne({ where: { id }, select: { id: true, passwordHash: true } });
-    if (stored && (await verifyPassword(currentPassword, stored.passwordHash))) return stored.passwordHash;
-    const { limited, waitMs: wait } = await this.throttle.staffFailures.fail(address, name);
-    throw limited ? new TooManyAttemptsError(Math.ceil(wait / 1000)) : new WrongPasswordError();
+    const result = await tried();
+    if (result !== undefined) return result;
+    const after = await staffFailures.fail(address ?? undefined, name);
+    throw after.limited ? new TooManyAttemptsError(Math.ceil(after.waitMs / 1000)) : new wrong();
   }
 
   /**

@@ -5,7 +5,6 @@ import { AuditService, type Changes } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
 import type { Actor, CurrentStaff } from '../common/request-context.ts';
 import { EncryptionService } from '../encryption/encryption.service.ts';
-import { ThrottleService } from '../rate-limit/throttle.service.ts';
 import { SettingsService } from '../settings/settings.service.ts';
 import { OwnPasswordService } from './own-password.service.ts';
 import { RecoveryCode } from './recovery-code.entity.ts';
@@ -25,7 +24,6 @@ import {
   NoPendingSecondFactorError,
   NoSecondFactorError,
   SecondFactorRequiredError,
-  TooManyAttemptsError,
   TotpLockedError,
   WrongCodeError,
 } from './staff.errors.ts';
@@ -51,7 +49,6 @@ export class SecondFactorService {
     private readonly settings: SettingsService,
     private readonly encryption: EncryptionService,
     private readonly audit: AuditService,
-    private readonly throttle: ThrottleService,
     private readonly clock: Clock,
   ) {}
 
@@ -130,19 +127,14 @@ export class SecondFactorService {
    */
   async confirm({ code }: ConfirmTotpRequest, member: CurrentStaff, actor: Actor): Promise<RecoveryCodesDto> {
     const { id } = member;
-    const address = actor.address ?? undefined;
-    const name = `code of ${id}`;
-    const { waitMs } = await this.throttle.staffFailures.standing(address, name);
-    if (waitMs > 0) throw new TooManyAttemptsError(Math.ceil(waitMs / 1000));
-    const stored = await this.staff.findOne({ where: { id }, select: { id: true, pendingTotpSecret: true } });
-    const totpSecret = stored?.pendingTotpSecret;
-    if (!totpSecret) throw new NoPendingSecondFactorError();
-    const digits = totpDigits(code);
-    const step = digits && totpStepOf(this.#open(id, totpSecret), digits, this.clock.now());
-    if (!step) {
-      const { limited, waitMs: wait } = await this.throttle.staffFailures.fail(address, name);
-      throw limited ? new TooManyAttemptsError(Math.ceil(wait / 1000)) : new WrongCodeError();
-    }
+    const { step, totpSecret } = await this.ownPassword.attempt(`code of ${id}`, actor, WrongCodeError, async () => {
+      const stored = await this.staff.findOne({ where: { id }, select: { id: true, pendingTotpSecret: true } });
+      const pending = stored?.pendingTotpSecret;
+      if (!pending) throw new NoPendingSecondFactorError();
+      const digits = totpDigits(code);
+      const found = digits && totpStepOf(this.#open(id, pending), digits, this.clock.now());
+      return found ? { step: found, totpSecret: pending } : undefined;
+    });
     const secondFactorAt = new Date(this.clock.now());
     return this.dataSource.transaction(async (manager) => {
       const { affected } = await manager.update(
@@ -212,14 +204,15 @@ export class SecondFactorService {
         ['totpSecret', totpSecret],
         ['pendingTotpSecret', pendingTotpSecret],
       ] as const;
-      const outdated = anew.filter(([, sealed]) => sealed && !this.encryption.isNewest(sealed));
-      for (const [column, sealed] of outdated) {
-        if (!sealed) continue;
-        const resealed = this.encryption.encrypt(this.encryption.decrypt(sealed, sealContext(id)), sealContext(id));
+      let isOutdated = false;
+      for (const [column, sealed] of anew) {
+        const resealed = sealed && this.encryption.renewed(sealed, sealContext(id));
+        if (!resealed) continue;
         // Only what was read: it may have been replaced or removed meanwhile.
         await this.staff.update({ id, [column]: sealed }, { [column]: resealed });
+        isOutdated = true;
       }
-      if (outdated.length > 0) count++;
+      if (isOutdated) count++;
     }
     return count;
   }

@@ -12,6 +12,7 @@ import { ActivityService } from '../activity/activity.service.ts';
 import { ChannelUserService } from '../channel-user/channel-user.service.ts';
 import { CredentialService } from '../channel-user/credential.service.ts';
 import { Clock } from '../common/clock.ts';
+import { every } from '../common/every.ts';
 import { CredentialUsage } from './credential-usage.entity.ts';
 import type { CredentialImpactDto } from './usage.dto.ts';
 
@@ -75,16 +76,20 @@ export class UsageService implements OnApplicationBootstrap, OnModuleDestroy, On
   ) {}
 
   onApplicationBootstrap(): void {
-    this.#writeTimer = setInterval(() => {
-      this.#written().catch((error: unknown) => {
-        this.#logger.warn(`The numbers of calls wait: ${(error as Error).message}`);
-      });
-    }, WRITE_MS).unref();
-    this.#pruneTimer = setInterval(() => {
-      this.prune().catch((error: unknown) => {
-        this.#logger.warn(`Old numbers of calls stay for now: ${(error as Error).message}`);
-      });
-    }, HOUR_MS).unref();
+    this.#writeTimer = every(
+      WRITE_MS,
+      () => this.#written(),
+      (reason) => {
+        this.#logger.warn(`The numbers of calls wait: ${reason}`);
+      },
+    );
+    this.#pruneTimer = every(
+      HOUR_MS,
+      () => this.prune(),
+      (reason) => {
+        this.#logger.warn(`Old numbers of calls stay for now: ${reason}`);
+      },
+    );
   }
 
   onModuleDestroy(): void {
