@@ -73,7 +73,7 @@ class Listener {
 
   /** Takes no more connections. Resolves when the last one has ended. */
   close(): Promise<unknown> {
-    if (!this.server.listening) return Promise.resolve();
+    // A server that never listened says so, and has no connections.
     this.#closed ??= new Promise((resolve) => this.server.close(resolve));
     return this.#closed;
   }
