@@ -173,6 +173,8 @@ describe('with ADMIN_PORT and OPS_PORT', () => {
     const signedIn = await signIn(urls.staff);
     expect(signedIn.status).toBe(200);
     const cookie = secret(signedIn.headers.get('set-cookie')?.split(';', 1)[0] ?? '');
+    // Named by the port of the staff, not by the public one (3000).
+    expect(cookie).toMatch(/^latchkey_session_0=/);
     expect(signedIn.headers.get('set-cookie')).toMatch(/; Path=\/admin;.* HttpOnly; SameSite=Strict/);
 
     const provision = (origin: string, username: string): Promise<Answer> =>
