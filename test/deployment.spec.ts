@@ -318,7 +318,7 @@ describe('what refers to something finds it', () => {
 describe('settings', () => {
   /** Read by Node and by the libraries of Latchkey themselves. */
   const FOREIGN = 'OTEL_';
-  const known = [...Object.keys(new Environment()), ...OPTIONAL, 'ADMIN_PORT', 'OPS_PORT'] as string[];
+  const known = [...Object.keys(new Environment()), ...OPTIONAL] as string[];
 
   it.each([
     ['the server', server],
