@@ -6,9 +6,12 @@ import * as batch from 'kubernetes-models/batch/v1';
 import * as networking from 'kubernetes-models/networking.k8s.io/v1';
 import * as policy from 'kubernetes-models/policy/v1';
 import * as core from 'kubernetes-models/v1';
-import { readdirSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import ts from 'typescript';
+import { parse } from 'yaml';
 import { Environment, loadConfig, OPTIONAL } from '../src/config/config.ts';
 import { type Manifest, readManifests, render, walk } from './support/kustomize.ts';
 
@@ -197,6 +200,39 @@ describe('each object', () => {
       });
     }
     expect(files.filter((file) => !file.endsWith('kustomization.yaml') && !reached.has(file))).toEqual([]);
+  });
+});
+
+describe('alerts', () => {
+  const RULES = 'deploy/observability/alerts.yml';
+  const SAMPLE =
+    'groups:\n  - name: sample\n    rules:\n      - alert: Sample\n        expr: vector(1) > 0\n        for: 5m\n';
+
+  it('become an object of the operator by the command of the README', () => {
+    const command = /```sh\n(\{ printf [\s\S]+?)```/.exec(README)?.[1] ?? '';
+    const rules = [
+      SAMPLE,
+      ...(existsSync(path.join(ROOT, RULES)) ? [readFileSync(path.join(ROOT, RULES), 'utf8')] : []),
+    ];
+    for (const text of rules) {
+      const folder = mkdtempSync(path.join(tmpdir(), 'latchkey-alerts-'));
+      try {
+        mkdirSync(path.join(folder, path.dirname(RULES)), { recursive: true });
+        writeFileSync(path.join(folder, RULES), text);
+        const output = execFileSync('bash', ['-c', `kubectl() { cat; }; ${command}`], {
+          cwd: folder,
+          encoding: 'utf8',
+        });
+        const rule = parse(output) as Manifest & { spec: unknown };
+        expect(title(rule)).toBe('monitoring.coreos.com/v1 PrometheusRule latchkey');
+        expect(rule.spec).toEqual(parse(text));
+        new monitoring.PrometheusRule(
+          rule as unknown as ConstructorParameters<typeof monitoring.PrometheusRule>[0],
+        ).validate();
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    }
   });
 });
 
