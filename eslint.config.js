@@ -3,14 +3,19 @@ import prettier from 'eslint-config-prettier';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', '**/node_modules/', 'coverage/', '.latchkey/', 'console/src/openapi.ts'] },
+  { ignores: ['dist/', '**/node_modules/', 'coverage/', '.latchkey/', '**/src/openapi.ts'] },
   eslint.configs.recommended,
   {
     files: ['**/*.ts', '**/*.tsx'],
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: {
       parserOptions: {
-        project: ['test/tsconfig.json', 'bench/tsconfig.json', 'console/tsconfig.json'],
+        project: [
+          'test/tsconfig.json',
+          'bench/tsconfig.json',
+          'console/tsconfig.json',
+          'clients/typescript/tsconfig.json',
+        ],
         tsconfigRootDir: import.meta.dirname,
       },
     },

@@ -1,0 +1,210 @@
+import { ApiError, ConnectionError } from './errors.ts';
+import type { paths as LatchkeyPaths } from './openapi.ts';
+import { type CredentialSource, type HeldToken, TokenSource } from './token-source.ts';
+import { retryAfterSeconds, wait, waitBefore } from './waiting.ts';
+
+export { ApiError, ConnectionError, LatchkeyError, type Refusal, TokenRefusedError } from './errors.ts';
+export type { Credentials, CredentialSource } from './token-source.ts';
+
+export interface ClientOptions {
+  /** Where Latchkey is, such as `https://latchkey.example`. Plain http only on this machine. */
+  readonly baseUrl: string | URL;
+  readonly credentials: CredentialSource;
+  /** For each attempt; 10,000 unless said otherwise. */
+  readonly timeoutMs?: number;
+  /** How often a call is tried at most; 4 unless said otherwise. */
+  readonly attempts?: number;
+  /** What to send requests with, such as one that goes through a proxy. */
+  readonly fetch?: typeof fetch;
+  /** Milliseconds since the epoch, for tests. */
+  readonly now?: () => number;
+  /** From 0 to 1, for tests. */
+  readonly random?: () => number;
+}
+
+type Method = 'get' | 'put' | 'post' | 'delete' | 'patch';
+
+/** The paths that can be called with a method. */
+type PathsWith<Paths, M extends Method> = {
+  [P in keyof Paths]: Paths[P] extends Record<M, { responses: unknown }> ? P : never;
+}[keyof Paths];
+
+type Operation<Paths, P extends keyof Paths, M extends Method> = Paths[P] extends Record<M, infer O> ? O : never;
+type JsonOf<T> = T extends { content: { 'application/json': infer B } }
+  ? B
+  : T extends { content: { 'text/plain': infer B } }
+    ? B
+    : undefined;
+type Answer<O> = O extends { responses: infer R } ? JsonOf<R[keyof R & (200 | 201 | 204)]> : never;
+
+/** What goes with a call, besides its path. */
+interface CallOptions<O> {
+  readonly path?: O extends { parameters: { path: infer T } } ? T : undefined;
+  readonly query?: O extends { parameters: { query?: infer T } } ? T : undefined;
+  readonly body?: O extends { requestBody?: { content: { 'application/json': infer T } } } ? T : undefined;
+  readonly headers?: Record<string, string>;
+  readonly signal?: AbortSignal;
+}
+
+/** RFC 9110 §9.2.2: doing it twice is doing it once. */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
+
+const isLoopback = (hostname: string): boolean => /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
+
+/** A stream can be read once. */
+const canRepeat = (body: unknown): boolean =>
+  body == null ||
+  typeof body === 'string' ||
+  body instanceof URLSearchParams ||
+  ArrayBuffer.isView(body) ||
+  body instanceof ArrayBuffer ||
+  body instanceof Blob ||
+  body instanceof FormData;
+
+/**
+ * Calls Latchkey and the modules behind its guard as a partner.
+ *
+ * Holds one token and fetches the next before it ends, once for however many calls wait. Waits as `Retry-After` says
+ * on 429 and 503. A 401 fetches a new token at most once, and credentials that were refused rest for half a minute.
+ *
+ * @typeParam Paths the paths that `call()` knows: `openapi-typescript` makes them of a module's OpenAPI document
+ */
+export class LatchkeyClient<Paths = LatchkeyPaths> {
+  readonly #baseUrl: URL;
+  readonly #options: Required<Omit<ClientOptions, 'baseUrl' | 'credentials'>>;
+  readonly #tokens: TokenSource;
+
+  /** @throws TypeError when the address is none, or would send the password over a network in the clear */
+  constructor({ baseUrl, credentials, ...options }: ClientOptions) {
+    this.#baseUrl = new URL(baseUrl);
+    if (this.#baseUrl.protocol !== 'https:' && !isLoopback(this.#baseUrl.hostname)) {
+      throw new TypeError('baseUrl must be an https URL: the password would go over the network in the clear.');
+    }
+    if (!this.#baseUrl.pathname.endsWith('/')) this.#baseUrl.pathname += '/';
+    this.#options = { timeoutMs: 10_000, attempts: 4, fetch, now: Date.now, random: Math.random, ...options };
+    this.#tokens = new TokenSource(credentials, { ...this.#options, url: new URL('generateToken', this.#baseUrl) });
+  }
+
+  /** After a rotation: no call fails in between, since the token at hand goes on working until the next is needed. */
+  replaceCredentials(credentials: CredentialSource): void {
+    this.#tokens.replaceCredentials(credentials);
+  }
+
+  /**
+   * A bearer token that is good for a while, for whoever sends requests by other means.
+   *
+   * @throws TokenRefusedError, ConnectionError
+   */
+  async token(signal?: AbortSignal): Promise<string> {
+    return (await this.#tokens.get(signal)).token;
+  }
+
+  /**
+   * As the global `fetch`, with the token. Resolves with any answer, also with a 401 or 503 that did not go away.
+   *
+   * @param path below `baseUrl`; the token is sent nowhere else
+   * @throws TokenRefusedError, ConnectionError, TypeError, or the reason of `init.signal`
+   */
+  async fetch(path: string | URL, init: RequestInit = {}): Promise<Response> {
+    const url = new URL(typeof path === 'string' ? path.replace(/^\/+/, '') : path, this.#baseUrl);
+    if (url.origin !== this.#baseUrl.origin) throw new TypeError('The token is sent to no other origin than baseUrl.');
+    const method = (init.method ?? 'GET').toUpperCase();
+    const { attempts, now, random } = this.#options;
+    const isRepeatable = canRepeat(init.body);
+    let isRenewed = false;
+    for (let attempt = 1; ; attempt++) {
+      const held = await this.#tokens.get(init.signal);
+      const mayRepeat = isRepeatable && attempt < attempts;
+      let seconds: number | undefined;
+      try {
+        const response = await this.#send(url, { ...init, method }, held);
+        const { status, headers } = response;
+        if (headers.get('token-refresh-due') === 'true') this.#tokens.refresh(held);
+        seconds = retryAfterSeconds(headers, now());
+        // A 429 was not begun; what was answered 503 may have been done.
+        const mayComeLater = status === 429 || (status === 503 && IDEMPOTENT.has(method));
+        const isRefused = status === 401 && !isRenewed && isRepeatable && this.#tokens.isReplaced(held);
+        if (!isRefused && !(mayComeLater && mayRepeat && waitBefore(attempt, seconds, 0) !== undefined))
+          return response;
+        await response.body?.cancel();
+        if (isRefused) {
+          isRenewed = true;
+          continue;
+        }
+      } catch (error) {
+        init.signal?.throwIfAborted();
+        if (!mayRepeat || !IDEMPOTENT.has(method)) {
+          throw new ConnectionError(`${method} ${url.pathname} was not answered.`, { cause: error });
+        }
+      }
+      await wait(waitBefore(attempt, seconds, random()) ?? 0, init.signal);
+    }
+  }
+
+  /**
+   * Calls an operation of the OpenAPI document, with JSON both ways.
+   *
+   * @returns the body of the answer
+   * @throws ApiError when the answer is no success, TokenRefusedError, ConnectionError, or the signal's reason
+   */
+  async call<M extends Method, P extends PathsWith<Paths, M>>(
+    method: M,
+    path: P & string,
+    options: CallOptions<Operation<Paths, P, M>> = {},
+  ): Promise<Answer<Operation<Paths, P, M>>> {
+    const values = (options.path ?? {}) as Record<string, unknown>;
+    const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(String(values[name])));
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(options.query ?? {})) {
+      for (const each of Array.isArray(value) ? value : [value])
+        if (each !== undefined) query.append(name, String(each));
+    }
+    const response = await this.fetch(query.size > 0 ? `${filled}?${query.toString()}` : filled, {
+      method: method.toUpperCase(),
+      headers: {
+        accept: 'application/json, application/problem+json, text/plain;q=0.5',
+        ...(options.body !== undefined && { 'content-type': 'application/json' }),
+        ...options.headers,
+      },
+      ...(options.body !== undefined && { body: JSON.stringify(options.body) }),
+      ...(options.signal && { signal: options.signal }),
+    });
+    let text: string;
+    try {
+      text = await response.text();
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      throw new ConnectionError('The answer did not arrive as a whole.', { cause: error });
+    }
+    if (!response.ok) throw this.#refusal(response, text);
+    if (text === '') return undefined as Answer<Operation<Paths, P, M>>;
+    const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
+    return (isJson ? JSON.parse(text) : text) as Answer<Operation<Paths, P, M>>;
+  }
+
+  #send(url: URL, init: RequestInit, { token }: HeldToken): Promise<Response> {
+    const headers = new Headers(init.headers);
+    headers.set('authorization', `Bearer ${token}`);
+    const timeout = AbortSignal.timeout(this.#options.timeoutMs);
+    const signal = init.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
+    return this.#options.fetch(url, { ...init, headers, signal });
+  }
+
+  #refusal({ status, headers }: Response, text: string): ApiError {
+    let problem: { code?: unknown; detail?: unknown; errors?: { field: string; messages: string[] }[] } = {};
+    try {
+      if (headers.get('content-type')?.includes('json') === true) problem = JSON.parse(text) as typeof problem;
+    } catch {
+      // The status says enough.
+    }
+    const { code, detail, errors } = problem;
+    return new ApiError({
+      status,
+      code: typeof code === 'string' ? code : 'unexpected_answer',
+      detail: typeof detail === 'string' ? detail : text.slice(0, 200),
+      requestId: headers.get('x-request-id') ?? undefined,
+      retryAfterSeconds: retryAfterSeconds(headers, this.#options.now()),
+      ...(errors && { errors }),
+    });
+  }
+}

@@ -1,0 +1,394 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { inspect } from 'node:util';
+import {
+  ApiError,
+  type ClientOptions,
+  ConnectionError,
+  LatchkeyClient,
+  TokenRefusedError,
+} from '../clients/typescript/src/client.ts';
+import { ChangeFeed } from '../src/database/change-feed.service.ts';
+import { type Partner, TestApp } from './support/app.ts';
+import { PostgresProxy } from './support/postgres-proxy.ts';
+import { secret } from './support/secrets.ts';
+
+let app: TestApp;
+let proxy: PostgresProxy;
+
+beforeAll(async () => {
+  const first = await TestApp.start();
+  proxy = await PostgresProxy.start(first.databaseUrl);
+  app = await TestApp.start({ ...first.config, databaseUrl: proxy.url });
+  closeFirst = () => first.close();
+});
+afterAll(async () => {
+  await app.close();
+  await proxy.shut();
+  await closeFirst();
+});
+afterEach(() => {
+  app.clockOffset = 0;
+  proxy.reset();
+});
+
+let closeFirst = (): Promise<void> => Promise.resolve();
+
+/** A client whose clock is the application's, with what it sent. */
+function clientOf(credentials: ClientOptions['credentials'], options: Partial<ClientOptions> = {}) {
+  const sent: string[] = [];
+  const client = new LatchkeyClient({
+    baseUrl: app.url,
+    credentials,
+    now: () => Date.now() + app.clockOffset,
+    fetch: async (input, init) => {
+      const { pathname } = new URL(input instanceof Request ? input.url : input);
+      const response = await fetch(input, init);
+      sent.push(`${init?.method ?? 'GET'} ${pathname} ${String(response.status)}`);
+      if (pathname === '/generateToken' && response.ok) secret(await response.clone().text());
+      return response;
+    },
+    ...options,
+  });
+  const tokens = (): number => sent.filter((line) => line === 'POST /generateToken 200').length;
+  return { client, sent, tokens };
+}
+
+const forPartner = ({ username, password }: Partner, options: Partial<ClientOptions> = {}) =>
+  clientOf({ username, password }, options);
+
+async function staff(method: string, path: string, json?: unknown): Promise<Record<string, unknown>> {
+  const { token } = await app.asStaff('admin');
+  const answer = await app.request(method, path, { token, ...(json !== undefined && { json }) });
+  if (answer.status >= 300) throw new Error(`${method} ${path} answered ${String(answer.status)}: ${answer.text}`);
+  return answer.text === '' ? {} : answer.json();
+}
+
+async function until(isSo: () => boolean): Promise<void> {
+  const end = performance.now() + 10_000;
+  while (!isSo()) {
+    if (performance.now() > end) throw new Error('What should happen does not');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** The database is away, and what the application remembers is not believed any more. */
+async function loseDatabase(how: 'cut' | 'stall'): Promise<void> {
+  if (how === 'stall') proxy.stall();
+  else for (const kind of ['feed', 'pool'] as const) proxy.cut(kind);
+  await until(() => !app.app.nest.get(ChangeFeed).trusted);
+}
+
+const rejection = async <E extends Error>(promise: Promise<unknown>, type: new (...args: never[]) => E): Promise<E> => {
+  const error: unknown = await promise.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  expect(error).toBeInstanceOf(type);
+  return error as E;
+};
+
+describe('one token for all calls', () => {
+  test('is fetched once, however many calls want it at once', async () => {
+    const partner = await app.newPartner();
+    const { client, sent, tokens } = forPartner(partner);
+    const answers = await Promise.all(Array.from({ length: 40 }, () => client.call('get', '/me')));
+    expect(new Set(answers.map(({ username }) => username))).toEqual(new Set([partner.username]));
+    expect(tokens()).toBe(1);
+    expect(sent).toHaveLength(41);
+  });
+
+  test('is replaced before it ends, while calls go on with it', async () => {
+    const { client, tokens } = forPartner(await app.newPartner({ tokenTtlSeconds: 100 }), { random: () => 0.5 });
+    const first = (await client.call('get', '/me')).token.id;
+    // Between 75 and 90 seconds of its life; in the middle with this random number.
+    app.clockOffset = 82_000;
+    expect((await client.call('get', '/me')).token.id).toBe(first);
+    expect(tokens()).toBe(1);
+    app.clockOffset = 83_000;
+    // The call that notices goes on with the token that it has.
+    expect((await client.call('get', '/me')).token.id).toBe(first);
+    await until(() => tokens() === 2);
+    expect((await client.call('get', '/me')).token.id).not.toBe(first);
+    expect(tokens()).toBe(2);
+  });
+
+  test('is replaced at different moments by different clients', async () => {
+    const partner = await app.newPartner({ tokenTtlSeconds: 100 });
+    const early = forPartner(partner, { random: () => 0 });
+    const late = forPartner(partner, { random: () => 1 });
+    await Promise.all([early.client.token(), late.client.token()]);
+    app.clockOffset = 80_000;
+    await Promise.all([early.client.token(), late.client.token()]);
+    await until(() => early.tokens() === 2);
+    expect(late.tokens()).toBe(1);
+  });
+
+  test('that has ended unnoticed costs one refusal, not a failed call', async () => {
+    // Its clock is behind the server's by what the test moves that one.
+    const { client, sent } = forPartner(await app.newPartner({ tokenTtlSeconds: 60 }), { now: Date.now });
+    await client.call('get', '/me');
+    app.clockOffset = 120_000;
+    await client.call('get', '/me');
+    expect(sent).toEqual([
+      'POST /generateToken 200',
+      'GET /me 200',
+      'GET /me 401',
+      'POST /generateToken 200',
+      'GET /me 200',
+    ]);
+  });
+
+  test('that was revoked is replaced once for all calls under way', async () => {
+    const partner = await app.newPartner();
+    const { client, tokens } = forPartner(partner);
+    await client.call('get', '/me');
+    await staff('POST', `/admin/channel-users/${partner.id}/revoke-tokens`, { reason: 'test' });
+    const answers = await Promise.all(Array.from({ length: 20 }, () => client.call('get', '/me')));
+    expect(answers).toHaveLength(20);
+    expect(tokens()).toBe(2);
+  });
+});
+
+describe('refusals', () => {
+  test('a rotation is survived: the token goes on, and new credentials take over without a failed call', async () => {
+    const partner = await app.newPartner({ tokenTtlSeconds: 100 });
+    const { client, sent } = forPartner(partner, { random: () => 0 });
+    await client.call('get', '/me');
+    const { credential } = await staff('POST', `/admin/channel-users/${partner.id}/credentials`, {
+      retireOthersInSeconds: 0,
+    });
+    await client.call('get', '/me');
+    app.clockOffset = 76_000;
+    // The old password gives no token any more, and the old token is still good.
+    await client.call('get', '/me');
+    await until(() => sent.includes('POST /generateToken 403'));
+    await client.call('get', '/me');
+    const { password } = credential as { password: string };
+    client.replaceCredentials({ username: partner.username, password: secret(password) });
+    app.clockOffset = 99_000;
+    await client.call('get', '/me');
+    expect(sent.filter((line) => line.endsWith('403'))).toHaveLength(1);
+    expect(sent.filter((line) => line.endsWith('401'))).toEqual([]);
+  });
+
+  test('credentials that are looked up each time may change in between', async () => {
+    const partner = await app.newPartner({ tokenTtlSeconds: 60 });
+    let password = partner.password;
+    const { client } = clientOf(() => Promise.resolve({ username: partner.username, password }));
+    await client.call('get', '/me');
+    const { credential } = await staff('POST', `/admin/channel-users/${partner.id}/credentials`, {
+      retireOthersInSeconds: 0,
+    });
+    app.clockOffset = 120_000;
+    const refused = await rejection(client.call('get', '/me'), TokenRefusedError);
+    expect(refused).toMatchObject({ status: 403, code: 'credential_expired', detail: 'token expired' });
+    password = secret((credential as { password: string }).password);
+    // At once: what rests is the password that was refused.
+    await client.call('get', '/me');
+  });
+
+  test('a suspended partner is told so, and does not ask again for half a minute', async () => {
+    const partner = await app.newPartner();
+    const { client, sent } = forPartner(partner);
+    await client.call('get', '/me');
+    await staff('POST', `/admin/channel-users/${partner.id}/suspend`, { reason: 'test' });
+    const error = await rejection(client.call('get', '/me'), TokenRefusedError);
+    expect(error).toMatchObject({ status: 403, code: 'account_suspended', detail: 'token expired' });
+    expect(error.requestId).toMatch(/^[0-9a-f-]{36}$/);
+    const before = sent.length;
+    for (let i = 0; i < 20; i++) await rejection(client.call('get', '/me'), TokenRefusedError);
+    expect(sent).toHaveLength(before);
+    await staff('POST', `/admin/channel-users/${partner.id}/reactivate`, {});
+    app.clockOffset = 31_000;
+    expect((await client.call('get', '/me')).username).toBe(partner.username);
+  });
+
+  test('a wrong password is tried once, not until the address is throttled', async () => {
+    const { username } = await app.newPartner();
+    const { client, sent } = clientOf({ username, password: 'wrong' });
+    const results = await Promise.allSettled(Array.from({ length: 30 }, () => client.call('get', '/me')));
+    expect(results.every(({ status }) => status === 'rejected')).toBe(true);
+    await rejection(client.call('get', '/me'), TokenRefusedError);
+    expect(sent).toEqual(['POST /generateToken 401']);
+  });
+
+  test('a token that is refused although it is new is not replaced again and again', async () => {
+    const partner = await app.newPartner();
+    let isRefusing = false;
+    const { client, sent, tokens } = forPartner(partner, {
+      fetch: async (input, init) => {
+        const { pathname } = new URL(input as URL);
+        if (pathname === '/me' && isRefusing) {
+          // As from an address that the account does not allow, which a test cannot have.
+          const response = await fetch(input, { ...init, headers: { authorization: 'Bearer a.b.c' } });
+          sent.push(`GET ${pathname} ${String(response.status)}`);
+          return response;
+        }
+        const response = await fetch(input, init);
+        sent.push(`${init?.method ?? 'GET'} ${pathname} ${String(response.status)}`);
+        if (pathname === '/generateToken' && response.ok) secret(await response.clone().text());
+        return response;
+      },
+    });
+    await client.call('get', '/me');
+    isRefusing = true;
+    const errors = [];
+    for (let i = 0; i < 5; i++) errors.push(await rejection(client.call('get', '/me'), ApiError));
+    expect(errors.map(({ status }) => status)).toEqual([401, 401, 401, 401, 401]);
+    expect(tokens()).toBe(2);
+    expect(sent.filter((line) => line === 'GET /me 401')).toHaveLength(6);
+  });
+});
+
+describe('when the server cannot answer now', () => {
+  test('tells how long to wait when the tokens of this minute are used up', async () => {
+    const partner = await app.newPartner({ tokensPerMinute: 1 });
+    await forPartner(partner).client.token();
+    const { client } = forPartner(partner, { attempts: 1 });
+    const error = await rejection(client.token(), TokenRefusedError);
+    expect(error).toMatchObject({ status: 429, code: 'too_many_requests', detail: 'too many requests' });
+    expect(error.retryAfterSeconds).toBeGreaterThan(0);
+    expect(error.retryAfterSeconds).toBeLessThanOrEqual(60);
+  });
+
+  test('waits as long as Retry-After says, in seconds or as a date, and no longer than a minute', async () => {
+    const arrivals: number[] = [];
+    let retryAfter = '1';
+    const server = createServer((_, response) => {
+      arrivals.push(performance.now());
+      response.setHeader('retry-after', retryAfter);
+      if (arrivals.length % 2 === 1) response.writeHead(429).end('too many requests');
+      else response.setHeader('token-expires-in', '3600').end('a.b.c');
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const { port } = server.address() as AddressInfo;
+      const newClient = (): LatchkeyClient =>
+        new LatchkeyClient({
+          baseUrl: `http://127.0.0.1:${String(port)}`,
+          credentials: { username: 'a', password: 'b' },
+        });
+      expect(await newClient().token()).toBe('a.b.c');
+      retryAfter = new Date(Date.now() + 3_000).toUTCString();
+      expect(await newClient().token()).toBe('a.b.c');
+      const [first = 0, second = 0, third = 0, fourth = 0] = arrivals;
+      expect(second - first).toBeGreaterThanOrEqual(1_000);
+      expect(fourth - third).toBeGreaterThanOrEqual(1_000);
+      retryAfter = '3600';
+      await rejection(newClient().token(), TokenRefusedError);
+      expect(arrivals).toHaveLength(5);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  });
+
+  test('repeats what may be repeated after a 503, and gets its answer', async () => {
+    const partner = await app.newPartner();
+    const { client, sent } = forPartner(partner);
+    await client.call('get', '/me');
+    await loseDatabase('cut');
+    const call = client.call('get', '/me');
+    await until(() => sent.includes('GET /me 503'));
+    proxy.mend();
+    expect((await call).username).toBe(partner.username);
+    expect(sent.filter((line) => line.endsWith('401'))).toEqual([]);
+  });
+
+  test('does not repeat a POST that was answered 503: it may have been done', async () => {
+    const { client, sent } = forPartner(await app.newPartner());
+    await client.token();
+    await loseDatabase('cut');
+    const response = await client.fetch('/handover/reveal', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ secret: 'A'.repeat(43) }),
+    });
+    expect(response.status).toBe(503);
+    expect(sent.filter((line) => line.startsWith('POST /handover'))).toEqual(['POST /handover/reveal 503']);
+  });
+
+  test('says so when nobody is there, and keeps to the number of attempts', async () => {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    await new Promise((resolve) => server.close(resolve));
+    let attempts = 0;
+    const client = new LatchkeyClient({
+      baseUrl: `http://127.0.0.1:${String(port)}`,
+      credentials: { username: 'a', password: 'b' },
+      attempts: 2,
+      fetch: (input, init) => {
+        attempts++;
+        return fetch(input, init);
+      },
+    });
+    const error = await rejection(client.call('get', '/me'), ConnectionError);
+    expect((error.cause as Error).cause).toMatchObject({ code: 'ECONNREFUSED' });
+    expect(attempts).toBe(2);
+  });
+
+  test('gives up on an answer that does not come, and on waiting when its caller does', async () => {
+    const partner = await app.newPartner();
+    const { client } = forPartner(partner, { timeoutMs: 300, attempts: 1 });
+    await client.call('get', '/me');
+    await loseDatabase('stall');
+    const error = await rejection(client.call('get', '/me'), ConnectionError);
+    expect(error.cause).toMatchObject({ name: 'TimeoutError' });
+    proxy.mend();
+
+    const patient = forPartner(partner, { attempts: 4 });
+    await patient.client.token();
+    await loseDatabase('cut');
+    const caller = new AbortController();
+    const call = patient.client.call('get', '/me', { signal: caller.signal });
+    await until(() => patient.sent.includes('GET /me 503'));
+    caller.abort(new Error('gave up'));
+    await expect(call).rejects.toThrow('gave up');
+  });
+});
+
+describe('what must not get out', () => {
+  test('the token is sent to no other origin', async () => {
+    const { client, sent } = forPartner(await app.newPartner());
+    for (const url of ['https://example.com/me', '//example.com/me', new URL('http://127.0.0.1:1/me')]) {
+      const answer = client.fetch(url);
+      // Slashes in front stand for the root of baseUrl.
+      if (url === '//example.com/me') expect((await answer).status).toBe(404);
+      else await rejection(answer, TypeError);
+    }
+    expect(sent).toEqual(['POST /generateToken 200', 'GET /example.com/me 404']);
+  });
+
+  test('the password is not sent in the clear over a network, nor to where a redirect points', async () => {
+    const credentials = { username: 'a', password: secret('a password that must not travel') };
+    expect(() => new LatchkeyClient({ baseUrl: 'http://latchkey.example', credentials })).toThrow(TypeError);
+    let followed = 0;
+    const server = createServer((request, response) => {
+      if (request.url === '/generateToken') response.writeHead(307, { location: '/elsewhere' }).end();
+      else {
+        followed++;
+        response.end();
+      }
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const client = new LatchkeyClient({ baseUrl: `http://127.0.0.1:${String(port)}`, credentials, attempts: 1 });
+    await rejection(client.token(), ConnectionError);
+    expect(followed).toBe(0);
+    server.closeAllConnections();
+    server.close();
+  });
+
+  test('neither stands in the client or its errors when they are logged', async () => {
+    const partner = await app.newPartner();
+    const { client } = forPartner(partner);
+    const token = await client.token();
+    await staff('POST', `/admin/channel-users/${partner.id}/suspend`, { reason: 'test' });
+    const error = await rejection(client.call('get', '/me'), TokenRefusedError);
+    const logged = inspect([client, error], { depth: 10, showHidden: true }) + JSON.stringify([client, error]);
+    expect(logged).not.toContain(partner.password);
+    expect(logged).not.toContain(token);
+  });
+});
