@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { DataSource, Repository } from 'typeorm';
+import { Repository } from 'typeorm';
 import { AuditService, changesBetween } from '../audit/audit.service.ts';
 import type { Actor } from '../common/request-context.ts';
 import type { SettingsDto, UpdateSettingsRequest } from './settings.dto.ts';
@@ -15,7 +15,6 @@ const present = ({ secondFactorRequired }: Settings): SettingsDto => ({ secondFa
 export class SettingsService {
   constructor(
     @InjectRepository(Settings) private readonly settings: Repository<Settings>,
-    private readonly dataSource: DataSource,
     private readonly audit: AuditService,
   ) {}
 
@@ -25,14 +24,14 @@ export class SettingsService {
   }
 
   async update(request: UpdateSettingsRequest, actor: Actor): Promise<SettingsDto> {
-    return this.dataSource.transaction(async (manager) => {
+    return this.audit.transaction(async (manager) => {
       const row = await manager.findOneOrFail(Settings, { where: { id: true }, lock: { mode: 'pessimistic_write' } });
       const before = present(row);
       const after = { ...before, ...request };
       const changes = changesBetween({ ...before }, after);
       if (Object.keys(changes).length === 0) return before;
       await manager.update(Settings, { id: true }, after);
-      await this.audit.record(manager, { actor, action: 'settings.changed', target: TARGET, changes });
+      this.audit.record(manager, { actor, action: 'settings.changed', target: TARGET, changes });
       return after;
     });
   }
