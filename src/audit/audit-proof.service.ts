@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { Repository } from 'typeorm';
 import { EncryptionService } from '../encryption/encryption.service.ts';
 import { AuditChain, CHAIN_KEY_CONTEXT, type ChainReport } from './audit-chain.service.ts';
@@ -120,7 +120,7 @@ export async function verifyExport(file: string, encryption: EncryptionService):
     let last: Link = before;
     let earliest: number | undefined;
     let count = 0;
-    for await (const line of handle.readLines({ autoClose: false })) {
+    for await (const line of linesOf(handle)) {
       if (line.includes('"seal":') && tailOf(line)) {
         const { seal: claimed, ...unsealed } = tail;
         if (!isSame(seal.update(JSON.stringify(unsealed)).digest(), Buffer.from(claimed, 'hex'))) {
@@ -158,6 +158,17 @@ export async function verifyExport(file: string, encryption: EncryptionService):
   } finally {
     await handle.close();
   }
+}
+
+/** Node's own reader takes U+2028 for the end of a line, too. */
+async function* linesOf(handle: FileHandle): AsyncGenerator<string> {
+  let rest = '';
+  for await (const chunk of handle.createReadStream({ encoding: 'utf8', start: 0, autoClose: false })) {
+    const lines = (rest + String(chunk)).split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
+  if (rest !== '') yield rest;
 }
 
 const linkOf = ({ sequence, mac }: { sequence: number; mac: string }): Link => ({
