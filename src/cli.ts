@@ -1,17 +1,24 @@
 import type { INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { Command, Option } from 'commander';
-import { writeFile } from 'node:fs/promises';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { createWriteStream } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import { BlockList } from 'node:net';
+import { pipeline } from 'node:stream/promises';
 import { createApp } from './app.ts';
 import { AppModule } from './app.module.ts';
+import { AuditChain, type ChainReport } from './audit/audit-chain.service.ts';
+import { AuditProof, verifyExport } from './audit/audit-proof.service.ts';
 import { AuditService } from './audit/audit.service.ts';
-import { AppError } from './common/errors.ts';
+import type { Link } from './audit/chain-link.ts';
+import { AppError, InvalidInputError } from './common/errors.ts';
 import { createLogger, NestLogger } from './common/logging.ts';
+import { UUID_PATTERN } from './common/page.ts';
 import { type Actor, type Role, ROLES } from './common/request-context.ts';
 import { DtoPipe } from './common/validation.ts';
 import { type Config, loadConfig } from './config/config.ts';
 import { revertMigration, runMigrations } from './database/migrate.ts';
+import { EncryptionService } from './encryption/encryption.service.ts';
 import { exitWith } from './exit.ts';
 import { HandoverService } from './handover/handover.service.ts';
 import { buildOpenApi } from './openapi.ts';
@@ -178,9 +185,108 @@ keys
       const secondFactors = await context.get(SecondFactorService).reencrypt();
       const handovers = await context.get(HandoverService).reencrypt();
       say(
-        `Encrypted anew: ${String(signingKeys)} signing keys, ${String(personalKeys)} personal keys, ` +
+        `Encrypted anew: ${String(signingKeys)} signing keys, ${String(personalKeys)} keys of the audit trail, ` +
           `${String(secondFactors)} second factors, ${String(handovers)} passwords that wait to be handed over.`,
       );
+    }),
+  );
+
+program
+  .command('after-restore')
+  .description('after a restore to an earlier time: refuse every token ever issued, revoked ones among them')
+  .option(...reason)
+  .action((options: { reason?: string }) =>
+    withServices(async (context) => {
+      const count = await context.get(SigningKeyService).revokeAll(options.reason ?? 'after a restore', CLI);
+      say(`${String(count)} signing keys revoked: partners obtain new tokens, staff sign in again.`);
+    }),
+  );
+
+const audit = program.command('audit').description('the audit trail and its chain');
+
+/** Says what was found. Ends with 1 when something does not fit. */
+function sayReport({ events, head, kinds, findings }: ChainReport): void {
+  if (head && findings.length === 0) {
+    say(`Intact: ${String(events)} events, head ${String(head.sequence)} ${head.mac.toString('hex')}`);
+    return;
+  }
+  const [first, ...more] = findings;
+  say(`Broken at event ${String(first?.sequence)}, which ${first?.detail ?? 'was not found'}.`);
+  for (const { kind, sequence, detail } of more) say(`  ${kind}: event ${String(sequence)} ${detail}`);
+  say(`Found: ${kinds.join(', ')}. ${String(events)} events were read.`);
+  process.exitCode = 1;
+}
+
+/** @throws InvalidInputError */
+async function readHead(file: string): Promise<Link> {
+  const { sequence, mac } = JSON.parse(await readFile(file, 'utf8')) as Partial<Record<string, unknown>>;
+  if (!Number.isSafeInteger(sequence) || typeof mac !== 'string' || !/^[0-9a-f]{64}$/.test(mac)) {
+    throw new InvalidInputError([], `${file} does not hold a head: it is what \`audit head\` prints.`);
+  }
+  return { sequence: Number(sequence), mac: Buffer.from(mac, 'hex') };
+}
+
+const moment = (text: string): Date => {
+  const at = new Date(text);
+  if (Number.isNaN(at.getTime())) throw new InvalidArgumentError('It must be a time, as in 2026-01-31T00:00:00Z.');
+  return at;
+};
+
+audit
+  .command('verify')
+  .description('follow the whole chain and say everything that does not fit; ends with 1 if something does not')
+  .option('--head <file>', 'what `audit head` printed earlier: the end may not have been cut off since')
+  .option('--export <file>', 'a file of `audit export` in place of the database')
+  .action(async (options: { head?: string; export?: string }) => {
+    const { export: file, head } = options;
+    if (file !== undefined) {
+      const { keyEncryptionKeys } = loadConfig(process.env);
+      if (keyEncryptionKeys) {
+        sayReport(await verifyExport(file, new EncryptionService({ ...NOWHERE, keyEncryptionKeys })));
+        return;
+      }
+    }
+    await withServices(async (context) => {
+      if (file !== undefined) sayReport(await verifyExport(file, context.get(EncryptionService)));
+      else sayReport(await context.get(AuditChain).verify(head === undefined ? undefined : await readHead(head)));
+    });
+  });
+
+audit
+  .command('head')
+  .description('where the chain ends, as JSON: keep it where nobody who administers the database can change it')
+  .action(() =>
+    withServices(async (context) => {
+      const { sequence, mac, at } = await context.get(AuditChain).head();
+      say(JSON.stringify({ sequence, mac: mac.toString('hex'), at }));
+    }),
+  );
+
+audit
+  .command('export')
+  .description('the trail with its proof, an event a line (NDJSON), and the head as the last line')
+  .option('--from <time>', 'not before this moment', moment)
+  .option('--to <time>', 'before this moment', moment)
+  .option('--file <file>', 'where to, in place of the standard output')
+  .action((options: { from?: Date; to?: Date; file?: string }) =>
+    withServices(async (context) => {
+      const { file, ...range } = options;
+      const lines = context.get(AuditProof).lines(range);
+      if (file === undefined) await pipeline(lines, process.stdout, { end: false });
+      else await pipeline(lines, createWriteStream(file, { mode: 0o600 }));
+    }),
+  );
+
+audit
+  .command('erase')
+  .description('make what the trail says about a deleted account or person unreadable for good')
+  .requiredOption('--subject <id>', 'the id that the account had')
+  .option(...reason)
+  .action((options: { subject: string; reason?: string }) =>
+    withServices(async (context) => {
+      if (!UUID_PATTERN.test(options.subject)) throw new InvalidInputError([], 'The subject must be a UUID.');
+      await context.get(AuditService).erase(options.subject.toLowerCase(), options.reason, CLI);
+      say('Erased. The events stay; what they said about this subject cannot be read any more.');
     }),
   );
 

@@ -7,7 +7,7 @@ import IconButton from '@mui/material/IconButton';
 import Stack from '@mui/material/Stack';
 import Typography from '@mui/material/Typography';
 import useMediaQuery from '@mui/material/useMediaQuery';
-import { useQuery } from '@tanstack/react-query';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useId, useState } from 'react';
 import {
   AutocompleteInput,
@@ -20,13 +20,14 @@ import {
   TextInput,
   TopToolbar,
   useListContext,
+  useNotify,
 } from 'react-admin';
 import { api, type Query, withQuery } from './api.ts';
 import { actionTitle } from './audit-words.ts';
-import { Time } from './feedback.tsx';
+import { messageOf, Time } from './feedback.tsx';
 import { Nothing } from './partners/loading-states.tsx';
 import { useMay } from './permissions.ts';
-import type { AuditEvent, Schemas } from './types.ts';
+import type { AuditChain, AuditEvent, Schemas } from './types.ts';
 
 const choicesOf = (actions: string[]): { id: string; name: string }[] =>
   actions
@@ -88,6 +89,56 @@ function Export(): ReactNode {
     <Button label="Export NDJSON" component="a" download href={withQuery('/admin/audit-events/export', filterValues)}>
       <DownloadIcon />
     </Button>
+  );
+}
+
+const CHAIN = ['audit-events', 'chain'];
+/** How often a verification that runs is asked for. */
+const POLL_MS = 1_000;
+
+/** Whether the trail is as it was written, by its chain of MACs; admins may have it looked at again. */
+function ChainState(): ReactNode {
+  const isAdmin = useMay('admin');
+  const notify = useNotify();
+  const queryClient = useQueryClient();
+  const { data } = useQuery({
+    queryKey: CHAIN,
+    queryFn: async () => (await api<AuditChain>('GET', '/admin/audit-events/chain')).data,
+    refetchInterval: ({ state }) => (state.data?.verifying === true ? POLL_MS : false),
+  });
+  if (!data) return null;
+  const { verified, verifying } = data;
+  const verify = async (): Promise<void> => {
+    try {
+      queryClient.setQueryData(CHAIN, (await api<AuditChain>('POST', '/admin/audit-events/chain/verify')).data);
+    } catch (error) {
+      notify(messageOf(error), { type: 'error' });
+    }
+  };
+  return (
+    <Stack direction="row" spacing={1} role="status" sx={{ alignItems: 'center', flexWrap: 'wrap', mt: 1 }}>
+      {verified === null ? (
+        <Chip size="small" variant="outlined" label="Chain not verified yet" />
+      ) : (
+        <Chip
+          size="small"
+          variant={verified.ok ? 'outlined' : 'filled'}
+          color={verified.ok ? 'success' : 'error'}
+          sx={{ height: 'auto', '& .MuiChip-label': { whiteSpace: 'normal', py: 0.25 } }}
+          label={
+            <>
+              {verified.ok
+                ? `Chain intact up to event ${String(verified.sequence)}`
+                : `Chain broken: ${verified.problem ?? ''}`}
+              , checked <Time value={verified.at} relative />
+            </>
+          }
+        />
+      )}
+      {isAdmin && (
+        <Button label={verifying ? 'Verifying…' : 'Verify now'} disabled={verifying} onClick={() => void verify()} />
+      )}
+    </Stack>
   );
 }
 
@@ -256,6 +307,7 @@ export function AuditList(): ReactNode {
   const [event, setEvent] = useState<AuditEvent>();
   return (
     <>
+      <ChainState />
       <List
         title="Audit"
         filters={filters}

@@ -14,5 +14,8 @@ export type Settings = Schemas['SettingsDto'];
 /** `changes`: field → [before, after]; OpenAPI 3.0 knows no pairs. */
 export type AuditEvent = Omit<Schemas['AuditEventDto'], 'changes'> & { changes: Record<string, [unknown, unknown]> };
 
+/** `GET /admin/audit-events/chain`. */
+export type AuditChain = Schemas['AuditChainDto'];
+
 export type SigningKey = Schemas['SigningKeyDto'];
 export type SigningKeyList = Schemas['SigningKeyListDto'];

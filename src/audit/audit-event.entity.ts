@@ -14,7 +14,7 @@ export type TargetType = (typeof TARGET_TYPES)[number];
 @Index('ix_audit_event_at', ['at'])
 @Index('uq_audit_event_id', ['id'], { unique: true })
 export class AuditEvent {
-  /** Gives the trail its order. A bigint, so a string here. */
+  /** Gives the trail its order: the sequence of the chain, without gaps since that began. A bigint, so a string here. */
   @Column({
     type: 'bigint',
     primary: true,
@@ -59,4 +59,8 @@ export class AuditEvent {
 
   @Column('text', { name: 'request_id', nullable: true })
   requestId!: string | null;
+
+  /** Over this event and the MAC of the one before; absent from events older than the chain. */
+  @Column('bytea', { nullable: true })
+  mac!: Buffer | null;
 }

@@ -1,12 +1,19 @@
-import { Controller, Get, Query, Res } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiProduces } from '@nestjs/swagger';
+import { Controller, Get, HttpCode, Post, Query, Res } from '@nestjs/common';
+import { ApiAcceptedResponse, ApiOkResponse, ApiOperation, ApiProduces } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { ATTACHMENT, StaffPlane } from '../common/api.ts';
 import { Clock } from '../common/clock.ts';
 import { download } from '../common/download.ts';
 import { DEFAULT_PAGE } from '../common/page.ts';
 import { Roles } from '../common/security.ts';
-import { AuditActionsDto, AuditEventPageDto, AuditFilterQuery, ListAuditEventsQuery } from './audit.dto.ts';
+import { AuditChain } from './audit-chain.service.ts';
+import {
+  AuditActionsDto,
+  AuditChainDto,
+  AuditEventPageDto,
+  AuditFilterQuery,
+  ListAuditEventsQuery,
+} from './audit.dto.ts';
 import { type AuditFilter, AuditService } from './audit.service.ts';
 
 const filterOf = ({ actor, action, target, from, to }: AuditFilterQuery): AuditFilter => ({
@@ -23,6 +30,7 @@ const filterOf = ({ actor, action, target, from, to }: AuditFilterQuery): AuditF
 export class AuditController {
   constructor(
     private readonly audit: AuditService,
+    private readonly chain: AuditChain,
     private readonly clock: Clock,
   ) {}
 
@@ -39,7 +47,7 @@ export class AuditController {
     operationId: 'exportAuditEvents',
     summary: 'The whole trail as a file, oldest first',
     description:
-      'One event a line, as in the list (NDJSON). A connection that ends early means that the file is not complete.',
+      'One event a line, as in the list, with its `sequence` and `mac` in the chain (NDJSON). A connection that ends early means that the file is not complete.',
   })
   @ApiProduces('application/x-ndjson')
   @ApiOkResponse({ schema: { type: 'string' }, headers: ATTACHMENT })
@@ -54,5 +62,30 @@ export class AuditController {
   @ApiOkResponse({ type: AuditActionsDto })
   async actions(): Promise<AuditActionsDto> {
     return { items: await this.audit.actions() };
+  }
+
+  @Get('chain')
+  @ApiOperation({
+    operationId: 'readAuditChain',
+    summary: 'Where the chain of the trail ends, and whether it is intact',
+  })
+  @ApiOkResponse({ type: AuditChainDto })
+  async readChain(): Promise<AuditChainDto> {
+    const { head, ...state } = await this.chain.state();
+    return { head: { ...head, mac: head.mac.toString('hex') }, ...state };
+  }
+
+  @Post('chain/verify')
+  @Roles('admin')
+  @HttpCode(202)
+  @ApiOperation({
+    operationId: 'verifyAuditChain',
+    summary: 'Verify the whole trail in the background',
+    description: 'What was found is `verified` of `GET /admin/audit-events/chain` once `verifying` is false.',
+  })
+  @ApiAcceptedResponse({ type: AuditChainDto })
+  verifyChain(): Promise<AuditChainDto> {
+    this.chain.verifyInBackground();
+    return this.readChain();
   }
 }

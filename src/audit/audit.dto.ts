@@ -114,3 +114,39 @@ export class AuditEventPageDto {
   @ApiProperty({ type: String, nullable: true })
   nextCursor!: string | null;
 }
+
+class ChainHeadDto {
+  @ApiProperty({ type: 'integer', description: 'Of the last event; 0 while there is none.' })
+  sequence!: number;
+
+  @ApiProperty({ pattern: '^[0-9a-f]{64}$', description: 'HMAC-SHA-256 over the last event and the MAC before it.' })
+  mac!: string;
+
+  @ApiProperty({ type: String, format: 'date-time', nullable: true })
+  at!: Date | null;
+}
+
+class ChainVerificationDto {
+  @ApiProperty({ type: String, format: 'date-time' })
+  at!: Date;
+
+  @ApiProperty({ type: 'integer', description: 'The last event that was looked at.' })
+  sequence!: number;
+
+  @ApiProperty()
+  ok!: boolean;
+
+  @ApiProperty({ type: String, nullable: true, description: 'The first thing that does not fit.' })
+  problem!: string | null;
+}
+
+export class AuditChainDto {
+  @ApiProperty()
+  head!: ChainHeadDto;
+
+  @ApiProperty({ type: ChainVerificationDto, nullable: true, description: 'The last verification; `null` before any.' })
+  verified!: ChainVerificationDto | null;
+
+  @ApiProperty({ description: 'Whether a verification runs, on whichever instance.' })
+  verifying!: boolean;
+}

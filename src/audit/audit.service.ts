@@ -2,11 +2,13 @@ import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { type EntityManager, In, MoreThan, Repository } from 'typeorm';
-import { Clock } from '../common/clock.ts';
 import { decodeCursor, encodeCursor, type Page, pageOf, UUID_PATTERN } from '../common/page.ts';
 import type { Actor } from '../common/request-context.ts';
 import { DecryptionError, EncryptionService, seal, unseal } from '../encryption/encryption.service.ts';
+import { AuditChain, type UnlinkedEvent } from './audit-chain.service.ts';
 import { AuditEvent, type TargetType } from './audit-event.entity.ts';
+import type { Link } from './chain-link.ts';
+import { LivingSubjectError, UnknownSubjectError } from './audit.errors.ts';
 import { PersonalKey } from './personal-key.entity.ts';
 
 /** Field → [before, after], as JSON values. */
@@ -19,6 +21,13 @@ export interface AuditRecord {
   target: { type: TargetType; id: string; name: string };
   changes?: Changes;
   reason?: string | undefined;
+}
+
+/** What is recorded and not written yet, as JSON. */
+interface Draft extends Pick<AuditRecord, 'actor' | 'action' | 'target'> {
+  readonly actorPersonal: string;
+  readonly targetPersonal: string;
+  readonly changes: string;
 }
 
 export interface ReadableEvent {
@@ -41,6 +50,8 @@ export interface AuditFilter {
   from?: Date;
   to?: Date;
 }
+
+type StoredPersonally = Omit<AuditEvent, 'seq' | 'mac'>;
 
 interface ActorPersonal {
   name: string;
@@ -91,20 +102,54 @@ export function changesBetween(before: Record<string, unknown>, after: Record<st
 
 @Injectable()
 export class AuditService {
+  /** Of the transactions under way. */
+  readonly #drafts = new WeakMap<EntityManager, Draft[]>();
+
   constructor(
     @InjectRepository(AuditEvent) private readonly events: Repository<AuditEvent>,
     @InjectRepository(PersonalKey) private readonly keys: Repository<PersonalKey>,
     private readonly encryption: EncryptionService,
-    private readonly clock: Clock,
+    private readonly chain: AuditChain,
   ) {}
 
+  /** How many events this instance wrote, and the last place in the chain that it knows. */
+  get stats(): { readonly events: number; readonly sequence: number | undefined } {
+    return this.chain.stats;
+  }
+
   /**
-   * Writes an event in the transaction of the change it tells of: if one cannot be written, neither is.
-   *
-   * @param manager the transaction's
+   * Changes something and records it: the events of {@link record} are appended to the trail after everything that
+   * `work` did, as the last statement before the commit. If they cannot be written, nothing happens.
    */
-  async record(manager: EntityManager, { actor, action, target, changes = {}, reason }: AuditRecord): Promise<void> {
-    const id = randomUUID();
+  async transaction<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    // Why it has not begun is said when events are appended; without any, it does not matter.
+    await this.chain.begun().catch(() => undefined);
+    let count = 0;
+    let last: Link | undefined;
+    const result = await this.events.manager.transaction(async (manager) => {
+      const drafts: Draft[] = [];
+      this.#drafts.set(manager, drafts);
+      try {
+        const done = await work(manager);
+        if (drafts.length > 0) last = await this.chain.append(manager, await this.#sealed(manager, drafts));
+        count = drafts.length;
+        return done;
+      } finally {
+        this.#drafts.delete(manager);
+      }
+    });
+    if (last) this.chain.appended(count, last);
+    return result;
+  }
+
+  /**
+   * Records an event of the change that a transaction makes.
+   *
+   * @param manager that {@link transaction} gave, while its work is under way; any other is an error
+   */
+  record(manager: EntityManager, { actor, action, target, changes = {}, reason }: AuditRecord): void {
+    const drafts = this.#drafts.get(manager);
+    if (!drafts) throw new Error(`"${action}" was recorded outside of AuditService.transaction()`);
     const open: Changes = {};
     const personal: TargetPersonal = { name: target.name, reason: reason ?? null, changes: {} };
     for (const [field, [before, after]] of Object.entries(changes)) {
@@ -112,21 +157,15 @@ export class AuditService {
       else (PERSONAL_FIELDS.has(field) ? personal.changes : open)[field] = [before, after];
     }
     if (actor.id === null && actor.address !== null) personal.address = actor.address;
-    const targetKey = await this.#keyFor(manager, target.id);
     const actorPersonal: ActorPersonal = { name: actor.name, address: actor.address };
-    const actorKey = actor.id === null ? undefined : await this.#keyFor(manager, actor.id);
-    await manager.insert(AuditEvent, {
-      id,
-      at: new Date(this.clock.now()),
-      actorType: actor.type,
-      actorId: actor.id,
-      actorPersonal: actorKey ? sealJson(actorKey, actorPersonal, `actor:${id}`) : null,
+    // Written down at once: what the caller does with these objects later did not happen yet.
+    drafts.push({
+      actor,
       action,
-      targetType: target.type,
-      targetId: target.id,
-      targetPersonal: sealJson(targetKey, personal, `target:${id}`),
-      changes: open as object,
-      requestId: actor.requestId,
+      target,
+      actorPersonal: JSON.stringify(actorPersonal),
+      targetPersonal: JSON.stringify(personal),
+      changes: JSON.stringify(open),
     });
   }
 
@@ -143,10 +182,10 @@ export class AuditService {
       query.andWhere('event.seq < :seq', { seq });
     }
     const page = pageOf(await query.getMany(), limit, ({ seq }) => encodeCursor('seq', [seq]));
-    return { items: await this.#readable(page.items), nextCursor: page.nextCursor };
+    return { items: await this.readable(page.items), nextCursor: page.nextCursor };
   }
 
-  /** All events that a filter lets through, oldest first, a JSON text a line; read as it is sent, page by page. */
+  /** All events that a filter lets through, oldest first, with their places in the chain, a JSON text a line; read as it is sent, page by page. */
   async *ndjson(filter: AuditFilter): AsyncGenerator<string> {
     const filtered = this.#filtered(filter).orderBy('event.seq', 'ASC').take(EXPORTED_AT_ONCE);
     let after = '0';
@@ -155,7 +194,8 @@ export class AuditService {
       rows = await filtered.clone().andWhere('event.seq > :after', { after }).getMany();
       after = rows.at(-1)?.seq ?? after;
       // Also when there is nothing: a file begins with its first chunk.
-      yield (await this.#readable(rows)).map((event) => `${JSON.stringify(event)}\n`).join('');
+      const events = await this.readable(rows);
+      yield rows.map(({ seq, mac }, i) => lineOf({ ...events[i], sequence: Number(seq), mac })).join('');
     } while (rows.length === EXPORTED_AT_ONCE);
   }
 
@@ -179,19 +219,20 @@ export class AuditService {
     return query;
   }
 
-  async #readable(events: AuditEvent[]): Promise<ReadableEvent[]> {
+  /** What events say, decrypted as far as there are keys. */
+  async readable(events: StoredPersonally[]): Promise<ReadableEvent[]> {
     const keys = await this.#keysOf(events);
     return events.map((event) => readable(event, keys));
   }
 
   /**
-   * Encrypts the personal keys anew under the newest key encryption key, in steps that can be interrupted.
+   * Encrypts the personal keys and that of the chain anew under the newest key encryption key, in steps that can be interrupted.
    *
    * @returns how many were under another one
    */
   async reencrypt(): Promise<number> {
     let after = '00000000-0000-0000-0000-000000000000';
-    let count = 0;
+    let count = (await this.chain.reencrypt()) ? 1 : 0;
     for (;;) {
       const rows = await this.keys.find({
         where: { subjectId: MoreThan(after) },
@@ -210,33 +251,88 @@ export class AuditService {
     }
   }
 
-  async #keyFor(manager: EntityManager, subjectId: string): Promise<Buffer> {
-    const wrappedKey = this.encryption.encrypt(randomBytes(32), keyContext(subjectId));
+  /**
+   * Makes what the trail says about a person or partner unreadable for good: their key is deleted. The events stay, and
+   * so does the chain, which covers what is encrypted.
+   *
+   * @throws UnknownSubjectError, LivingSubjectError
+   */
+  async erase(subjectId: string, reason: string | undefined, actor: Actor): Promise<void> {
+    await this.transaction(async (manager) => {
+      const [account] = await manager.query<{ exists: boolean }[]>(
+        `SELECT EXISTS (SELECT FROM channel_user WHERE id = $1) OR EXISTS (SELECT FROM staff WHERE id = $1) AS exists`,
+        [subjectId],
+      );
+      if (account?.exists === true) throw new LivingSubjectError();
+      const { affected } = await manager.delete(PersonalKey, { subjectId });
+      if (affected !== 1) throw new UnknownSubjectError();
+      const known = await manager.findOne(AuditEvent, { where: { targetId: subjectId }, order: { seq: 'DESC' } });
+      // Whoever only ever acted is staff. The new event brings a new key, which opens nothing of before.
+      const target = { type: (known?.targetType ?? 'staff') as TargetType, id: subjectId, name: ERASED };
+      this.record(manager, { actor, action: 'personal-data.erased', target, reason });
+    });
+  }
+
+  async #sealed(manager: EntityManager, drafts: Draft[]): Promise<UnlinkedEvent[]> {
+    const subjects = drafts.flatMap(({ actor, target }) => (actor.id === null ? [target.id] : [actor.id, target.id]));
+    const keys = await this.#keysFor(manager, [...new Set(subjects)]);
+    return drafts.map(({ actor, action, target, ...texts }) => {
+      const id = randomUUID();
+      const actorKey = actor.id === null ? undefined : keys.get(actor.id);
+      const targetKey = keys.get(target.id);
+      if (!targetKey || (actor.id !== null && !actorKey)) throw new Error('A personal key has gone');
+      return {
+        id,
+        actorType: actor.type,
+        actorId: actor.id,
+        actorPersonal: actorKey ? seal(actorKey, Buffer.from(texts.actorPersonal), `actor:${id}`) : null,
+        action,
+        targetType: target.type,
+        targetId: target.id,
+        targetPersonal: seal(targetKey, Buffer.from(texts.targetPersonal), `target:${id}`),
+        changes: texts.changes,
+        requestId: actor.requestId,
+      };
+    });
+  }
+
+  /** Makes those that are missing, in one order: of two that need the same ones, neither waits for the other. */
+  async #keysFor(manager: EntityManager, subjects: string[]): Promise<Map<string, Buffer>> {
+    const keys = await this.#keysById(manager, subjects);
+    const missing = subjects.filter((subject) => !keys.has(subject)).sort();
+    if (missing.length === 0) return keys;
     await manager
       .createQueryBuilder()
       .insert()
       .into(PersonalKey)
-      .values({ subjectId, wrappedKey })
+      .values(
+        missing.map((subjectId) => ({
+          subjectId,
+          wrappedKey: this.encryption.encrypt(randomBytes(32), keyContext(subjectId)),
+        })),
+      )
       .orIgnore()
       .execute();
-    const row = await manager.findOneByOrFail(PersonalKey, { subjectId });
-    return this.encryption.decrypt(row.wrappedKey, keyContext(subjectId));
+    return this.#keysById(manager, subjects);
   }
 
-  async #keysOf(events: AuditEvent[]): Promise<Map<string, Buffer>> {
-    const subjects = new Set(
-      events.flatMap(({ actorId, targetId }) => (actorId === null ? [targetId] : [actorId, targetId])),
-    );
-    const rows = await this.keys.findBy({ subjectId: In([...subjects]) });
+  async #keysById(manager: EntityManager, subjects: string[]): Promise<Map<string, Buffer>> {
+    const rows = await manager.findBy(PersonalKey, { subjectId: In(subjects) });
     return new Map(
       rows.map(({ subjectId, wrappedKey }) => [subjectId, this.encryption.decrypt(wrappedKey, keyContext(subjectId))]),
     );
   }
+
+  async #keysOf(events: StoredPersonally[]): Promise<Map<string, Buffer>> {
+    const subjects = new Set(
+      events.flatMap(({ actorId, targetId }) => (actorId === null ? [targetId] : [actorId, targetId])),
+    );
+    return this.#keysById(this.keys.manager, [...subjects]);
+  }
 }
 
-function sealJson(key: Buffer, value: ActorPersonal | TargetPersonal, context: string): Buffer {
-  return seal(key, Buffer.from(JSON.stringify(value)), context);
-}
+const lineOf = ({ mac, ...event }: Partial<ReadableEvent> & { sequence: number; mac: Buffer | null }): string =>
+  `${JSON.stringify({ ...event, mac: mac?.toString('hex') ?? null })}\n`;
 
 function unsealJson<T>(key: Buffer | undefined, sealed: Buffer | null, context: string): T | undefined {
   if (!key || !sealed) return undefined;
@@ -249,7 +345,7 @@ function unsealJson<T>(key: Buffer | undefined, sealed: Buffer | null, context: 
   }
 }
 
-function readable(event: AuditEvent, keys: Map<string, Buffer>): ReadableEvent {
+function readable(event: StoredPersonally, keys: Map<string, Buffer>): ReadableEvent {
   const actorKey = event.actorId === null ? undefined : keys.get(event.actorId);
   const actor = unsealJson<ActorPersonal>(actorKey, event.actorPersonal, `actor:${event.id}`);
   const target = unsealJson<TargetPersonal>(keys.get(event.targetId), event.targetPersonal, `target:${event.id}`);

@@ -65,9 +65,9 @@ export class RevokedTokenService implements OnApplicationBootstrap, OnModuleDest
   /** Ends a token by its id, whether or not there is one. */
   async revokeById(jti: string, actor: Actor): Promise<void> {
     try {
-      await this.dataSource.transaction(async (manager) => {
+      await this.audit.transaction(async (manager) => {
         await this.#add(manager, jti, new Date(this.clock.now() + LONGEST_TOKEN_MS));
-        await this.audit.record(manager, {
+        this.audit.record(manager, {
           actor,
           action: 'token.revoked',
           target: { type: 'token', id: jti, name: jti },

@@ -1,4 +1,5 @@
-import type { DataSource, EntityManager } from 'typeorm';
+import type { EntityManager } from 'typeorm';
+import type { AuditService } from '../audit/audit.service.ts';
 import type { ChangeFeed } from '../database/change-feed.service.ts';
 import { ChannelUser } from './channel-user.entity.ts';
 import { ChannelUserNotFoundError } from './channel-user.errors.ts';
@@ -11,12 +12,12 @@ import { CHANNEL_USER_TOPIC } from './directory.service.ts';
  * @throws ChannelUserNotFoundError
  */
 export async function changeAccount<T>(
-  { dataSource, feed }: { dataSource: DataSource; feed: ChangeFeed },
+  { audit, feed }: { audit: AuditService; feed: ChangeFeed },
   id: string,
   work: (manager: EntityManager, channelUser: ChannelUser) => Promise<T>,
 ): Promise<T> {
   try {
-    return await dataSource.transaction(async (manager) => {
+    return await audit.transaction(async (manager) => {
       const channelUser = await manager.findOne(ChannelUser, { where: { id }, lock: { mode: 'pessimistic_write' } });
       if (!channelUser) throw new ChannelUserNotFoundError();
       return work(manager, channelUser);

@@ -88,9 +88,9 @@ const auditable = ({ displayName, contactEmail, scopes, tokenTtlSeconds, tokensP
 export class ChannelUserService {
   constructor(
     @InjectRepository(ChannelUser) private readonly channelUsers: Repository<ChannelUser>,
-    readonly dataSource: DataSource,
+    private readonly dataSource: DataSource,
     private readonly credentials: CredentialService,
-    private readonly audit: AuditService,
+    readonly audit: AuditService,
     readonly feed: ChangeFeed,
     private readonly clock: Clock,
   ) {}
@@ -145,13 +145,13 @@ export class ChannelUserService {
     });
     channelUser.searchText = searchTextOf(channelUser);
     try {
-      return await this.dataSource.transaction(async (manager) => {
+      return await this.audit.transaction(async (manager) => {
         await manager.insert(ChannelUser, channelUser);
         const created = await this.credentials.insert(manager, channelUser, { label: 'initial', expiresAt: null });
-        await this.#record(manager, 'channel-user.created', channelUser, actor, {
+        this.#record(manager, 'channel-user.created', channelUser, actor, {
           changes: changesBetween({}, { username: channelUser.username, ...auditable(channelUser) }),
         });
-        await this.credentials.recordCreated(manager, channelUser, created, actor);
+        this.credentials.recordCreated(manager, channelUser, created, actor);
         const delivered = await this.credentials.deliver(manager, channelUser, created, request, actor);
         return { channelUser: this.present(channelUser), ...delivered };
       });
@@ -227,7 +227,7 @@ export class ChannelUserService {
       const changes = changesBetween(before, auditable(channelUser));
       if (Object.keys(changes).length === 0) return;
       await this.#save(manager, channelUser);
-      await this.#record(manager, 'channel-user.updated', channelUser, actor, { changes });
+      this.#record(manager, 'channel-user.updated', channelUser, actor, { changes });
     });
   }
 
@@ -235,7 +235,7 @@ export class ChannelUserService {
   async delete(id: string, actor: Actor): Promise<void> {
     await this.#change(id, async (manager, channelUser) => {
       await manager.delete(ChannelUser, { id });
-      await this.#record(manager, 'channel-user.deleted', channelUser, actor, {
+      this.#record(manager, 'channel-user.deleted', channelUser, actor, {
         changes: changesBetween({ username: channelUser.username, ...auditable(channelUser) }, {}),
       });
     });
@@ -256,7 +256,7 @@ export class ChannelUserService {
     await this.#change(id, async (manager, channelUser) => {
       const epoch = channelUser.epoch + 1;
       await manager.update(ChannelUser, { id }, { epoch, tokensRevokedAt: new Date(this.clock.now()) });
-      await this.#record(manager, 'channel-user.tokens-revoked', channelUser, actor, {
+      this.#record(manager, 'channel-user.tokens-revoked', channelUser, actor, {
         reason,
         changes: { epoch: [channelUser.epoch, epoch] },
       });
@@ -327,7 +327,7 @@ export class ChannelUserService {
       const before = channelUser.statusAt(now);
       channelUser.suspendedAt = suspend ? new Date(now) : null;
       await this.#save(manager, channelUser);
-      await this.#record(manager, suspend ? 'channel-user.suspended' : 'channel-user.reactivated', channelUser, actor, {
+      this.#record(manager, suspend ? 'channel-user.suspended' : 'channel-user.reactivated', channelUser, actor, {
         reason,
         changes: { status: [before, channelUser.statusAt(now)] },
       });
@@ -360,8 +360,8 @@ export class ChannelUserService {
     { id, username }: ChannelUser,
     actor: Actor,
     details: { changes: Changes; reason?: string | undefined },
-  ): Promise<void> {
-    return this.audit.record(manager, {
+  ): void {
+    this.audit.record(manager, {
       actor,
       action,
       target: { type: 'channel-user', id, name: username },

@@ -62,8 +62,8 @@ export class CredentialService {
 
   constructor(
     @InjectRepository(Credential) private readonly credentials: Repository<Credential>,
-    readonly dataSource: DataSource,
-    private readonly audit: AuditService,
+    private readonly dataSource: DataSource,
+    readonly audit: AuditService,
     private readonly handovers: HandoverService,
     readonly feed: ChangeFeed,
     private readonly clock: Clock,
@@ -123,7 +123,7 @@ export class CredentialService {
         label: request.label ?? new Date(now).toISOString().slice(0, 10),
         expiresAt: request.expiresAt == null ? null : new Date(request.expiresAt),
       });
-      await this.recordCreated(manager, channelUser, created, actor);
+      this.recordCreated(manager, channelUser, created, actor);
       if (retireIn !== null) {
         await this.#retire(manager, channelUser, live, new Date(now + retireIn * 1000), actor);
       }
@@ -141,7 +141,7 @@ export class CredentialService {
       const before = credential.statusAt(now);
       await this.handovers.revokeFor(manager, { channelUser, credential }, actor);
       await manager.update(Credential, { id }, { revokedAt: new Date(now) });
-      await this.#record(manager, 'credential.revoked', channelUser, actor, {
+      this.#record(manager, 'credential.revoked', channelUser, actor, {
         credentialId: [id, id],
         label: [credential.label, credential.label],
         status: [before, 'revoked'],
@@ -236,8 +236,8 @@ export class CredentialService {
     channelUser: ChannelUser,
     { id, label, fingerprint, expiresAt }: CredentialDto,
     actor: Actor,
-  ): Promise<void> {
-    return this.#record(manager, 'credential.created', channelUser, actor, {
+  ): void {
+    this.#record(manager, 'credential.created', channelUser, actor, {
       credentialId: [null, id],
       label: [null, label],
       fingerprint: [null, fingerprint],
@@ -256,7 +256,7 @@ export class CredentialService {
     for (const { id, label, expiresAt } of live) {
       if (expiresAt !== null && expiresAt <= at) continue;
       await manager.update(Credential, { id }, { expiresAt: at });
-      await this.#record(manager, 'credential.retired', channelUser, actor, {
+      this.#record(manager, 'credential.retired', channelUser, actor, {
         credentialId: [id, id],
         label: [label, label],
         expiresAt: [expiresAt, at],
@@ -270,7 +270,7 @@ export class CredentialService {
     { id, username }: ChannelUser,
     actor: Actor,
     changes: Record<string, [unknown, unknown]>,
-  ): Promise<void> {
-    return this.audit.record(manager, { actor, action, target: { type: 'channel-user', id, name: username }, changes });
+  ): void {
+    this.audit.record(manager, { actor, action, target: { type: 'channel-user', id, name: username }, changes });
   }
 }

@@ -110,7 +110,7 @@ export class HandoverService implements OnApplicationBootstrap, OnModuleDestroy 
       createdBy: actor.id,
       expiresAt,
     });
-    await this.#record(manager, 'handover.created', channelUser, actor, {
+    this.#record(manager, 'handover.created', channelUser, actor, {
       handoverId: [null, id],
       credentialId: [null, credential.id],
       expiresAt: [null, expiresAt],
@@ -170,7 +170,7 @@ export class HandoverService implements OnApplicationBootstrap, OnModuleDestroy 
    * @throws HandoverNotFoundError, AlreadyRevealedError
    */
   async revoke(channelUserId: string, id: string, actor: Actor): Promise<void> {
-    await this.dataSource.transaction(async (manager) => {
+    await this.audit.transaction(async (manager) => {
       const handover = await this.#hold(manager, { id, channelUserId });
       if (!handover?.channelUser) throw new HandoverNotFoundError();
       if (handover.revealedAt !== null) throw new AlreadyRevealedError();
@@ -236,7 +236,7 @@ export class HandoverService implements OnApplicationBootstrap, OnModuleDestroy 
 
   /** @returns nothing when the link does not work any more */
   #reveal({ id, channelUserId }: Handover, caller: Caller): Promise<RevealedDto | undefined> {
-    return this.dataSource.transaction(async (manager) => {
+    return this.audit.transaction(async (manager) => {
       const handover = await this.#hold(manager, { id, channelUserId });
       const now = this.clock.now();
       const { channelUser, credential, sealedPassword } = handover ?? {};
@@ -247,7 +247,7 @@ export class HandoverService implements OnApplicationBootstrap, OnModuleDestroy 
         { id },
         { sealedPassword: null, revealedAt: new Date(now), revealedAddress: caller.address ?? null },
       );
-      await this.#record(manager, 'handover.revealed', channelUser, byAnybody(caller), {
+      this.#record(manager, 'handover.revealed', channelUser, byAnybody(caller), {
         handoverId: [id, id],
         credentialId: [credential.id, credential.id],
         status: ['waiting', 'revealed'],
@@ -264,14 +264,14 @@ export class HandoverService implements OnApplicationBootstrap, OnModuleDestroy 
 
   /** That somebody tried a link that had worked once: staff should know, it may not be the one who revealed it. */
   async #noteRefusal(id: string, caller: Caller): Promise<void> {
-    await this.dataSource.transaction(async (manager) => {
+    await this.audit.transaction(async (manager) => {
       const handover = await manager.findOne(Handover, {
         where: { id },
         relations: { channelUser: true, credential: true },
       });
       if (!handover?.channelUser) return;
       const status = handover.statusAt(this.clock.now());
-      await this.#record(manager, 'handover.refused', handover.channelUser, byAnybody(caller), {
+      this.#record(manager, 'handover.refused', handover.channelUser, byAnybody(caller), {
         handoverId: [id, id],
         credentialId: [handover.credentialId, handover.credentialId],
         status: [status, status],
@@ -301,7 +301,7 @@ export class HandoverService implements OnApplicationBootstrap, OnModuleDestroy 
     const { id, credentialId } = handover;
     const now = this.clock.now();
     await manager.update(Handover, { id }, { sealedPassword: null, revokedAt: new Date(now) });
-    await this.#record(manager, 'handover.revoked', channelUser, actor, {
+    this.#record(manager, 'handover.revoked', channelUser, actor, {
       handoverId: [id, id],
       credentialId: [credentialId, credentialId],
       status: [handover.statusAt(now), 'revoked'],
@@ -314,8 +314,8 @@ export class HandoverService implements OnApplicationBootstrap, OnModuleDestroy 
     { id, username }: HandoverSubject['channelUser'],
     actor: Actor,
     changes: Changes,
-  ): Promise<void> {
-    return this.audit.record(manager, { actor, action, target: { type: 'channel-user', id, name: username }, changes });
+  ): void {
+    this.audit.record(manager, { actor, action, target: { type: 'channel-user', id, name: username }, changes });
   }
 }
 

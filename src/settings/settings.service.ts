@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { DataSource, Repository } from 'typeorm';
+import { Repository } from 'typeorm';
 import { AuditService, changesBetween } from '../audit/audit.service.ts';
 import type { Actor } from '../common/request-context.ts';
 import { Config } from '../config/config.ts';
@@ -16,7 +16,6 @@ const changeable = ({ secondFactorRequired }: Settings): Omit<SettingsDto, 'publ
 export class SettingsService {
   constructor(
     @InjectRepository(Settings) private readonly settings: Repository<Settings>,
-    private readonly dataSource: DataSource,
     private readonly audit: AuditService,
     private readonly config: Config,
   ) {}
@@ -27,14 +26,14 @@ export class SettingsService {
   }
 
   async update(request: UpdateSettingsRequest, actor: Actor): Promise<SettingsDto> {
-    return this.dataSource.transaction(async (manager) => {
+    return this.audit.transaction(async (manager) => {
       const row = await manager.findOneOrFail(Settings, { where: { id: true }, lock: { mode: 'pessimistic_write' } });
       const before = changeable(row);
       const after = { ...before, ...request };
       const changes = changesBetween({ ...before }, after);
       if (Object.keys(changes).length === 0) return this.#present(before);
       await manager.update(Settings, { id: true }, after);
-      await this.audit.record(manager, { actor, action: 'settings.changed', target: TARGET, changes });
+      this.audit.record(manager, { actor, action: 'settings.changed', target: TARGET, changes });
       return this.#present(after);
     });
   }

@@ -181,8 +181,28 @@ export class SigningKeyService implements OnModuleInit, OnModuleDestroy {
       await manager.update(SigningKey, { kid }, { state: key.state, revokedAt: key.revokedAt });
       if (before === 'active') await this.#promote(manager, key.purpose, actor);
       await this.#complete(manager);
-      await this.#record(manager, 'signing-key.revoked', key, actor, [before, 'revoked'], reason);
+      this.#record(manager, 'signing-key.revoked', key, actor, [before, 'revoked'], reason);
       return present(key);
+    });
+  }
+
+  /**
+   * Refuses every token ever issued, on both planes: for a database that was restored to an earlier time, where tokens
+   * that were revoked since would be accepted again. New keys sign from now on.
+   *
+   * @returns how many keys were revoked
+   */
+  async revokeAll(reason: string | undefined, actor: Actor): Promise<number> {
+    return this.#change(async (manager) => {
+      const keys = await manager.findBy(SigningKey, { state: In(VERIFYING) });
+      const revokedAt = new Date(this.clock.now());
+      // The standby too: it may have signed after the moment that was restored.
+      for (const key of keys) {
+        await manager.update(SigningKey, { kid: key.kid }, { state: 'revoked', revokedAt });
+        this.#record(manager, 'signing-key.revoked', key, actor, [key.state, 'revoked'], reason);
+      }
+      await this.#complete(manager);
+      return keys.length;
     });
   }
 
@@ -207,7 +227,7 @@ export class SigningKeyService implements OnModuleInit, OnModuleDestroy {
       for (const key of keys) {
         if (key.state !== 'retiring' || (key.verifiesUntil?.getTime() ?? 0) > now) continue;
         await manager.update(SigningKey, { kid: key.kid }, { state: 'retired' });
-        await this.#record(manager, 'signing-key.retired', key, SYSTEM, ['retiring', 'retired']);
+        this.#record(manager, 'signing-key.retired', key, SYSTEM, ['retiring', 'retired']);
       }
       for (const purpose of SIGNING_KEY_PURPOSES) {
         const of = (state: SigningKeyState): SigningKey | undefined =>
@@ -249,7 +269,7 @@ export class SigningKeyService implements OnModuleInit, OnModuleDestroy {
   /** Changes of the keys happen one after the other, on whichever instance. */
   async #change<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
     try {
-      return await this.dataSource.transaction(async (manager) => {
+      return await this.audit.transaction(async (manager) => {
         await manager.query('SELECT pg_advisory_xact_lock($1)', [ROTATION_LOCK]);
         return work(manager);
       });
@@ -279,7 +299,7 @@ export class SigningKeyService implements OnModuleInit, OnModuleDestroy {
     const active = await manager.findOneByOrFail(SigningKey, { purpose, state: 'active' });
     const verifiesUntil = new Date(this.clock.now() + LONGEST_TOKEN_MS);
     await manager.update(SigningKey, { kid: active.kid }, { state: 'retiring', verifiesUntil });
-    await this.#record(manager, 'signing-key.retiring', active, actor, ['active', 'retiring'], reason);
+    this.#record(manager, 'signing-key.retiring', active, actor, ['active', 'retiring'], reason);
     await this.#promote(manager, purpose, actor);
     await this.#complete(manager);
   }
@@ -291,7 +311,7 @@ export class SigningKeyService implements OnModuleInit, OnModuleDestroy {
     if (!standby) return;
     const activatedAt = new Date(this.clock.now());
     await manager.update(SigningKey, { kid: standby.kid }, { state: 'active', activatedAt });
-    await this.#record(manager, 'signing-key.activated', standby, actor, ['published', 'active']);
+    this.#record(manager, 'signing-key.activated', standby, actor, ['published', 'active']);
   }
 
   async #create(manager: EntityManager, purpose: SigningKeyPurpose, state: 'active' | 'published'): Promise<void> {
@@ -355,9 +375,9 @@ export class SigningKeyService implements OnModuleInit, OnModuleDestroy {
     actor: Actor,
     state: [SigningKeyState, SigningKeyState],
     reason?: string,
-  ): Promise<void> {
+  ): void {
     const target = { type: 'signing-key', id, name: kid } as const;
-    return this.audit.record(manager, { actor, action, target, reason, changes: { state } });
+    this.audit.record(manager, { actor, action, target, reason, changes: { state } });
   }
 }
 

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { DataSource, Not, Repository } from 'typeorm';
+import { Not, Repository } from 'typeorm';
 import { AuditService } from '../audit/audit.service.ts';
 import type { AppError } from '../common/errors.ts';
 import type { Actor, CurrentStaff } from '../common/request-context.ts';
@@ -16,7 +16,6 @@ import { TooManyAttemptsError, WrongPasswordError } from './staff.errors.ts';
 export class OwnPasswordService {
   constructor(
     @InjectRepository(Staff) private readonly staff: Repository<Staff>,
-    private readonly dataSource: DataSource,
     private readonly audit: AuditService,
     private readonly throttle: ThrottleService,
   ) {}
@@ -74,11 +73,11 @@ export class OwnPasswordService {
   ): Promise<void> {
     const verifiedHash = await this.verify(currentPassword, member, actor);
     const passwordHash = await hashPassword(newPassword);
-    await this.dataSource.transaction(async (manager) => {
+    await this.audit.transaction(async (manager) => {
       const { affected } = await manager.update(Staff, { id: member.id, passwordHash: verifiedHash }, { passwordHash });
       if (affected !== 1) throw new WrongPasswordError();
       await manager.delete(StaffSession, { staffId: member.id, id: Not(member.session.id) });
-      await this.audit.record(manager, {
+      this.audit.record(manager, {
         actor,
         action: 'staff.password-changed',
         target: { type: 'staff', id: member.id, name: member.name },

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { DataSource, type EntityManager, LessThan, Not, Repository } from 'typeorm';
+import { type EntityManager, LessThan, Not, Repository } from 'typeorm';
 import { AuditService, type Changes } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
 import type { Actor, CurrentStaff } from '../common/request-context.ts';
@@ -44,7 +44,6 @@ const sealContext = (staffId: string): string => `totp:${staffId}`;
 export class SecondFactorService {
   constructor(
     @InjectRepository(Staff) private readonly staff: Repository<Staff>,
-    private readonly dataSource: DataSource,
     private readonly ownPassword: OwnPasswordService,
     private readonly settings: SettingsService,
     private readonly encryption: EncryptionService,
@@ -136,7 +135,7 @@ export class SecondFactorService {
       return found ? { step: found, totpSecret: pending } : undefined;
     });
     const secondFactorAt = new Date(this.clock.now());
-    return this.dataSource.transaction(async (manager) => {
+    return this.audit.transaction(async (manager) => {
       const { affected } = await manager.update(
         Staff,
         { id, pendingTotpSecret: totpSecret },
@@ -145,7 +144,7 @@ export class SecondFactorService {
       if (affected !== 1) throw new NoPendingSecondFactorError();
       await manager.delete(StaffSession, { staffId: id, id: Not(member.session.id) });
       const recoveryCodes = await this.#replaceRecoveryCodes(manager, id);
-      await this.#record(
+      this.#record(
         manager,
         member.secondFactor ? 'staff.second-factor-replaced' : 'staff.second-factor-enabled',
         member,
@@ -169,10 +168,10 @@ export class SecondFactorService {
     actor: Actor,
   ): Promise<RecoveryCodesDto> {
     await this.ownPassword.verify(currentPassword, member, actor);
-    return this.dataSource.transaction(async (manager) => {
+    return this.audit.transaction(async (manager) => {
       await this.#lock(manager, member.id);
       const recoveryCodes = await this.#replaceRecoveryCodes(manager, member.id);
-      await this.#record(manager, 'staff.recovery-codes-renewed', member, actor);
+      this.#record(manager, 'staff.recovery-codes-renewed', member, actor);
       return { recoveryCodes };
     });
   }
@@ -183,11 +182,11 @@ export class SecondFactorService {
   async disable({ currentPassword }: CurrentPasswordRequest, member: CurrentStaff, actor: Actor): Promise<void> {
     await this.ownPassword.verify(currentPassword, member, actor);
     if (await this.isRequired()) throw new SecondFactorRequiredError();
-    await this.dataSource.transaction(async (manager) => {
+    await this.audit.transaction(async (manager) => {
       await this.#lock(manager, member.id);
       await manager.update(Staff, { id: member.id }, NO_SECOND_FACTOR);
       await manager.delete(RecoveryCode, { staffId: member.id });
-      await this.#record(manager, 'staff.second-factor-disabled', member, actor, { secondFactor: [true, false] });
+      this.#record(manager, 'staff.second-factor-disabled', member, actor, { secondFactor: [true, false] });
     });
   }
 
@@ -243,7 +242,7 @@ export class SecondFactorService {
     { id, name }: CurrentStaff,
     actor: Actor,
     changes: Changes = {},
-  ): Promise<void> {
-    return this.audit.record(manager, { actor, action, target: { type: 'staff', id, name }, changes });
+  ): void {
+    this.audit.record(manager, { actor, action, target: { type: 'staff', id, name }, changes });
   }
 }

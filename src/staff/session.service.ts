@@ -2,7 +2,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { parseCookie, stringifySetCookie } from 'cookie';
 import type { FastifyRequest } from 'fastify';
-import { DataSource, IsNull, LessThan, Repository } from 'typeorm';
+import { IsNull, LessThan, Repository } from 'typeorm';
 import { AuditService } from '../audit/audit.service.ts';
 import { StaffPlane } from '../auth/staff-plane.service.ts';
 import { type TokenClaims, TokenService } from '../auth/token.service.ts';
@@ -53,7 +53,6 @@ export class SessionService extends StaffPlane {
   constructor(
     @InjectRepository(Staff) private readonly staff: Repository<Staff>,
     @InjectRepository(StaffSession) private readonly sessions: Repository<StaffSession>,
-    private readonly dataSource: DataSource,
     private readonly tokens: TokenService,
     private readonly secondFactor: SecondFactorService,
     private readonly audit: AuditService,
@@ -136,7 +135,7 @@ export class SessionService extends StaffPlane {
     const now = new Date(this.clock.now());
     const { id, name, passwordHash, secondFactorAt } = member;
     const { token, claims } = await this.tokens.sign('staff', id, SESSION_SECONDS, {});
-    await this.dataSource.transaction(async (manager) => {
+    await this.audit.transaction(async (manager) => {
       // The password and the second factor as they were verified.
       const { affected } = await manager.update(
         Staff,
@@ -157,7 +156,7 @@ export class SessionService extends StaffPlane {
         byCookie,
         lastSeenAt: now,
       });
-      await this.audit.record(manager, {
+      this.audit.record(manager, {
         actor: actorOf(request, member),
         action: 'staff.signed-in',
         target: { type: 'staff', id, name },
@@ -170,9 +169,9 @@ export class SessionService extends StaffPlane {
 
   /** Ends the session; its token is dead. */
   async signOut({ id, name, session }: CurrentStaff, actor: Actor): Promise<void> {
-    await this.dataSource.transaction(async (manager) => {
+    await this.audit.transaction(async (manager) => {
       await manager.delete(StaffSession, { id: session.id });
-      await this.audit.record(manager, { actor, action: 'staff.signed-out', target: { type: 'staff', id, name } });
+      this.audit.record(manager, { actor, action: 'staff.signed-out', target: { type: 'staff', id, name } });
     });
   }
 

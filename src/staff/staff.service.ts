@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { randomUUID } from 'node:crypto';
-import { DataSource, type EntityManager, Repository } from 'typeorm';
+import { type EntityManager, Repository } from 'typeorm';
 import { AuditService, type Changes, changesBetween } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
 import { uniqueViolation } from '../common/postgres-errors.ts';
@@ -28,7 +28,6 @@ function refuseLastAdmin(admins: Staff[], id: string): void {
 export class StaffService {
   constructor(
     @InjectRepository(Staff) private readonly staff: Repository<Staff>,
-    private readonly dataSource: DataSource,
     private readonly audit: AuditService,
     private readonly clock: Clock,
   ) {}
@@ -64,9 +63,9 @@ export class StaffService {
       ...NO_SECOND_FACTOR,
     });
     try {
-      await this.dataSource.transaction(async (manager) => {
+      await this.audit.transaction(async (manager) => {
         await manager.insert(Staff, member);
-        await this.#record(manager, 'staff.created', member, actor, changesBetween({}, { email, name, role }));
+        this.#record(manager, 'staff.created', member, actor, changesBetween({}, { email, name, role }));
       });
     } catch (error) {
       throw uniqueViolation(error) === 'uq_staff_email' ? new EmailTakenError(error) : error;
@@ -80,7 +79,7 @@ export class StaffService {
    * @throws StaffNotFoundError, LastAdminError
    */
   async update(id: string, request: UpdateStaffRequest, actor: Actor): Promise<StaffDto> {
-    return this.dataSource.transaction(async (manager) => {
+    return this.audit.transaction(async (manager) => {
       const admins = await this.#lockAdmins(manager);
       const member = await this.#lock(manager, { id });
       const { name, role } = member;
@@ -92,20 +91,20 @@ export class StaffService {
       }
       Object.assign(member, request);
       await manager.update(Staff, { id }, { name: member.name, role: member.role });
-      await this.#record(manager, 'staff.updated', member, actor, changes);
+      this.#record(manager, 'staff.updated', member, actor, changes);
       return presentStaff(member);
     });
   }
 
   /** @throws StaffNotFoundError, LastAdminError */
   async delete(id: string, actor: Actor): Promise<void> {
-    await this.dataSource.transaction(async (manager) => {
+    await this.audit.transaction(async (manager) => {
       const admins = await this.#lockAdmins(manager);
       const member = await this.#lock(manager, { id });
       refuseLastAdmin(admins, id);
       await manager.delete(Staff, { id });
       const { email, name, role } = member;
-      await this.#record(manager, 'staff.deleted', member, actor, changesBetween({ email, name, role }, {}));
+      this.#record(manager, 'staff.deleted', member, actor, changesBetween({ email, name, role }, {}));
     });
   }
 
@@ -118,11 +117,11 @@ export class StaffService {
   async resetPassword(of: { id: string } | { email: string }, actor: Actor): Promise<NewStaffDto> {
     const password = generateStaffPassword();
     const passwordHash = await hashPassword(password);
-    return this.dataSource.transaction(async (manager) => {
+    return this.audit.transaction(async (manager) => {
       const member = await this.#lock(manager, 'id' in of ? of : { emailKey: emailKeyOf(of.email) });
       await manager.update(Staff, { id: member.id }, { passwordHash });
       await manager.delete(StaffSession, { staffId: member.id });
-      await this.#record(manager, 'staff.password-reset', member, actor, { password: ['', ''] });
+      this.#record(manager, 'staff.password-reset', member, actor, { password: ['', ''] });
       return { ...presentStaff(member), password };
     });
   }
@@ -135,13 +134,13 @@ export class StaffService {
    * @throws StaffNotFoundError
    */
   async resetSecondFactor(of: { id: string } | { email: string }, actor: Actor): Promise<boolean> {
-    return this.dataSource.transaction(async (manager) => {
+    return this.audit.transaction(async (manager) => {
       const member = await this.#lock(manager, 'id' in of ? of : { emailKey: emailKeyOf(of.email) });
       if (!member.secondFactorAt) return false;
       await manager.update(Staff, { id: member.id }, NO_SECOND_FACTOR);
       await manager.delete(RecoveryCode, { staffId: member.id });
       await manager.delete(StaffSession, { staffId: member.id });
-      await this.#record(manager, 'staff.second-factor-reset', member, actor, { secondFactor: [true, false] });
+      this.#record(manager, 'staff.second-factor-reset', member, actor, { secondFactor: [true, false] });
       return true;
     });
   }
@@ -160,8 +159,8 @@ export class StaffService {
     return manager.find(Staff, { where: { role: 'admin' }, order: { id: 'ASC' }, lock: { mode: 'pessimistic_write' } });
   }
 
-  #record(manager: EntityManager, action: string, member: Staff, actor: Actor, changes: Changes): Promise<void> {
-    return this.audit.record(manager, {
+  #record(manager: EntityManager, action: string, member: Staff, actor: Actor, changes: Changes): void {
+    this.audit.record(manager, {
       actor,
       action,
       target: { type: 'staff', id: member.id, name: member.name },

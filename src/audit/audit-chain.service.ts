@@ -1,0 +1,450 @@
+import { Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import { randomBytes } from 'node:crypto';
+import { setTimeout as wait } from 'node:timers/promises';
+import { DataSource, type EntityManager } from 'typeorm';
+import { Clock } from '../common/clock.ts';
+import { every } from '../common/every.ts';
+import { uniqueViolation } from '../common/postgres-errors.ts';
+import { DecryptionError, EncryptionService, seal, unseal } from '../encryption/encryption.service.ts';
+import { BrokenChainError } from './audit.errors.ts';
+import {
+  ChainVerifier,
+  type Finding,
+  type FindingKind,
+  Genesis,
+  isSame,
+  type Link,
+  type LinkedEvent,
+  macOf,
+  type StoredEvent,
+  storedTime,
+} from './chain-link.ts';
+
+/** An event that has yet to get its place. `changes` is JSON in any form. */
+export type UnlinkedEvent = Omit<StoredEvent, 'sequence' | 'at'>;
+
+/** Where the chain ends. */
+export interface ChainHead extends Link {
+  /** When the last event was written; `null` while there is none since the chain began. */
+  readonly at: Date | null;
+}
+
+/** What the last verification found, here or on another instance. */
+export interface Verification {
+  readonly at: Date;
+  /** How far the chain was looked at. */
+  readonly sequence: number;
+  readonly ok: boolean;
+  /** The first thing that does not fit, in words. */
+  readonly problem: string | null;
+}
+
+export interface ChainReport {
+  /** Those from before the chain included. */
+  readonly events: number;
+  readonly head: ChainHead | undefined;
+  readonly kinds: readonly FindingKind[];
+  /** By place; of very many the first. */
+  readonly findings: readonly Finding[];
+}
+
+interface HeadRow {
+  wrappedKey: Buffer | null;
+  genesisSequence: string;
+  genesisEvents: string;
+  genesisMac: Buffer;
+  sequence: string;
+  mac: Buffer;
+  at: Date | null;
+  verified: Buffer | null;
+}
+
+export const CHAIN_KEY_CONTEXT = 'audit-chain';
+const VERIFIED_CONTEXT = 'audit-chain:verified';
+const READ_AT_ONCE = 1_000;
+const GENESIS_POLL_MS = 200;
+/** How often it is asked whether the daily verification is due. */
+const SCHEDULE_MS = 3_600_000;
+const DAY_MS = 86_400_000;
+/** Any number will do, as long as every instance takes the same. */
+const VERIFICATION_LOCK = 7_236_020;
+const BEFORE_ALL = '-9223372036854775808';
+
+const HEAD = `
+  SELECT wrapped_key AS "wrappedKey", genesis_sequence AS "genesisSequence", genesis_events AS "genesisEvents",
+    genesis_mac AS "genesisMac", sequence, mac, at, verified
+  FROM audit_chain WHERE id`;
+
+/**
+ * The last lock of the transaction. An instance that freezes while it holds it must not stop all others; the setting
+ * ends with the transaction, whoever gets its connection next. PostgreSQL writes the changes as it will store them.
+ */
+const LOCK_HEAD = `
+  SELECT wrapped_key AS "wrappedKey", sequence, mac,
+    set_config('idle_in_transaction_session_timeout', '2s', true),
+    ARRAY(SELECT text::jsonb::text FROM unnest($1::text[]) WITH ORDINALITY AS change (text, n) ORDER BY n) AS changes
+  FROM audit_chain WHERE id FOR UPDATE`;
+
+const APPEND = `
+  WITH moved AS (
+    UPDATE audit_chain SET sequence = $2, mac = $3, at = $4 WHERE id AND sequence = $1 RETURNING id
+  )
+  INSERT INTO audit_event (seq, id, at, actor_type, actor_id, actor_personal, action, target_type, target_id,
+    target_personal, changes, request_id, mac)
+  OVERRIDING SYSTEM VALUE
+  SELECT event.sequence, event.id, $4, event."actorType", event."actorId", decode(event."actorPersonal", 'hex'),
+    event.action, event."targetType", event."targetId", decode(event."targetPersonal", 'hex'), event.changes::jsonb,
+    event."requestId", decode(event.mac, 'hex')
+  FROM moved, json_to_recordset($5::json) AS event (sequence bigint, id uuid, "actorType" text, "actorId" uuid,
+    "actorPersonal" text, action text, "targetType" text, "targetId" uuid, "targetPersonal" text, changes text,
+    "requestId" text, mac text)
+  RETURNING seq`;
+
+const EVENTS = `
+  SELECT seq AS sequence, id, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US BC') AS at,
+    actor_type AS "actorType", actor_id AS "actorId", actor_personal AS "actorPersonal", action,
+    target_type AS "targetType", target_id AS "targetId", target_personal AS "targetPersonal", changes::text AS changes,
+    request_id AS "requestId", mac
+  FROM audit_event WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT ${String(READ_AT_ONCE)}`;
+
+/**
+ * The chain of the audit trail: each event's MAC covers the event and the MAC before it.
+ *
+ * Its key is random and wrapped under the key encryption key, not derived from it: when that is replaced, the chain's
+ * key is wrapped anew and stays what it is, so that old events are verified as before.
+ */
+@Injectable()
+export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
+  readonly #logger = new Logger(AuditChain.name);
+  #hasBegun: Promise<void> | undefined;
+  #unwrapped: { wrappedKey: Buffer; key: Buffer } | undefined;
+  #verifying: Promise<unknown> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isStopping = false;
+  #events = 0;
+  #sequence: number | undefined;
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly encryption: EncryptionService,
+    private readonly clock: Clock,
+  ) {}
+
+  /** A chain that cannot be begun or continued stops changes, not partners. */
+  async onApplicationBootstrap(): Promise<void> {
+    try {
+      await this.begun();
+      this.#sequence ??= (await this.head()).sequence;
+    } catch (error) {
+      this.#logger.error(`The audit trail cannot be written: ${reasonOf(error)}`);
+    }
+    this.#timer = every(
+      SCHEDULE_MS,
+      () => this.verifyWhenDue(),
+      (reason) => {
+        this.#logger.warn(`The audit trail was not verified: ${reason}`);
+      },
+    );
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#isStopping = true;
+    await this.#verifying?.catch(() => undefined);
+  }
+
+  /** How many events this instance wrote, and the last place in the chain that it knows. */
+  get stats(): { readonly events: number; readonly sequence: number | undefined } {
+    return { events: this.#events, sequence: this.#sequence };
+  }
+
+  /** Resolves when the chain has a first MAC, which covers every event from before it. */
+  begun(): Promise<void> {
+    this.#hasBegun ??= this.#begin().catch((error: unknown) => {
+      this.#hasBegun = undefined;
+      throw error;
+    });
+    return this.#hasBegun;
+  }
+
+  /**
+   * Writes events at the end of the chain. Nothing may follow in the transaction but its commit: the head is held.
+   *
+   * @param manager the transaction's
+   * @throws BrokenChainError
+   */
+  async append(manager: EntityManager, events: readonly UnlinkedEvent[]): Promise<Link> {
+    const changes = events.map((event) => event.changes);
+    const [head] = await manager.query<(HeadRow & { changes: string[] })[]>(LOCK_HEAD, [changes]);
+    if (!head) throw new BrokenChainError('its head is missing');
+    const key = this.#keyOf(head);
+    const at = new Date(this.clock.now());
+    const first = Number(head.sequence);
+    let last: Link = { sequence: first, mac: head.mac };
+    const rows = events.map((event, i) => {
+      const stored = { ...event, sequence: last.sequence + 1, at: storedTime(at), changes: head.changes[i] ?? '' };
+      last = { sequence: stored.sequence, mac: macOf(key, last.mac, stored) };
+      return {
+        ...stored,
+        actorPersonal: event.actorPersonal?.toString('hex') ?? null,
+        targetPersonal: event.targetPersonal.toString('hex'),
+        mac: last.mac.toString('hex'),
+      };
+    });
+    try {
+      const written = await manager.query<unknown[]>(APPEND, [
+        first,
+        last.sequence,
+        last.mac,
+        at,
+        JSON.stringify(rows),
+      ]);
+      if (written.length !== rows.length) throw new BrokenChainError('its head has moved although it was held');
+    } catch (error) {
+      if (uniqueViolation(error) !== 'pk_audit_event') throw error;
+      throw new BrokenChainError('there are events beyond its head', error);
+    }
+    return last;
+  }
+
+  /** To be told once the transaction of {@link append} was committed. */
+  appended(count: number, { sequence }: Link): void {
+    this.#events += count;
+    this.#sequence = Math.max(this.#sequence ?? 0, sequence);
+  }
+
+  /** @throws BrokenChainError */
+  async head(): Promise<ChainHead> {
+    return linkOf(await this.#row());
+  }
+
+  /** The head, what the last verification found, and whether one runs. @throws BrokenChainError */
+  async state(): Promise<{ head: ChainHead; verified: Verification | null; verifying: boolean }> {
+    const row = await this.#row();
+    const [lock] = await this.dataSource.query<{ held: boolean }[]>(
+      `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND objsubid = 1
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS held`,
+      [VERIFICATION_LOCK],
+    );
+    const verifying = this.#verifying !== undefined || lock?.held === true;
+    return { head: linkOf(row), verified: this.#verificationOf(row), verifying };
+  }
+
+  /**
+   * Verifies the whole chain in the background, unless that happens already, here or on another instance. All of it:
+   * the part that was verified yesterday can be edited today.
+   */
+  verifyInBackground(): void {
+    this.#verifying ??= this.#verifyOnce()
+      .catch((error: unknown) => {
+        this.#logger.warn(`The audit trail was not verified: ${reasonOf(error)}`);
+      })
+      .finally(() => {
+        this.#verifying = undefined;
+      });
+  }
+
+  /** Verifies once a day. Of several instances one does it. */
+  async verifyWhenDue(): Promise<void> {
+    const { verified } = await this.state();
+    if (verified && verified.at.getTime() > this.clock.now() - DAY_MS) return;
+    this.verifyInBackground();
+    await this.#verifying;
+  }
+
+  /**
+   * Follows the whole chain, in constant memory.
+   *
+   * @param expected a head that was kept elsewhere
+   */
+  async verify(expected?: Link, manager = this.dataSource.manager): Promise<ChainReport> {
+    let row: HeadRow;
+    let key: Buffer;
+    try {
+      row = await this.#row(manager);
+      key = this.#keyOf(row);
+    } catch (error) {
+      if (!(error instanceof BrokenChainError)) throw error;
+      const finding = { kind: 'missing', sequence: 0, detail: reasonOf(error) } as const;
+      return { events: 0, head: undefined, kinds: ['missing'], findings: [finding] };
+    }
+    const head = linkOf(row);
+    const start = { sequence: Number(row.genesisSequence), mac: row.genesisMac };
+    const verifier = new ChainVerifier(key, start, expected);
+    const genesis = new Genesis(key);
+    for await (const event of this.events(BEFORE_ALL, row.genesisSequence, manager)) {
+      if (event.mac === null) genesis.add(event);
+      else verifier.found('inserted', event.sequence, 'has a link, and the place of an event from before the chain');
+    }
+    this.#compare(genesis, row, verifier);
+    for await (const event of this.events(row.genesisSequence, row.sequence, manager)) verifier.add(event);
+    // One statement: what is written meanwhile comes with its head.
+    const beyond = await manager.query<{ sequence: string }[]>(
+      'SELECT seq AS sequence FROM audit_event WHERE seq > (SELECT sequence FROM audit_chain) ORDER BY seq LIMIT 10',
+    );
+    for (const { sequence } of beyond) verifier.found('inserted', Number(sequence), 'comes after the head');
+    const findings = verifier.end(head);
+    return { events: genesis.events + verifier.events, head, kinds: [...verifier.kinds].sort(), findings };
+  }
+
+  /**
+   * Events in the order of the chain, read page by page.
+   *
+   * @param after the sequence before the first
+   * @param upTo the sequence of the last
+   */
+  async *events(
+    after: string | number,
+    upTo: string | number,
+    manager = this.dataSource.manager,
+  ): AsyncGenerator<LinkedEvent> {
+    let last = String(after);
+    for (;;) {
+      if (this.#isStopping) throw new Error('the application is stopping');
+      const rows = await manager.query<(Omit<LinkedEvent, 'sequence'> & { sequence: string })[]>(EVENTS, [last, upTo]);
+      for (const row of rows) yield { ...row, sequence: Number(row.sequence) };
+      last = rows.at(-1)?.sequence ?? last;
+      if (rows.length < READ_AT_ONCE) return;
+    }
+  }
+
+  /** What a file needs that is to be verified without the database. @throws BrokenChainError */
+  async anchor(): Promise<{ head: ChainHead; genesis: Link & { events: number }; wrappedKey: Buffer; key: Buffer }> {
+    const row = await this.#row();
+    const key = this.#keyOf(row);
+    const genesis = {
+      sequence: Number(row.genesisSequence),
+      events: Number(row.genesisEvents),
+      mac: row.genesisMac,
+    };
+    return { head: linkOf(row), genesis, wrappedKey: row.wrappedKey ?? Buffer.alloc(0), key };
+  }
+
+  /**
+   * Wraps the key of the chain anew under the newest key encryption key.
+   *
+   * @returns whether it was under another one
+   */
+  async reencrypt(): Promise<boolean> {
+    await this.begun();
+    const { wrappedKey } = await this.#row();
+    const rewrapped = wrappedKey && this.encryption.renewed(wrappedKey, CHAIN_KEY_CONTEXT);
+    if (!rewrapped) return false;
+    await this.dataSource.query('UPDATE audit_chain SET wrapped_key = $1 WHERE id', [rewrapped]);
+    return true;
+  }
+
+  #compare(genesis: Genesis, row: HeadRow, verifier: ChainVerifier): void {
+    const lacking = Number(row.genesisEvents) - genesis.events;
+    const mac = genesis.mac();
+    if (lacking === 0 && genesis.sequence === Number(row.genesisSequence) && isSame(mac, row.genesisMac)) return;
+    const kind = lacking > 0 ? 'missing' : lacking < 0 ? 'inserted' : 'edited';
+    const detail = {
+      missing: `${String(lacking)} of the events from before the chain are missing`,
+      inserted: `${String(-lacking)} events were added to those from before the chain`,
+      edited: 'an event from before the chain is not as it was, or not where it was',
+    }[kind];
+    verifier.found(kind, 1, detail);
+  }
+
+  async #begin(): Promise<void> {
+    for (;;) {
+      const { wrappedKey } = await this.#row();
+      if (wrappedKey || (await this.#beginHere())) return;
+      await wait(GENESIS_POLL_MS);
+    }
+  }
+
+  /** @returns false when another instance is at it */
+  #beginHere(): Promise<boolean> {
+    return this.dataSource.transaction(async (manager) => {
+      const [held] = await manager.query<unknown[]>(
+        'SELECT id FROM audit_chain WHERE id AND wrapped_key IS NULL FOR UPDATE SKIP LOCKED',
+      );
+      if (!held) return false;
+      const key = randomBytes(32);
+      const genesis = new Genesis(key);
+      // No event can be added meanwhile: one needs the row that is held here, and its own MAC.
+      for await (const event of this.events(BEFORE_ALL, '9223372036854775807', manager)) {
+        if (event.mac !== null) throw new BrokenChainError('its head was removed from under the events');
+        genesis.add(event);
+      }
+      await manager.query(
+        `UPDATE audit_chain SET wrapped_key = $1, genesis_sequence = $2, genesis_events = $3, genesis_mac = $4,
+           sequence = $2, mac = $4 WHERE id`,
+        [this.encryption.encrypt(key, CHAIN_KEY_CONTEXT), genesis.sequence, genesis.events, genesis.mac()],
+      );
+      return true;
+    });
+  }
+
+  /** @returns nothing when another instance verifies */
+  async #verifyOnce(): Promise<ChainReport | undefined> {
+    await this.begun();
+    return this.dataSource.transaction(async (manager) => {
+      const [lock] = await manager.query<{ taken: boolean }[]>('SELECT pg_try_advisory_xact_lock($1) AS taken', [
+        VERIFICATION_LOCK,
+      ]);
+      return lock?.taken === true ? this.#verifyAndNote(manager) : undefined;
+    });
+  }
+
+  async #verifyAndNote(manager: EntityManager): Promise<ChainReport> {
+    const report = await this.verify(undefined, manager);
+    const { head, findings } = report;
+    const [first] = findings;
+    const problem = first ? `Event ${String(first.sequence)} ${first.detail}` : null;
+    // The log is where a head is kept that nobody with the database alone can take back.
+    if (head && !first) {
+      this.#logger.log(
+        `The audit trail is intact up to event ${String(head.sequence)}, MAC ${head.mac.toString('hex')}`,
+      );
+    } else this.#logger.error(`The audit trail is broken: ${problem ?? ''} (${report.kinds.join(', ')})`);
+    if (!head) return report;
+    const { key } = await this.anchor();
+    const verification = { at: new Date(this.clock.now()), sequence: head.sequence, ok: !first, problem };
+    await manager.query('UPDATE audit_chain SET verified = $1 WHERE id', [
+      seal(key, Buffer.from(JSON.stringify(verification)), VERIFIED_CONTEXT),
+    ]);
+    return report;
+  }
+
+  #verificationOf(row: HeadRow): Verification | null {
+    if (!row.verified) return null;
+    try {
+      const text = unseal(this.#keyOf(row), row.verified, VERIFIED_CONTEXT).toString();
+      const verification = JSON.parse(text) as Omit<Verification, 'at'> & { at: string };
+      return { ...verification, at: new Date(verification.at) };
+    } catch (error) {
+      // Somebody else wrote it: as good as none.
+      if (error instanceof DecryptionError) return null;
+      throw error;
+    }
+  }
+
+  async #row(manager = this.dataSource.manager): Promise<HeadRow> {
+    const [row] = await manager.query<HeadRow[]>(HEAD);
+    if (!row) throw new BrokenChainError('its head is missing');
+    return row;
+  }
+
+  #keyOf({ wrappedKey }: Pick<HeadRow, 'wrappedKey'>): Buffer {
+    if (!wrappedKey) throw new BrokenChainError('it has no key');
+    if (this.#unwrapped?.wrappedKey.equals(wrappedKey) !== true) {
+      try {
+        this.#unwrapped = { wrappedKey, key: this.encryption.decrypt(wrappedKey, CHAIN_KEY_CONTEXT) };
+      } catch (error) {
+        throw error instanceof DecryptionError ? new BrokenChainError('its key cannot be read', error) : error;
+      }
+    }
+    return this.#unwrapped.key;
+  }
+}
+
+const linkOf = ({ sequence, mac, at }: HeadRow): ChainHead => ({ sequence: Number(sequence), mac, at });
+
+/** The private cause of ours, the message of others. */
+function reasonOf(error: unknown): string {
+  const { message, cause } = error as Error;
+  return error instanceof BrokenChainError && cause instanceof Error ? cause.message : message;
+}

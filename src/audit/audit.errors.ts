@@ -1,0 +1,23 @@
+import { AppError } from '../common/errors.ts';
+
+/** The trail cannot be continued where its head says that it ends: no change happens until somebody has looked. */
+export class BrokenChainError extends AppError {
+  constructor(reason: string, cause?: unknown) {
+    super(
+      { status: 500, code: 'audit.chain-broken', detail: 'The change cannot be recorded, so it was not made.' },
+      new Error(`The audit trail cannot be continued: ${reason}`, { cause }),
+    );
+  }
+}
+
+export class UnknownSubjectError extends AppError {
+  constructor() {
+    super({ status: 404, code: 'audit.unknown-subject', detail: 'The trail keeps nothing personal under this id.' });
+  }
+}
+
+export class LivingSubjectError extends AppError {
+  constructor() {
+    super({ status: 409, code: 'audit.living-subject', detail: 'The account still exists. Delete it first.' });
+  }
+}

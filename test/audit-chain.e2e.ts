@@ -1,0 +1,644 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import pg from 'pg';
+import { AuditChain, type ChainReport } from '../src/audit/audit-chain.service.ts';
+import { AuditService } from '../src/audit/audit.service.ts';
+import { Clock } from '../src/common/clock.ts';
+import type { Actor } from '../src/common/request-context.ts';
+import { SigningKeyService } from '../src/signing-key/signing-key.service.ts';
+import { type Answer, TestApp } from './support/app.ts';
+import { administer, createDatabase } from './support/database.ts';
+import { keepOutput, secret } from './support/secrets.ts';
+
+const CHAIN = '/admin/audit-events/chain';
+const USERS = '/admin/channel-users';
+const SYSTEM: Actor = { type: 'system', id: null, name: 'test', address: null, requestId: null };
+
+let app: TestApp;
+let superuser: pg.Client;
+let folder: string;
+
+/** As somebody who may do everything in the database: no trigger fires. */
+async function connected(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(`SET session_replication_role = replica`);
+  return client;
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'latchkey-audit-'));
+  const { url } = await createDatabase();
+  // What an older version left behind: events without a link, and a hole where a transaction was rolled back.
+  superuser = await connected(url);
+  await superuser.query(
+    `INSERT INTO audit_event (seq, id, at, actor_type, action, target_type, target_id, target_personal, changes)
+     OVERRIDING SYSTEM VALUE
+     SELECT n, gen_random_uuid(), now() - interval '1 day', 'system', 'test.old', 'staff', gen_random_uuid(), '\\x00',
+       '{"a": [1, 2.50]}' FROM generate_series(1, 2500) AS n WHERE n <> 7`,
+  );
+  app = await TestApp.start({ databaseUrl: url });
+  const { token } = await app.asStaff('operator');
+  for (let i = 0; i < 3; i++) {
+    const partner = await app.newPartner({ notes: 'b\u00e4 \u2028 "x"', scopes: ['a', 'b:c'] });
+    await app.request('POST', `${USERS}/${partner.id}/suspend`, { token, json: { reason: 'r' } });
+  }
+  await superuser.query('CREATE TABLE kept_event AS TABLE audit_event');
+  await superuser.query('CREATE TABLE kept_chain AS TABLE audit_chain');
+});
+afterAll(async () => {
+  await app.close();
+  await superuser.end();
+  await rm(folder, { recursive: true, force: true });
+  const { pathname } = new URL(app.databaseUrl);
+  await administer(`DROP DATABASE IF EXISTS "${pathname.slice(1)}" WITH (FORCE)`);
+});
+
+const verify = (of: TestApp = app, head?: { sequence: number; mac: Buffer }): Promise<ChainReport> =>
+  of.app.nest.get(AuditChain).verify(head);
+const restore = async (): Promise<void> => {
+  await superuser.query(`BEGIN; DELETE FROM audit_event; DELETE FROM audit_chain;
+    INSERT INTO audit_event OVERRIDING SYSTEM VALUE SELECT * FROM kept_event;
+    INSERT INTO audit_chain SELECT * FROM kept_chain; COMMIT`);
+};
+const expectIntact = async (of: TestApp = app): Promise<void> => {
+  const { findings, head } = await verify(of);
+  expect(findings).toEqual([]);
+  expect(head?.sequence).toBeGreaterThan(0);
+};
+
+/** The sequence of the n-th event of the chain. */
+const nth = (n: number): string => `(SELECT genesis_sequence + ${String(n)} FROM audit_chain)`;
+const last = '(SELECT sequence FROM audit_chain)';
+const FORGED = `INSERT INTO audit_event (seq, id, at, actor_type, action, target_type, target_id, target_personal, changes, mac)
+  OVERRIDING SYSTEM VALUE SELECT %, gen_random_uuid(), now(), 'system', 'x.forged', 'staff', gen_random_uuid(), '\\x00', '{}', $`;
+const forged = (seq: string, mac: string): string => FORGED.replace('%', seq).replace('$', mac);
+const shift = (from: string, by: number): string =>
+  `UPDATE audit_event SET seq = -seq WHERE seq >= ${from}; UPDATE audit_event SET seq = -seq + ${String(by)} WHERE seq < 0`;
+
+/** What somebody with all rights does, what is found, and at the latest where: counted from the start of the chain. */
+const TAMPERINGS: [what: string, sql: string, kinds: string[], at: number | 'genesis'][] = [
+  ['another action', `UPDATE audit_event SET action = 'x' WHERE seq = ${nth(5)}`, ['edited'], 5],
+  [
+    'another moment, by a microsecond',
+    `ALTER TABLE audit_event ALTER at TYPE timestamptz(6);
+    UPDATE audit_event SET at = at + interval '1 microsecond' WHERE seq = ${nth(5)}`,
+    ['edited'],
+    5,
+  ],
+  ['a moment that is none', `UPDATE audit_event SET at = 'infinity' WHERE seq = ${nth(5)}`, ['edited'], 5],
+  ['another actor type', `UPDATE audit_event SET actor_type = 'cli' WHERE seq = ${nth(5)}`, ['edited'], 5],
+  ['no actor', `UPDATE audit_event SET actor_id = NULL WHERE seq = ${nth(5)}`, ['edited'], 5],
+  ['another target', `UPDATE audit_event SET target_id = gen_random_uuid() WHERE seq = ${nth(5)}`, ['edited'], 5],
+  ['another target type', `UPDATE audit_event SET target_type = 'token' WHERE seq = ${nth(5)}`, ['edited'], 5],
+  ['another id', `UPDATE audit_event SET id = gen_random_uuid() WHERE seq = ${nth(5)}`, ['edited'], 5],
+  [
+    'other changes',
+    `UPDATE audit_event SET changes = changes || '{"z": [null, 1]}' WHERE seq = ${nth(5)}`,
+    ['edited'],
+    5,
+  ],
+  ['no request id', `UPDATE audit_event SET request_id = NULL WHERE seq = ${nth(5)}`, ['edited'], 5],
+  ['an empty request id', `UPDATE audit_event SET request_id = '' WHERE seq = ${nth(1)}`, ['edited'], 1],
+  [
+    'another sealed part',
+    `UPDATE audit_event SET target_personal = target_personal || '\\x00' WHERE seq = ${nth(5)}`,
+    ['edited'],
+    5,
+  ],
+  ['no actor\u2019s part', `UPDATE audit_event SET actor_personal = NULL WHERE seq = ${nth(5)}`, ['edited'], 5],
+  [
+    'sealed parts exchanged',
+    `UPDATE audit_event SET actor_personal = target_personal, target_personal = actor_personal
+    WHERE seq = ${nth(5)}`,
+    ['edited'],
+    5,
+  ],
+  ['another MAC', `UPDATE audit_event SET mac = sha256(mac) WHERE seq = ${nth(5)}`, ['edited'], 5],
+  ['a shorter MAC', `UPDATE audit_event SET mac = '\\x00' WHERE seq = ${nth(5)}`, ['edited'], 5],
+  ['no MAC', `UPDATE audit_event SET mac = NULL WHERE seq = ${nth(5)}`, ['inserted', 'missing'], 5],
+  ['the last event edited', `UPDATE audit_event SET action = 'x' WHERE seq = ${last}`, ['edited'], 99],
+  [
+    'the last event edited, its MAC and the head\u2019s too',
+    `UPDATE audit_event SET action = 'x', mac = sha256(mac)
+    WHERE seq = ${last}; UPDATE audit_chain SET mac = (SELECT mac FROM audit_event WHERE seq = sequence)`,
+    ['edited'],
+    99,
+  ],
+  ['one deleted', `DELETE FROM audit_event WHERE seq = ${nth(5)}`, ['missing'], 5],
+  ['the first deleted', `DELETE FROM audit_event WHERE seq = ${nth(1)}`, ['missing'], 1],
+  ['several deleted', `DELETE FROM audit_event WHERE seq BETWEEN ${nth(5)} AND ${nth(7)}`, ['missing'], 5],
+  [
+    'one deleted and the others moved up',
+    `DELETE FROM audit_event WHERE seq = ${nth(5)}; ${shift(nth(5), -1)}`,
+    ['edited', 'reordered', 'truncated'],
+    5,
+  ],
+  ['the last deleted', `DELETE FROM audit_event WHERE seq = ${last}`, ['truncated'], 99],
+  [
+    'one inserted, the others moved down',
+    `${shift(nth(5), 1)}; ${forged(nth(5), `'\\x${'ab'.repeat(32)}'`)}`,
+    ['inserted', 'reordered'],
+    5,
+  ],
+  [
+    'one inserted without a link',
+    `${shift(nth(5), 1)}; ${forged(nth(5), 'NULL')}`,
+    ['inserted', 'missing', 'reordered'],
+    5,
+  ],
+  ['one added after the head', forged(`${last} + 1`, `'\\x${'ab'.repeat(32)}'`), ['inserted'], 99],
+  ['one added after the head, without a link', forged(`${last} + 1`, 'NULL'), ['inserted'], 99],
+  [
+    'two exchanged',
+    `UPDATE audit_event SET seq = -seq WHERE seq IN (${nth(5)}, ${nth(6)});
+    UPDATE audit_event SET seq = ${nth(5)} + ${nth(6)} + seq WHERE seq < 0`,
+    ['reordered'],
+    5,
+  ],
+  [
+    'two far apart exchanged',
+    `UPDATE audit_event SET seq = -seq WHERE seq IN (${nth(3)}, ${nth(8)});
+    UPDATE audit_event SET seq = ${nth(3)} + ${nth(8)} + seq WHERE seq < 0`,
+    ['reordered'],
+    3,
+  ],
+  [
+    'the head moved back',
+    `UPDATE audit_chain SET sequence = sequence - 1,
+    mac = (SELECT mac FROM audit_event WHERE seq = sequence - 1)`,
+    ['inserted'],
+    99,
+  ],
+  ['the head deleted', 'DELETE FROM audit_chain', ['missing'], 'genesis'],
+  [
+    'the key of the chain replaced',
+    `UPDATE audit_chain SET wrapped_key = (SELECT wrapped_key FROM personal_key LIMIT 1)`,
+    ['missing'],
+    'genesis',
+  ],
+  ['an old event edited', `UPDATE audit_event SET action = 'x' WHERE seq = 1200`, ['edited'], 'genesis'],
+  ['an old event deleted', 'DELETE FROM audit_event WHERE seq = 1200', ['missing'], 'genesis'],
+  ['the last old event deleted', 'DELETE FROM audit_event WHERE seq = 2500', ['missing'], 'genesis'],
+  ['an old event put into a hole', forged('7', 'NULL'), ['inserted'], 'genesis'],
+  ['an old event moved into a hole', 'UPDATE audit_event SET seq = 7 WHERE seq = 8', ['edited'], 'genesis'],
+  [
+    'old events exchanged',
+    `UPDATE audit_event SET seq = -seq WHERE seq IN (10, 11);
+    UPDATE audit_event SET seq = 21 + seq WHERE seq < 0`,
+    ['edited'],
+    'genesis',
+  ],
+  ['an event before all others', forged('-5', 'NULL'), ['inserted'], 'genesis'],
+  [
+    'the start of the chain moved',
+    'UPDATE audit_chain SET genesis_sequence = genesis_sequence + 1',
+    ['edited', 'inserted'],
+    'genesis',
+  ],
+];
+
+describe('with all rights in the database and without the key encryption key', () => {
+  // Else PostgreSQL itself refuses to move an event.
+  beforeAll(() => superuser.query('ALTER TABLE audit_event ALTER seq DROP IDENTITY'));
+  afterAll(() => superuser.query('ALTER TABLE audit_event ALTER seq ADD GENERATED ALWAYS AS IDENTITY'));
+  afterEach(async () => {
+    await superuser.query('ALTER TABLE audit_event ALTER at TYPE timestamptz(3)');
+    await restore();
+  });
+
+  it('nothing done, nothing found', () => expectIntact());
+
+  it.each(TAMPERINGS)('%s: found', async (_, sql, kinds, at) => {
+    const { rows } = await superuser.query<{ genesis: string; sequence: string }>(
+      'SELECT genesis_sequence AS genesis, sequence FROM kept_chain',
+    );
+    await superuser.query(sql);
+    const report = await verify();
+    expect(report.kinds).toEqual(kinds);
+    const [first] = report.findings;
+    const genesis = Number(rows[0]?.genesis);
+    const latest = at === 'genesis' ? genesis : Math.min(genesis + at, Number(rows[0]?.sequence) + 1);
+    const earliest = at === 'genesis' ? -5 : Math.min(genesis + at, Number(rows[0]?.sequence));
+    expect(first?.sequence).toBeGreaterThanOrEqual(earliest);
+    expect(first?.sequence).toBeLessThanOrEqual(latest);
+  });
+
+  it('the end cut off, the head with it: found by a head that was kept elsewhere', async () => {
+    const kept = await app.app.nest.get(AuditChain).head();
+    await expectIntact();
+    await superuser.query(`DELETE FROM audit_event WHERE seq = ${last}`);
+    await superuser.query(`UPDATE audit_chain SET sequence = sequence - 1,
+      mac = (SELECT mac FROM audit_event WHERE seq = sequence - 1)`);
+    await expectIntact();
+    const { kinds, findings } = await verify(app, kept);
+    expect(kinds).toEqual(['truncated']);
+    expect(findings[0]?.sequence).toBe(kept.sequence);
+    // And when new events have taken the place.
+    await app.newPartner();
+    await expectIntact();
+    expect((await verify(app, kept)).kinds).toEqual(['truncated']);
+  });
+
+  it('everything taken back to before the chain: found by the kept head', async () => {
+    const kept = await app.app.nest.get(AuditChain).head();
+    await superuser.query(`DELETE FROM audit_event WHERE mac IS NOT NULL;
+      UPDATE audit_chain SET wrapped_key = NULL, mac = NULL, sequence = NULL, at = NULL, verified = NULL,
+        genesis_mac = NULL, genesis_events = NULL, genesis_sequence = NULL`);
+    const fresh = await TestApp.start({ ...app.config, databaseUrl: app.databaseUrl });
+    expect((await verify(fresh, kept)).kinds).toEqual(['truncated']);
+    await fresh.close();
+  });
+
+  it('a head removed from under the events: no new chain is begun, and no change is made', async () => {
+    await superuser.query(`UPDATE audit_chain SET wrapped_key = NULL, mac = NULL, sequence = NULL`);
+    const fresh = await TestApp.start({ ...app.config, databaseUrl: app.databaseUrl });
+    await expect(fresh.asStaff('operator')).rejects.toThrow('cannot be recorded');
+    await fresh.close();
+  });
+
+  it('an event beyond the head stops changes, with an answer that says so, and partners go on', async () => {
+    const partner = await app.asPartner();
+    await superuser.query(forged(`${last} + 1`, `'\\x${'ab'.repeat(32)}'`));
+    const { token } = await app.asStaff('operator');
+    const answer = await app.request('PATCH', `${USERS}/${partner.id}`, { token, json: { notes: 'x' } });
+    expect([answer.status, answer.json()['code']]).toEqual([500, 'audit.chain-broken']);
+    expect((await app.request('GET', '/me', { token: partner.token })).status).toBe(200);
+  });
+});
+
+describe('writing', () => {
+  it('the events of one change follow each other, in their order', async () => {
+    const { token } = await app.asStaff('operator');
+    const before = await app.app.nest.get(AuditChain).head();
+    const { id } = await app.newPartner();
+    const after = await app.app.nest.get(AuditChain).head();
+    expect(after.sequence - before.sequence).toBe(2);
+    const { items } = (await app.request('GET', `/admin/audit-events?target=${id}`, { token })).json<{
+      items: { action: string; at: string }[];
+    }>();
+    expect(items.map(({ action }) => action)).toEqual(['credential.created', 'channel-user.created']);
+    expect(new Set(items.map(({ at }) => at)).size).toBe(1);
+    expect(app.app.nest.get(AuditService).stats).toEqual({
+      sequence: after.sequence,
+      events: expect.any(Number) as number,
+    });
+  });
+
+  it('of many at once, on several instances: one chain without gaps, and the list agrees with it', async () => {
+    const other = await TestApp.start({ ...app.config, databaseUrl: app.databaseUrl });
+    const { token } = await app.asStaff('operator');
+    const before = await app.app.nest.get(AuditChain).head();
+    // Some accounts are changed by both at once.
+    const partners = await Promise.all([app.newPartner(), app.newPartner(), app.newPartner()]);
+    const answers: Promise<Answer>[] = [];
+    for (let i = 0; i < 60; i++) {
+      const { id } = partners[i % 3] ?? { id: '' };
+      const json = { notes: `note ${String(i)}` };
+      answers.push((i % 2 ? app : other).request('PATCH', `${USERS}/${id}`, { token, json }));
+      if (i % 10 === 0)
+        answers.push(other.request('POST', `${USERS}/${id}/revoke-tokens`, { token, json: { reason: 'r' } }));
+    }
+    for (const answer of await Promise.all(answers)) expect(answer.status).toBeLessThan(300);
+    const { rows } = await superuser.query<{ seq: string; at: Date }>(
+      'SELECT seq, at FROM audit_event WHERE seq > $1 ORDER BY seq',
+      [before.sequence],
+    );
+    expect(rows.map(({ seq }) => Number(seq))).toEqual(rows.map((_, i) => before.sequence + 1 + i));
+    expect(rows).toHaveLength(6 + 66);
+    await expectIntact();
+    await expectIntact(other);
+    await other.close();
+  });
+
+  it('outside of a transaction of the trail is an error, and so it is after its end', async () => {
+    const audit = app.app.nest.get(AuditService);
+    const event = {
+      actor: SYSTEM,
+      action: 'test.done',
+      target: { type: 'staff', id: SYSTEM.name, name: 'x' },
+    } as const;
+    await expect(
+      app.dataSource.transaction((manager) => {
+        audit.record(manager, event);
+        return Promise.resolve();
+      }),
+    ).rejects.toThrow('outside of AuditService.transaction()');
+    const manager = await audit.transaction((given) => Promise.resolve(given));
+    expect(() => {
+      audit.record(manager, event);
+    }).toThrow('outside of AuditService.transaction()');
+  });
+
+  it('the head is the last lock: while somebody holds it, the change is made and waits', async () => {
+    const { token } = await app.asStaff('operator');
+    const partner = await app.newPartner();
+    const holder = await connected(app.databaseUrl);
+    await holder.query('BEGIN; SELECT FROM audit_chain FOR UPDATE');
+    const change = app.request('PATCH', `${USERS}/${partner.id}`, { token, json: { notes: 'waited' } });
+    // Whoever waits for the head has done all else.
+    const waiting = async (): Promise<string[]> =>
+      (
+        await superuser.query<{ query: string }>(
+          `SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`,
+        )
+      ).rows.map(({ query }) => query);
+    let queries: string[] = [];
+    for (let i = 0; i < 100 && queries.length === 0; i++) queries = await waiting();
+    expect(queries).toEqual([expect.stringContaining('FROM audit_chain WHERE id FOR UPDATE') as string]);
+    await holder.query('COMMIT');
+    await holder.end();
+    expect((await change).status).toBe(200);
+    await expectIntact();
+  });
+
+  it('an instance that freezes while it holds the head loses it after two seconds; its change is not made', async () => {
+    const { token } = await app.asStaff('operator');
+    const partner = await app.newPartner({ notes: 'before' });
+    const chain = app.app.nest.get(AuditChain);
+    const clock = app.app.nest.get(Clock);
+    let hasFrozen = false;
+    // The chain asks for the time once it holds the head.
+    const freezing = {
+      now: (): number => {
+        hasFrozen = true;
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_000);
+        return clock.now();
+      },
+    };
+    Object.assign(chain, { clock: freezing });
+    const answer = await app.request('PATCH', `${USERS}/${partner.id}`, { token, json: { notes: 'after' } });
+    Object.assign(chain, { clock });
+    expect([hasFrozen, answer.status]).toEqual([true, 503]);
+    const read = await app.request('GET', `${USERS}/${partner.id}`, { token });
+    expect(read.json()['notes']).toBe('before');
+    await expectIntact();
+    // Nobody else's transaction has the limit.
+    const { rows } = await superuser.query<Record<string, string>>('SHOW idle_in_transaction_session_timeout');
+    expect(rows).toEqual([{ idle_in_transaction_session_timeout: '0' }]);
+    const settings = await Promise.all(
+      Array.from({ length: 8 }, () => app.dataSource.query<unknown[]>('SHOW idle_in_transaction_session_timeout')),
+    );
+    expect(new Set(settings.map((setting) => JSON.stringify(setting)))).toEqual(
+      new Set(['[{"idle_in_transaction_session_timeout":"0"}]']),
+    );
+  });
+
+  it('an event of an older version, which knows no chain, is refused', async () => {
+    await expect(
+      app.dataSource.query(
+        `INSERT INTO audit_event (id, at, actor_type, action, target_type, target_id, target_personal, changes)
+         VALUES (gen_random_uuid(), now(), 'system', 'x.y', 'staff', gen_random_uuid(), '\\x00', '{}')`,
+      ),
+    ).rejects.toThrow('audit_event is chained');
+    for (const sql of ['DELETE FROM audit_chain', 'TRUNCATE audit_chain']) {
+      await expect(app.dataSource.query(sql)).rejects.toThrow('audit_chain is kept');
+    }
+  });
+
+  it('begins once, of instances that start at once, over everything that there was', async () => {
+    const { url, drop } = await createDatabase();
+    const old = await connected(url);
+    await old.query('INSERT INTO audit_event OVERRIDING SYSTEM VALUE SELECT * FROM audit_event');
+    const config = { ...app.config, databaseUrl: url };
+    const instances = await Promise.all([TestApp.start(config), TestApp.start(config), TestApp.start(config)]);
+    await Promise.all(instances.map((instance) => instance.asStaff('admin')));
+    for (const instance of instances) await expectIntact(instance);
+    await Promise.all(instances.map((instance) => instance.close()));
+    await old.end();
+    await drop();
+  });
+});
+
+describe('what stays verifiable', () => {
+  it('a person erased: the events stay, unreadable, and the chain is whole', async () => {
+    const partner = await app.newPartner({ notes: 'to be erased' });
+    const admin = await app.asStaff('admin');
+    const audit = app.app.nest.get(AuditService);
+    await expect(audit.erase(partner.id, undefined, SYSTEM)).rejects.toThrow('still exists');
+    await app.request('DELETE', `${USERS}/${partner.id}`, { token: admin.token });
+    await audit.erase(partner.id, 'asked for', SYSTEM);
+    const answer = await app.request('GET', `/admin/audit-events?target=${partner.id}`, { token: admin.token });
+    expect(answer.text).not.toContain(partner.username);
+    expect(answer.text).not.toContain('to be erased');
+    const { items } = answer.json<{ items: { action: string; reason: string; target: unknown }[] }>();
+    expect(items[0]).toMatchObject({
+      action: 'personal-data.erased',
+      reason: 'asked for',
+      target: { type: 'channel-user', id: partner.id, name: '[erased]' },
+    });
+    expect(items.map(({ action }) => action).slice(1)).toEqual([
+      'channel-user.deleted',
+      'credential.created',
+      'channel-user.created',
+    ]);
+    await expectIntact();
+    await expect(audit.erase('3f8f54a6-5f0a-4d2e-9a53-0c4a5b8d7e11', undefined, SYSTEM)).rejects.toThrow(
+      'nothing personal',
+    );
+  });
+
+  it('the key encryption key replaced: old and new events alike', async () => {
+    const [old] = app.config.keyEncryptionKeys;
+    const next = randomBytes(32);
+    const during = await TestApp.start({ ...app.config, databaseUrl: app.databaseUrl, keyEncryptionKeys: [next, old] });
+    const reencrypted = async (of: TestApp): Promise<number> => {
+      await of.app.nest.get(SigningKeyService).reencrypt();
+      return of.app.nest.get(AuditService).reencrypt();
+    };
+    expect(await reencrypted(during)).toBeGreaterThan(0);
+    await during.close();
+    const { token } = await app.asStaff('operator');
+    const after = await TestApp.start({ ...app.config, databaseUrl: app.databaseUrl, keyEncryptionKeys: [next] });
+    await expectIntact(after);
+    await after.asStaff('viewer');
+    await expectIntact(after);
+    expect((await after.app.nest.get(AuditChain).head()).sequence).toBeGreaterThan(0);
+    // Back, for the tests that follow.
+    const back = await TestApp.start({ ...app.config, databaseUrl: app.databaseUrl, keyEncryptionKeys: [old, next] });
+    await reencrypted(back);
+    await back.close();
+    await after.close();
+    expect((await app.request('GET', CHAIN, { token })).status).toBe(200);
+  });
+});
+
+describe('the API', () => {
+  interface State {
+    head: { sequence: number; mac: string; at: string };
+    verified: { at: string; sequence: number; ok: boolean; problem: string | null } | null;
+    verifying: boolean;
+  }
+  const settled = async (token: string): Promise<State> => {
+    let state: State;
+    do state = (await app.request('GET', CHAIN, { token })).json<State>();
+    while (state.verifying);
+    return state;
+  };
+
+  it('shows the head to viewers, and lets admins verify', async () => {
+    const viewer = await app.asStaff('viewer');
+    const admin = await app.asStaff('admin');
+    const operator = await app.asStaff('operator');
+    const before = (await app.request('GET', CHAIN, { token: viewer.token })).json<State>();
+    expect(before).toEqual({
+      head: {
+        sequence: (await app.app.nest.get(AuditChain).head()).sequence,
+        mac: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
+        at: expect.stringMatching(/^\d{4}-.*Z$/) as string,
+      },
+      verified: null,
+      verifying: false,
+    });
+    expect((await app.request('POST', `${CHAIN}/verify`, { token: operator.token })).status).toBe(403);
+    const accepted = await app.request('POST', `${CHAIN}/verify`, { token: admin.token });
+    expect([accepted.status, accepted.json<State>().verifying]).toEqual([202, true]);
+    const after = await settled(viewer.token);
+    expect(after.verified).toMatchObject({ sequence: before.head.sequence, ok: true, problem: null });
+
+    await superuser.query('ALTER TABLE audit_event DISABLE TRIGGER USER');
+    await superuser.query(`UPDATE audit_event SET action = 'channel-user.nothing' WHERE seq = ${nth(4)}`);
+    await superuser.query('ALTER TABLE audit_event ENABLE TRIGGER USER');
+    await app.request('POST', `${CHAIN}/verify`, { token: admin.token });
+    const broken = await settled(viewer.token);
+    expect(broken.verified).toMatchObject({
+      ok: false,
+      problem: expect.stringMatching(/^Event \d+ is not as it was written$/) as string,
+    });
+    await superuser.query(`UPDATE audit_event e SET action = k.action FROM kept_event k WHERE k.seq = e.seq`);
+
+    // Somebody who writes the result themselves has said nothing.
+    await superuser.query(`UPDATE audit_chain SET verified = '\\x00'`);
+    expect((await settled(viewer.token)).verified).toBeNull();
+  });
+
+  it('verifies once a day, of several instances one', async () => {
+    const other = await TestApp.start({ ...app.config, databaseUrl: app.databaseUrl });
+    const { token } = await app.asStaff('viewer');
+    await Promise.all([app, other].map((each) => each.app.nest.get(AuditChain).verifyWhenDue()));
+    const first = (await settled(token)).verified;
+    expect(first?.ok).toBe(true);
+    await app.app.nest.get(AuditChain).verifyWhenDue();
+    expect((await settled(token)).verified).toEqual(first);
+    app.clockOffset = 86_400_000;
+    await app.app.nest.get(AuditChain).verifyWhenDue();
+    app.clockOffset = 0;
+    expect((await settled(token)).verified?.at).not.toBe(first?.at);
+    await other.close();
+  });
+});
+
+describe('the command line', () => {
+  const cli = async (
+    args: string[],
+    environment: Record<string, string> = {},
+  ): Promise<{ code: number; output: string }> => {
+    const env = {
+      DATABASE_URL: app.databaseUrl,
+      PUBLIC_URL: app.config.publicUrl,
+      KEY_ENCRYPTION_KEY: secret(app.config.keyEncryptionKeys[0].toString('base64')),
+      ...environment,
+    };
+    const run = promisify(execFile)(process.execPath, ['dist/src/cli.js', 'audit', ...args], { env, maxBuffer: 1e8 });
+    const { code, stdout, stderr } = await run.then(
+      (done) => ({ code: 0, ...done }),
+      (failed: unknown) => failed as { code: number; stdout: string; stderr: string },
+    );
+    keepOutput(stdout + stderr);
+    return { code, output: stdout + stderr };
+  };
+  const NOWHERE = { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing' };
+
+  it('verifies, against a head that was kept too, and ends with 1 when something is wrong', async () => {
+    const head = await cli(['head']);
+    expect(JSON.parse(head.output)).toEqual({
+      sequence: (await app.app.nest.get(AuditChain).head()).sequence,
+      mac: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
+      at: expect.any(String) as string,
+    });
+    const file = path.join(folder, 'head.json');
+    await writeFile(file, head.output);
+    const intact = await cli(['verify', '--head', file]);
+    const { rows } = await superuser.query<{ count: string }>('SELECT count(*) FROM audit_event');
+    expect(intact).toEqual({
+      code: 0,
+      output: expect.stringMatching(`^Intact: ${rows[0]?.count ?? ''} events, head \\d+ [0-9a-f]{64}\n$`) as string,
+    });
+    await superuser.query(
+      'CREATE TABLE cut AS SELECT * FROM audit_event WHERE seq = (SELECT sequence FROM audit_chain)',
+    );
+    await superuser.query('DELETE FROM audit_event WHERE seq = (SELECT sequence FROM audit_chain)');
+    const broken = await cli(['verify', '--head', file]);
+    await superuser.query('INSERT INTO audit_event OVERRIDING SYSTEM VALUE SELECT * FROM cut; DROP TABLE cut');
+    expect(broken.code).toBe(1);
+    expect(broken.output).toMatch(/^Broken at event \d+/);
+    expect(broken.output).toContain('Found: truncated.');
+    expect((await cli(['verify'])).code).toBe(0);
+  }, 120_000);
+
+  it('exports with a proof, which the key encryption key alone verifies', async () => {
+    const file = path.join(folder, 'trail.ndjson');
+    expect((await cli(['export', '--file', file])).code).toBe(0);
+    const text = await readFile(file, 'utf8');
+    const lines = text.trimEnd().split('\n');
+    const tail = JSON.parse(lines.pop() ?? '') as { head: { sequence: number; mac: string }; events: number };
+    const head = await app.app.nest.get(AuditChain).head();
+    expect(tail.head).toMatchObject({ sequence: head.sequence, mac: head.mac.toString('hex') });
+    expect(tail.events).toBe(lines.length);
+    const events = lines.map((line) => JSON.parse(line) as { sequence: number; mac: string; action: string });
+    expect(events.at(-1)).toMatchObject({ sequence: head.sequence, mac: head.mac.toString('hex') });
+    const verified = await cli(['verify', '--export', file], NOWHERE);
+    expect(verified).toMatchObject({
+      code: 0,
+      output: expect.stringMatching(`^Intact: ${String(lines.length)} events`) as string,
+    });
+
+    const part = path.join(folder, 'part.ndjson');
+    const from = new Date(Date.now() - 3_600_000).toISOString();
+    expect((await cli(['export', '--from', from, '--file', part])).code).toBe(0);
+    expect((await cli(['verify', '--export', part], NOWHERE)).code).toBe(0);
+    const partText = await readFile(part, 'utf8');
+    expect(partText).not.toContain('test.old');
+
+    const all = partText.trimEnd().split('\n');
+    const changed: [string, string[]][] = [
+      ['a name', all.map((line, i) => (i === 2 ? line.replace(/"name":"[^"]+"/, '"name":"Mallory"') : line))],
+      ['an action', all.map((line, i) => (i === 2 ? line.replace(/"action":"[^"]+"/, '"action":"x.y"') : line))],
+      ['a line gone', all.filter((_, i) => i !== 2)],
+      ['a line twice', [...all.slice(0, 3), ...all.slice(2)]],
+      ['two exchanged', [...all.slice(0, 2), all[3] ?? '', all[2] ?? '', ...all.slice(4)]],
+      ['the first gone', all.slice(1)],
+      ['the end gone', all.slice(0, -1)],
+      ['the end but for the head gone', [...all.slice(0, -3), ...all.slice(-1)]],
+      ['another head', [...all.slice(0, -1), (all.at(-1) ?? '').replace(/"sequence":\d/, '"sequence":9')]],
+    ];
+    for (const [what, anew] of changed) {
+      expect([what, anew.join('\n') === all.join('\n')]).toEqual([what, false]);
+      await writeFile(part, `${anew.join('\n')}\n`);
+      const { code, output } = await cli(['verify', '--export', part], NOWHERE);
+      expect([what, code, output.startsWith('Broken at event')]).toEqual([what, 1, true]);
+    }
+    const stranger = { ...NOWHERE, KEY_ENCRYPTION_KEY: secret(randomBytes(32).toString('base64')) };
+    expect((await cli(['verify', '--export', file], stranger)).code).toBe(1);
+  }, 180_000);
+
+  it('erases', async () => {
+    const partner = await app.newPartner();
+    const { token } = await app.asStaff('admin');
+    expect((await cli(['erase', '--subject', partner.id])).output).toContain('still exists');
+    await app.request('DELETE', `${USERS}/${partner.id}`, { token });
+    expect((await cli(['erase', '--subject', partner.id, '--reason', 'asked'])).code).toBe(0);
+    const trail = await app.request('GET', `/admin/audit-events?target=${partner.id}`, { token });
+    expect(trail.text).not.toContain(partner.username);
+    expect(trail.json<{ items: { action: string; actor: unknown }[] }>().items[0]).toMatchObject({
+      action: 'personal-data.erased',
+      actor: { type: 'cli' },
+    });
+    expect((await cli(['erase', '--subject', 'nobody'])).code).toBe(1);
+    await expectIntact();
+  }, 90_000);
+});
