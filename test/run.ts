@@ -1,10 +1,10 @@
 /**
- * `npm test`: every test, or those that the arguments choose, which are Jest's. The browser's story comes by itself,
+ * `npm test`: every test, or those that the arguments choose, which are Jest's. What needs the browser comes by itself,
  * after all others: some of them measure what a machine does under a load of their own making.
  */
 import { spawnSync } from 'node:child_process';
 
-const STORY = 'console-story';
+const BROWSER = 'console-(story|list)';
 
 function jest(...args: string[]): boolean {
   const runtime = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
@@ -14,5 +14,5 @@ function jest(...args: string[]): boolean {
 
 const chosen = process.argv.slice(2);
 const passed =
-  chosen.length > 0 ? [jest(...chosen)] : [jest('--testPathIgnorePatterns', STORY, '/node_modules/'), jest(STORY)];
+  chosen.length > 0 ? [jest(...chosen)] : [jest('--testPathIgnorePatterns', BROWSER, '/node_modules/'), jest(BROWSER)];
 process.exitCode = passed.every(Boolean) ? 0 : 1;

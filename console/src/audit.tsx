@@ -22,12 +22,16 @@ import {
   useListContext,
 } from 'react-admin';
 import { api, type Query, withQuery } from './api.ts';
+import { actionTitle } from './audit-words.ts';
 import { Time } from './feedback.tsx';
 import { Nothing } from './partners/loading-states.tsx';
 import { useMay } from './permissions.ts';
 import type { AuditEvent, Schemas } from './types.ts';
 
-const choicesOf = (names: string[]): { id: string; name: string }[] => names.map((name) => ({ id: name, name }));
+const choicesOf = (actions: string[]): { id: string; name: string }[] =>
+  actions
+    .map((action) => ({ id: action, name: actionTitle(action) }))
+    .sort((one, other) => one.name.localeCompare(other.name));
 
 /** The actions that there are; where they cannot be had, the field is free text. */
 function ActionInput(props: { source: string; label?: string; alwaysOn?: boolean }): ReactNode {
@@ -168,7 +172,7 @@ function AuditEventDrawer({ event, onClose }: { event: AuditEvent | undefined; o
         <Stack spacing={2}>
           <Stack direction="row" sx={{ justifyContent: 'space-between', alignItems: 'center' }}>
             <Typography id={titleId} variant="h6" component="h2">
-              {event.action}
+              {actionTitle(event.action)}
             </Typography>
             <IconButton aria-label="Close" onClick={onClose} autoFocus>
               <CloseIcon />
@@ -191,6 +195,9 @@ function AuditEventDrawer({ event, onClose }: { event: AuditEvent | undefined; o
             <Fact label="Reason">{event.reason ?? '–'}</Fact>
             <Fact label="Request">{event.requestId ?? '–'}</Fact>
             <Fact label="Target id">{event.target.id}</Fact>
+            <Fact label="Action">
+              <code>{event.action}</code>
+            </Fact>
           </Box>
           <Changes changes={event.changes} />
         </Stack>
@@ -215,7 +222,7 @@ function Events({ onOpen }: { onOpen: (event: AuditEvent) => void }): ReactNode 
   };
   return isSmall ? (
     <SimpleList<AuditEvent>
-      primaryText={(event) => event.action}
+      primaryText={(event) => actionTitle(event.action)}
       secondaryText={(event) => (
         <>
           {event.actor.name} → {event.target.name}
@@ -232,7 +239,9 @@ function Events({ onOpen }: { onOpen: (event: AuditEvent) => void }): ReactNode 
       <DataTable.Col<AuditEvent>
         source="action"
         disableSort
-        render={(event) => <Chip size="small" variant="outlined" label={event.action} />}
+        render={(event) => (
+          <Chip size="small" variant="outlined" label={actionTitle(event.action)} title={event.action} />
+        )}
       />
       <DataTable.Col<AuditEvent> source="target.name" label="Target" disableSort />
       <DataTable.Col<AuditEvent> source="actor.name" label="Who" disableSort />

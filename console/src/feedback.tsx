@@ -13,7 +13,7 @@ import InputAdornment from '@mui/material/InputAdornment';
 import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Tooltip from '@mui/material/Tooltip';
-import { type ReactNode, type SyntheticEvent, useEffect, useId, useState } from 'react';
+import { type ReactNode, type SyntheticEvent, useId, useState, useSyncExternalStore } from 'react';
 import { ApiError } from './api.ts';
 
 const UNITS: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
@@ -35,6 +35,36 @@ function relativeTo(now: number, date: Date): string {
   return relativeFormat.format(Math.trunc(seconds / size), unit);
 }
 
+const NOW_MS = 30_000;
+let now = Date.now();
+const clockWatchers = new Set<() => void>();
+let clock: ReturnType<typeof setInterval> | undefined;
+
+/** One timer for all moments of a page, for as long as there are any. */
+function watchClock(watcher: () => void): () => void {
+  clockWatchers.add(watcher);
+  clock ??= setInterval(() => {
+    now = Date.now();
+    for (const each of clockWatchers) each();
+  }, NOW_MS);
+  return () => {
+    clockWatchers.delete(watcher);
+    if (clockWatchers.size > 0) return;
+    clearInterval(clock);
+    clock = undefined;
+  };
+}
+const readClock = (): number => {
+  // Nobody watched meanwhile.
+  if (clock === undefined && Date.now() - now > NOW_MS) now = Date.now();
+  return now;
+};
+
+/** As in `3 hours ago`, and right for as long as it is shown. */
+function Relative({ date }: { date: Date }): ReactNode {
+  return relativeTo(useSyncExternalStore(watchClock, readClock), date);
+}
+
 /**
  * A moment in the viewer's zone; UTC on hover and focus, and for a screen reader.
  *
@@ -42,27 +72,44 @@ function relativeTo(now: number, date: Date): string {
  * @param relative as in `3 hours ago`
  */
 export function Time({ value, relative = false }: { value: string | null | undefined; relative?: boolean }): ReactNode {
-  const [now, setNow] = useState(() => Date.now());
-  useEffect(() => {
-    if (!relative) return;
-    const timer = setInterval(() => {
-      setNow(Date.now());
-    }, 30_000);
-    return () => {
-      clearInterval(timer);
-    };
-  }, [relative]);
+  const [anchor, setAnchor] = useState<HTMLElement>();
+  const tipId = useId();
   if (value === null || value === undefined || value === '') return <span aria-label="none">–</span>;
   const date = new Date(value);
-  const local = localFormat.format(date);
-  const utc = `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
-  const shown = relative ? relativeTo(now, date) : local;
+  const iso = date.toISOString();
+  const utc = `${iso.slice(0, 19).replace('T', ' ')} UTC`;
+  const show = (event: SyntheticEvent<HTMLElement>): void => {
+    setAnchor(event.currentTarget);
+  };
+  const hide = (): void => {
+    setAnchor(undefined);
+  };
+  // A list has many moments and shows the UTC of one: its tooltip is made then.
   return (
-    <Tooltip title={relative ? `${local} · ${utc}` : utc} describeChild enterTouchDelay={0}>
-      <time dateTime={date.toISOString()} tabIndex={0} style={{ whiteSpace: 'nowrap' }}>
-        {shown}
+    <>
+      <time
+        dateTime={iso}
+        tabIndex={0}
+        style={{ whiteSpace: 'nowrap' }}
+        aria-describedby={anchor && tipId}
+        onMouseEnter={show}
+        onMouseLeave={hide}
+        onFocus={show}
+        onBlur={hide}
+      >
+        {relative ? <Relative date={date} /> : localFormat.format(date)}
       </time>
-    </Tooltip>
+      {anchor && (
+        <Tooltip
+          open
+          onClose={hide}
+          title={relative ? `${localFormat.format(date)} · ${utc}` : utc}
+          slotProps={{ popper: { anchorEl: anchor, id: tipId } }}
+        >
+          <span hidden />
+        </Tooltip>
+      )}
+    </>
   );
 }
 

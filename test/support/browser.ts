@@ -9,6 +9,7 @@ const SCREENSHOTS = path.resolve('screenshots');
 
 export const DESKTOP = { width: 1280, height: 900 };
 const PHONE = { width: 360, height: 740 };
+const WIDE = { width: 1920, height: 1080 };
 
 /** Chromium of `CHROMIUM_PATH` or the search path; nothing where there is none. */
 export function chromiumPath(): string | undefined {
@@ -93,4 +94,27 @@ export async function inspect(page: Page, name: string): Promise<string[]> {
   await page.emulateMedia({ colorScheme: 'light' });
   await page.setViewportSize(DESKTOP);
   return findings;
+}
+
+/** Names of the parts that one has to scroll sideways. */
+const SIDEWAYS = `[...document.querySelectorAll('body *')]
+  .filter((part) => part.scrollWidth > part.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(part).overflowX))
+  .map(({ tagName, className }) => tagName + ' ' + String(className))`;
+
+/**
+ * Looks at a page on a wide screen, and keeps a picture.
+ *
+ * @returns what one has to scroll sideways, and how much of the screen's width the page itself takes (0 to 1)
+ */
+export async function inspectWide(page: Page, name: string): Promise<{ sideways: string[]; share: number }> {
+  await page.setViewportSize(WIDE);
+  await page.evaluate(SETTLED);
+  await keepPicture(page, `${name}-light-wide`);
+  const sideways = await page.evaluate<string[]>(SIDEWAYS);
+  if (await overflows(page)) sideways.push('the page');
+  const share = await page.evaluate<number>(
+    `Math.max(...[...document.querySelectorAll('main .MuiPaper-root')].map((part) => part.clientWidth)) / innerWidth`,
+  );
+  await page.setViewportSize(DESKTOP);
+  return { sideways, share };
 }

@@ -86,7 +86,9 @@ function BulkDialog({ change, ids, onClose }: { change: Change; ids: readonly st
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
-    left.current = [...failures.map(({ id }) => id), ...todo.slice(finished)];
+    // What was stopped before it began stays selected also when the failed ones are tried again.
+    const untried = left.current.filter((id) => !todo.includes(id));
+    left.current = [...failures.map(({ id }) => id), ...todo.slice(finished), ...untried];
     setRunning(false);
     void queries.invalidateQueries({ queryKey: ['channel-users'] });
     void queries.invalidateQueries({ queryKey: ['overview'] });

@@ -5,28 +5,13 @@ import TableCell from '@mui/material/TableCell';
 import TableHead from '@mui/material/TableHead';
 import TableRow from '@mui/material/TableRow';
 import Typography from '@mui/material/Typography';
+import { actionSentence } from '../audit-words.ts';
 import { Time } from '../feedback.tsx';
 import type { AuditEvent } from '../types.ts';
 import { LIMIT_WORDS } from './limits.ts';
 import { PagedList } from './paged-list.tsx';
 import { type ChannelUser, partnerApi } from './partner-api.ts';
 import { durationOf } from './words.ts';
-
-const ACTIONS: Record<string, string> = {
-  'channel-user.created': 'added the partner',
-  'channel-user.updated': 'changed it',
-  'channel-user.suspended': 'suspended it',
-  'channel-user.reactivated': 'reactivated it',
-  'channel-user.tokens-revoked': 'revoked all its tokens',
-  'channel-user.deleted': 'deleted it',
-  'credential.created': 'made a password',
-  'credential.retired': 'let an old password end',
-  'credential.revoked': 'revoked a password',
-  'token.revoked': 'revoked one token',
-  'handover.created': 'made a one-time link',
-  'handover.revealed': 'One-time link was used',
-  'handover.revoked': 'revoked a one-time link',
-};
 
 const FIELDS: Record<string, string> = {
   ...LIMIT_WORDS,
@@ -90,12 +75,11 @@ function Changes({ action, changes }: AuditEvent) {
 
 function Event({ event }: { event: AuditEvent }) {
   const { actor, action, at, reason, address } = event;
-  const words = ACTIONS[action] ?? action;
   return (
     <>
       <Box sx={{ display: 'flex', flexWrap: 'wrap', columnGap: 2 }}>
         <Typography component="h3" variant="subtitle1" sx={{ flex: '1 1 240px' }}>
-          {actor.type === 'system' ? words : `${actor.name} ${words}`}
+          <span title={action}>{actionSentence(action, actor)}</span>
         </Typography>
         <Typography variant="body2" component="span">
           <Time value={at} />

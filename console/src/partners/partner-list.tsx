@@ -2,21 +2,27 @@ import DownloadIcon from '@mui/icons-material/Download';
 import PersonAddIcon from '@mui/icons-material/PersonAdd';
 import Box from '@mui/material/Box';
 import Button from '@mui/material/Button';
-import Chip from '@mui/material/Chip';
 import Stack from '@mui/material/Stack';
-import type { Theme } from '@mui/material/styles';
+import type { SxProps, Theme } from '@mui/material/styles';
 import Typography from '@mui/material/Typography';
 import useMediaQuery from '@mui/material/useMediaQuery';
+import { Children, isValidElement, type ReactNode, useMemo } from 'react';
 import {
   Button as ToolbarButton,
   ColumnsButton,
   CreateButton,
   DataTable,
+  DataTableBody,
+  type DataTableColumnProps,
   List,
   Pagination,
   SimpleList,
   TopToolbar,
+  useDataTableRenderContext,
+  useDataTableStoreContext,
   useListContext,
+  useRecordContext,
+  useStore,
 } from 'react-admin';
 import { Link } from 'react-router-dom';
 import { type Query, withQuery } from '../api.ts';
@@ -102,19 +108,127 @@ function Total() {
 
 const SHOWN_SCOPES = 3;
 
+/** Plain elements, which the table styles: a page may have 600 of them. */
 function Scopes({ scopes }: { scopes: readonly string[] }) {
   const more = scopes.length - SHOWN_SCOPES;
   return (
-    <Box sx={{ display: 'flex', flexWrap: 'wrap', gap: 0.5 }}>
+    <div className="scopes">
       {scopes.slice(0, SHOWN_SCOPES).map((scope) => (
-        <Chip key={scope} size="small" label={scope} />
+        <span key={scope}>{scope}</span>
       ))}
-      {more > 0 && <Chip size="small" variant="outlined" label={`+${String(more)}`} title={scopes.join(', ')} />}
-    </Box>
+      {more > 0 && <span title={scopes.join(', ')}>{`+${String(more)}`}</span>}
+    </div>
   );
 }
 
-const Column = DataTable.Col<ChannelUser>;
+const TABLE_STYLES: SxProps<Theme> = {
+  '& .RaDataTable-tableWrapper': { overflowX: 'auto' },
+  '& .partner': { minWidth: 160, overflowWrap: 'anywhere' },
+  '& .partner a': { color: 'inherit', fontWeight: 500 },
+  '& .partner div': { color: 'text.secondary' },
+  '& td.cell': { px: 2, py: 0.75, borderBottom: 1, borderColor: 'divider', fontSize: 14, lineHeight: 1.43 },
+  '& td.number': { textAlign: 'right' },
+  '& .scopes': { display: 'flex', flexWrap: 'wrap', gap: 0.5 },
+  '& .scopes span': { bgcolor: 'action.selected', borderRadius: 4, px: 1, fontSize: 13, lineHeight: '24px' },
+};
+
+/** Draws the columns that are shown, and not even empty cells of the others. */
+function ShownColumns({ children, ...rest }: { children?: ReactNode }) {
+  const { storeKey, defaultHiddenColumns } = useDataTableStoreContext();
+  const [hidden] = useStore<string[]>(storeKey, defaultHiddenColumns);
+  const shown = useMemo(
+    () =>
+      Children.toArray(children).filter(
+        (column) => !isValidElement<{ source?: string }>(column) || !hidden.includes(column.props.source ?? ''),
+      ),
+    [children, hidden],
+  );
+  return <DataTableBody {...rest}>{shown}</DataTableBody>;
+}
+
+/**
+ * A column of react-admin, but for the cells of the body: those are plain elements, which the table styles. Material UI's
+ * cost a page of rows half of the time that it takes.
+ */
+function Column(props: DataTableColumnProps<ChannelUser>) {
+  const isBody = useDataTableRenderContext() === 'data';
+  const record = useRecordContext<ChannelUser>();
+  if (!isBody || !record) return <DataTable.Col<ChannelUser> {...props} />;
+  const { source, render, align } = props;
+  return (
+    <td className={align === 'right' ? 'cell number' : 'cell'}>
+      {render ? render(record) : String(record[source as keyof ChannelUser] ?? '')}
+    </td>
+  );
+}
+
+/** Made once: react-admin draws all rows again when it is given other columns. */
+const COLUMNS = [
+  <Column
+    key="username"
+    source="username"
+    label="Partner"
+    render={({ id, displayName, username }) => (
+      <div className="partner">
+        {/* A link, for the keyboard and for new tabs. */}
+        <Link
+          to={`/channel-users/${id}/show`}
+          onClick={(event) => {
+            event.stopPropagation();
+          }}
+        >
+          {displayName}
+        </Link>
+        <div>{username}</div>
+      </div>
+    )}
+  />,
+  <Column
+    key="status"
+    source="status"
+    label="State"
+    disableSort
+    render={({ status }) => <StatusChip status={status} />}
+  />,
+  <Column key="scopes" source="scopes" disableSort render={({ scopes }) => <Scopes scopes={scopes} />} />,
+  <Column
+    key="lastTokenAt"
+    source="lastTokenAt"
+    label="Last token"
+    sortByOrder="DESC"
+    render={({ lastTokenAt }) => (lastTokenAt === null ? 'never' : <Time value={lastTokenAt} relative />)}
+  />,
+  <Column
+    key="expiresAt"
+    source="expiresAt"
+    label="Ends"
+    disableSort
+    render={({ expiresAt }) => (expiresAt === null ? 'never' : <Time value={expiresAt} />)}
+  />,
+  <Column key="contactEmail" source="contactEmail" label="E-mail" disableSort />,
+  <Column
+    key="tokenTtlSeconds"
+    source="tokenTtlSeconds"
+    label="Token life"
+    disableSort
+    render={({ tokenTtlSeconds }) => durationOf(tokenTtlSeconds)}
+  />,
+  <Column key="tokensPerMinute" source="tokensPerMinute" label="Tokens a minute" disableSort align="right" />,
+  <Column
+    key="allowedIps"
+    source="allowedIps"
+    label="Allowed addresses"
+    disableSort
+    render={({ allowedIps }) => (allowedIps.length === 0 ? 'anywhere' : allowedIps.join(', '))}
+  />,
+  <Column
+    key="createdAt"
+    source="createdAt"
+    label="Added"
+    sortByOrder="DESC"
+    render={({ createdAt }) => <Time value={createdAt} />}
+  />,
+];
 
 function PartnerTable() {
   const mayChange = useMay('operator');
@@ -125,63 +239,10 @@ function PartnerTable() {
         bulkActionButtons={mayChange ? <BulkState /> : false}
         empty={<NoPartners />}
         hiddenColumns={['contactEmail', 'tokenTtlSeconds', 'tokensPerMinute', 'allowedIps', 'createdAt']}
-        sx={{ '& .RaDataTable-tableWrapper': { overflowX: 'auto' } }}
+        body={ShownColumns}
+        sx={TABLE_STYLES}
       >
-        <Column
-          source="username"
-          label="Partner"
-          render={({ id, displayName, username }) => (
-            <Box sx={{ minWidth: 160, overflowWrap: 'anywhere' }}>
-              {/* A link, for the keyboard and for new tabs. */}
-              <Link
-                to={`/channel-users/${id}/show`}
-                style={{ color: 'inherit', fontWeight: 500 }}
-                onClick={(event) => {
-                  event.stopPropagation();
-                }}
-              >
-                {displayName}
-              </Link>
-              <Typography variant="body2" color="textSecondary">
-                {username}
-              </Typography>
-            </Box>
-          )}
-        />
-        <Column source="status" label="State" disableSort render={({ status }) => <StatusChip status={status} />} />
-        <Column source="scopes" disableSort render={({ scopes }) => <Scopes scopes={scopes} />} />
-        <Column
-          source="lastTokenAt"
-          label="Last token"
-          sortByOrder="DESC"
-          render={({ lastTokenAt }) => (lastTokenAt === null ? 'never' : <Time value={lastTokenAt} relative />)}
-        />
-        <Column
-          source="expiresAt"
-          label="Ends"
-          disableSort
-          render={({ expiresAt }) => (expiresAt === null ? 'never' : <Time value={expiresAt} />)}
-        />
-        <Column source="contactEmail" label="E-mail" disableSort />
-        <Column
-          source="tokenTtlSeconds"
-          label="Token life"
-          disableSort
-          render={({ tokenTtlSeconds }) => durationOf(tokenTtlSeconds)}
-        />
-        <Column source="tokensPerMinute" label="Tokens a minute" disableSort align="right" />
-        <Column
-          source="allowedIps"
-          label="Allowed addresses"
-          disableSort
-          render={({ allowedIps }) => (allowedIps.length === 0 ? 'anywhere' : allowedIps.join(', '))}
-        />
-        <Column
-          source="createdAt"
-          label="Added"
-          sortByOrder="DESC"
-          render={({ createdAt }) => <Time value={createdAt} />}
-        />
+        {COLUMNS}
       </DataTable>
     </Box>
   );

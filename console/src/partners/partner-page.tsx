@@ -11,17 +11,17 @@ import type { ReactNode } from 'react';
 import { Title, useGetOne } from 'react-admin';
 import { Link, useParams, useSearchParams } from 'react-router-dom';
 import { ApiError } from '../api.ts';
+import { AccountTab } from './account-tab.tsx';
 import { ActivityTab } from './activity-tab.tsx';
 import { CredentialsTab } from './credentials-tab.tsx';
 import { HistoryTab } from './history-tab.tsx';
-import { LimitsTab } from './limits-tab.tsx';
 import { Loaded } from './loading-states.tsx';
 import type { ChannelUser } from './partner-api.ts';
 import { StateActions } from './state-actions.tsx';
 import { StatusChip } from './status-chip.tsx';
 
 const TABS: Record<string, { label: string; render: (partner: ChannelUser) => ReactNode }> = {
-  limits: { label: 'Limits', render: (partner) => <LimitsTab partner={partner} /> },
+  account: { label: 'Account', render: (partner) => <AccountTab partner={partner} /> },
   credentials: { label: 'Passwords', render: (partner) => <CredentialsTab partner={partner} /> },
   activity: { label: 'Sign-ins', render: (partner) => <ActivityTab partner={partner} /> },
   history: { label: 'History', render: (partner) => <HistoryTab partner={partner} /> },
@@ -56,7 +56,7 @@ export function PartnerPage() {
   const [search, setSearch] = useSearchParams();
   const query = useGetOne<ChannelUser>('channel-users', { id }, { retry: false });
   const asked = search.get('tab') ?? '';
-  const tab = asked in TABS ? asked : 'limits';
+  const tab = asked in TABS ? asked : 'account';
 
   if (query.error instanceof ApiError && query.error.status === 404) {
     return (

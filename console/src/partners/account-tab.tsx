@@ -19,7 +19,7 @@ const limitsOf = (partner: ChannelUser): Limits =>
   Object.fromEntries(LIMIT_NAMES.map((name) => [name, partner[name]])) as unknown as Limits;
 
 /** Edits what the form was opened with; saving is refused when there is a newer version, and nothing typed is lost. */
-function LimitsForm({ partner, onDone }: { partner: ChannelUser; onDone: () => void }) {
+function AccountForm({ partner, onDone }: { partner: ChannelUser; onDone: () => void }) {
   const [opened] = useState(() => limitsOf(partner));
   const [base, setBase] = useState(partner);
   const [conflict, setConflict] = useState<Conflict>();
@@ -102,11 +102,11 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
 }
 
 /** What the partner is and may do; operators edit it here. */
-export function LimitsTab({ partner }: { partner: ChannelUser }) {
+export function AccountTab({ partner }: { partner: ChannelUser }) {
   const [isEditing, setEditing] = useState(false);
   if (isEditing) {
     return (
-      <LimitsForm
+      <AccountForm
         partner={partner}
         onDone={() => {
           setEditing(false);

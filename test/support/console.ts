@@ -1,0 +1,119 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { complaintsOf, DESKTOP, keepPicture, launch } from './browser.ts';
+import { createDatabase } from './database.ts';
+import { keepOutput, secret } from './secrets.ts';
+import { isRunning, ServerProcess } from './server.ts';
+
+async function freePort(): Promise<number> {
+  const listener = createServer().listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  const { port } = listener.address() as { port: number };
+  listener.close();
+  await once(listener, 'close');
+  return port;
+}
+
+/** The built server with its console on a database of its own, an admin, and a browser. */
+export class ConsoleStage {
+  readonly admin = { email: 'ada@latchkey.example', password: '' };
+  /** What the browsers of everybody who has left complained about. */
+  readonly complaints: string[] = [];
+  readonly url: string;
+  readonly databaseUrl: string;
+  readonly #environment: Record<string, string>;
+  readonly #drop: () => Promise<void>;
+  readonly #open = new Set<Page>();
+  #server: ServerProcess | undefined;
+  #browser: Browser | undefined;
+  #output = '';
+
+  private constructor(database: { url: string; drop: () => Promise<void> }, port: number) {
+    this.url = `http://127.0.0.1:${String(port)}`;
+    this.databaseUrl = database.url;
+    this.#drop = database.drop;
+    this.#environment = {
+      DATABASE_URL: database.url,
+      PORT: String(port),
+      PUBLIC_URL: this.url,
+      KEY_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+    };
+  }
+
+  static async start(chromium: string): Promise<ConsoleStage> {
+    const stage = new ConsoleStage(await createDatabase(), await freePort());
+    try {
+      const created = await stage.#cli('staff', 'create', '--email', stage.admin.email, '--name', 'Ada Admin');
+      stage.admin.password = secret(/password: (\S+)/i.exec(created)?.[1] ?? '');
+      await stage.startServer();
+      stage.#browser = await launch(chromium);
+      return stage;
+    } catch (error) {
+      await stage.close();
+      throw error;
+    }
+  }
+
+  /** Starts the server, again after {@link stopServer} and at the same address. */
+  async startServer(): Promise<void> {
+    this.#server = new ServerProcess({ env: this.#environment });
+    await this.#server.listening();
+  }
+
+  async stopServer(): Promise<void> {
+    const server = this.#server;
+    if (!server) return;
+    if (isRunning(server.pid)) await server.kill('SIGTERM');
+    this.#output += `${server.stdout}${server.stderr}`;
+    this.#server = undefined;
+  }
+
+  async #cli(...args: string[]): Promise<string> {
+    const command = new ServerProcess({
+      env: this.#environment,
+      command: [process.execPath, 'dist/src/cli.js', ...args],
+    });
+    expect({ exited: await command.exited, stderr: command.stderr }).toEqual({ exited: 0, stderr: '' });
+    return command.stdout;
+  }
+
+  /** A browser of its own for somebody. */
+  async somebody(): Promise<{ context: BrowserContext; page: Page }> {
+    if (!this.#browser) throw new Error('The browser was not started');
+    const context = await this.#browser.newContext({ viewport: DESKTOP, reducedMotion: 'reduce' });
+    await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+    const page = await context.newPage();
+    page.setDefaultTimeout(20_000);
+    const heard = complaintsOf(context);
+    this.#open.add(page);
+    context.once('close', () => {
+      this.complaints.push(...heard);
+      this.#open.delete(page);
+    });
+    return { context, page };
+  }
+
+  async signIn(page: Page, { email, password }: { email: string; password: string }): Promise<void> {
+    await page.goto(`${this.url}/console/`);
+    await page.getByLabel('E-mail').fill(email);
+    await page.getByLabel('Password').fill(password);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+  }
+
+  /** What a test that failed left open: its picture tells why. */
+  async leaveOpenPages(): Promise<void> {
+    for (const page of this.#open) {
+      await keepPicture(page, `failed-${String(Date.now())}`);
+      await page.context().close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#browser?.close();
+    await this.stopServer();
+    keepOutput(this.#output);
+    await this.#drop();
+  }
+}
