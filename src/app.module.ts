@@ -1,4 +1,4 @@
-import { type DynamicModule, Module } from '@nestjs/common';
+import { type DynamicModule, Module, type Type } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { ActivityModule } from './activity/activity.module.ts';
 import { AuditModule } from './audit/audit.module.ts';
@@ -11,6 +11,8 @@ import { ConfigModule } from './config/config.module.ts';
 import { ConsoleModule } from './console/console.module.ts';
 import { DatabaseModule } from './database/database.module.ts';
 import { EncryptionModule } from './encryption/encryption.module.ts';
+import { GrantGuard } from './grant/grant.guard.ts';
+import { GrantModule } from './grant/grant.module.ts';
 import { HandoverModule } from './handover/handover.module.ts';
 import { HealthModule } from './health/health.module.ts';
 import { MetricsModule } from './metrics/metrics.module.ts';
@@ -28,6 +30,7 @@ const features = [
   ActivityModule,
   AuthModule,
   ChannelUserModule,
+  GrantModule,
   HandoverModule,
   StaffModule,
   SettingsModule,
@@ -45,12 +48,16 @@ const features = [
 
 @Module({})
 export class AppModule {
-  static for(config: Config): DynamicModule {
+  /** @param more feature modules that stand outside of this folder */
+  static for(config: Config, more: Type[] = []): DynamicModule {
     return {
       module: AppModule,
-      imports: [ConfigModule.for(config), CommonModule, DatabaseModule, EncryptionModule, ...features],
+      imports: [ConfigModule.for(config), CommonModule, DatabaseModule, EncryptionModule, ...features, ...more],
       // Closed by default: only @Public() opens a route.
-      providers: [{ provide: APP_GUARD, useClass: JwtGuard }],
+      providers: [
+        { provide: APP_GUARD, useClass: JwtGuard },
+        { provide: APP_GUARD, useClass: GrantGuard },
+      ],
     };
   }
 }

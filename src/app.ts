@@ -1,3 +1,4 @@
+import type { Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { fastify, type FastifyInstance, LogController } from 'fastify';
@@ -79,14 +80,24 @@ export class App {
   }
 }
 
+export interface AppOptions {
+  /** Builds the module graph and the routes without creating a provider or a connection. */
+  readonly preview?: boolean;
+  /** Modules besides those of `app.module.ts`. */
+  readonly features?: Type[];
+}
+
 /**
  * Builds the application without listening: `main`, the tests and the OpenAPI writer start from here.
  *
  * @param config the complete configuration
  * @param logger where every line goes
- * @param options `preview` builds the module graph and the routes without creating a provider or a connection
  */
-export async function createApp(config: Config, logger: Logger, { preview = false } = {}): Promise<App> {
+export async function createApp(
+  config: Config,
+  logger: Logger,
+  { preview = false, features = [] }: AppOptions = {},
+): Promise<App> {
   const filter = new ErrorFilter();
   const table = new RouteTable();
   const http = { maxHeaderSize: MAX_HEADER_BYTES };
@@ -114,7 +125,7 @@ export async function createApp(config: Config, logger: Logger, { preview = fals
   }) as unknown as FastifyInstance;
   prepareFastify(instance, { filter, table, listeners, options: config, requestLog: withoutRedaction(logger) });
   const nest = await NestFactory.create<NestFastifyApplication>(
-    AppModule.for(config),
+    AppModule.for(config, features),
     new FastifyAdapter(instance as never),
     { bodyParser: false, logger: new NestLogger(logger), abortOnError: false, preview },
   );

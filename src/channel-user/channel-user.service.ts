@@ -265,6 +265,15 @@ export class ChannelUserService {
     await this.feed.settled();
   }
 
+  /**
+   * For what else hangs on an account: does something in a transaction that holds its row, and that records.
+   *
+   * @throws ChannelUserNotFoundError
+   */
+  holding<T>(id: string, work: (manager: EntityManager, username: string) => Promise<T>): Promise<T> {
+    return changeAccount(this, id, (manager, { username }) => work(manager, username));
+  }
+
   /** Found first, and sorted then: the planner likes to go through a million rows in order to find the few. */
   #first(filtered: ReturnType<Repository<ChannelUser>['createQueryBuilder']>) {
     const ids = filtered.clone().select('channelUser.id');

@@ -58,3 +58,11 @@ export class UnavailableError extends AppError {
     );
   }
 }
+
+/** 404: there is no such thing, or it is not for who asks. Nobody can tell which. */
+export class ResourceNotFoundError extends AppError {
+  /** @param type as in `@Granted()` */
+  constructor(type: string) {
+    super({ status: 404, code: 'resource.not-found', detail: `There is no such ${type.replaceAll('-', ' ')}.` });
+  }
+}

@@ -10,6 +10,7 @@ import type {
 export const PUBLIC = 'latchkey:public';
 export const SCOPES = 'latchkey:scopes';
 export const ROLE = 'latchkey:role';
+export const GRANTED = 'latchkey:granted';
 export const BEFORE_ENROLMENT = 'latchkey:before-enrolment';
 
 /** Lets any channel user with it ask about any token (RFC 7662). */
@@ -29,6 +30,31 @@ export const Public = (): MethodDecorator & ClassDecorator => SetMetadata(PUBLIC
  * @public For module authors.
  */
 export const Scopes = (...scopes: string[]): MethodDecorator & ClassDecorator => SetMetadata(SCOPES, scopes);
+
+/** What {@link Granted} says. */
+export interface GrantedRule {
+  readonly type: string;
+  readonly field: string;
+  readonly permission: string | undefined;
+}
+
+/**
+ * On the partner plane: the channel user must have been granted the resource that a field of the request names, else
+ * 404, the same as for one that does not exist. The field is looked for in the path, the query and the body; where it
+ * stands more than once, or is a list, every value must be granted. Several of these on a handler all count.
+ *
+ * @param type as staff grant it, such as `property`
+ * @param field such as `propertyId`
+ * @param permission that the grant must have; seeing needs none
+ * @public For module authors.
+ */
+export const Granted =
+  (type: string, field: string, permission?: string): MethodDecorator =>
+  (_target, _key, descriptor: PropertyDescriptor) => {
+    const handler = descriptor.value as object;
+    const rules = (Reflect.getMetadata(GRANTED, handler) ?? []) as GrantedRule[];
+    Reflect.defineMetadata(GRANTED, [{ type, field, permission }, ...rules], handler);
+  };
 
 /** On the staff plane (`/admin/*`): the least role that may call this. Every route there must say one. */
 export const Roles = (role: Role): MethodDecorator & ClassDecorator => SetMetadata(ROLE, role);

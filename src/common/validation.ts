@@ -21,10 +21,11 @@ const codePoints = (text: string): number => {
  *
  * @param min and max in code points
  * @param lines whether line breaks and tabs are allowed
+ * @param each whether it is a list of such texts
  */
-export function IsPlainText(min: number, max: number, { lines = false } = {}): PropertyDecorator {
+export function IsPlainText(min: number, max: number, { lines = false, each = false } = {}): PropertyDecorator {
   const control = lines ? /(?![\n\r\t])\p{Cc}/u : /\p{Cc}/u;
-  return ValidateBy({
+  const rule = {
     name: 'isPlainText',
     validator: {
       validate: (value: unknown) =>
@@ -35,9 +36,10 @@ export function IsPlainText(min: number, max: number, { lines = false } = {}): P
         codePoints(value) <= max &&
         (min === 0 || value.trim() !== ''),
       defaultMessage: () =>
-        `must be text of ${String(min)} to ${String(max)} characters without control characters${min > 0 ? ', not blank' : ''}`,
+        `${each ? 'each ' : ''}must be text of ${String(min)} to ${String(max)} characters without control characters${min > 0 ? ', not blank' : ''}`,
     },
-  });
+  };
+  return ValidateBy(rule, { each });
 }
 
 /** An e-mail address of at most 254 characters (RFC 5321 §4.5.3.1.3). A domain without a dot will do inside a company. */

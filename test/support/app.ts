@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { BlockList } from 'node:net';
+import type { Type } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { type App, createApp } from '../../src/app.ts';
 import { Clock } from '../../src/common/clock.ts';
@@ -72,8 +73,11 @@ export class TestApp {
     clock.now = () => Date.now() + this.clockOffset;
   }
 
-  /** @param overrides with the `config` of an application that runs, another instance on its database */
-  static async start(overrides: Partial<Config> = {}): Promise<TestApp> {
+  /**
+   * @param overrides with the `config` of an application that runs, another instance on its database
+   * @param features modules besides the application's own
+   */
+  static async start(overrides: Partial<Config> = {}, features: Type[] = []): Promise<TestApp> {
     const database =
       overrides.databaseUrl === undefined
         ? await createDatabase()
@@ -98,7 +102,7 @@ export class TestApp {
       ...overrides,
     };
     const logger = createLogger('trace', { write: keepOutput });
-    const app = await createApp(config, logger);
+    const app = await createApp(config, logger, { features });
     serveReference(app.nest);
     try {
       return new TestApp(app, await app.listen('127.0.0.1', 0), config, database.url, database.drop);

@@ -15,6 +15,8 @@ interface PagedListProps<T> {
   /** What is being asked for, as in "the activity". */
   readonly what: string;
   readonly nothing: string;
+  /** On the button for the next page. */
+  readonly more?: string;
   /** @param newer the one above it */
   readonly children: (item: T, newer: T | undefined) => ReactNode;
 }
@@ -26,6 +28,7 @@ export function PagedList<T extends { id: string }>({
   title,
   what,
   nothing,
+  more = 'Show older',
   children,
 }: PagedListProps<T>) {
   const query = useInfiniteQuery({
@@ -70,7 +73,7 @@ export function PagedList<T extends { id: string }>({
               {hasNextPage ? (
                 <Box>
                   <Button variant="outlined" loading={isFetchingNextPage} onClick={() => void query.fetchNextPage()}>
-                    Show older
+                    {more}
                   </Button>
                 </Box>
               ) : (

@@ -13,6 +13,7 @@ export type Delivery = Pick<Schemas['CreateCredentialRequest'], 'deliver' | 'lin
 export type Impact = Schemas['CredentialImpactDto'];
 export type Handover = Schemas['HandoverDto'];
 export type Activity = Schemas['ActivityDto'];
+export type Grant = Schemas['GrantDto'];
 
 export interface Page<T> {
   items: T[];
@@ -51,6 +52,12 @@ export const partnerApi = {
 
   handovers: (id: string) => ask<Schemas['HandoverListDto']>('GET', `${pathOf(id)}/handovers`),
   revokeHandover: (id: string, handoverId: string) => ask<undefined>('DELETE', `${pathOf(id)}/handovers/${handoverId}`),
+
+  grants: (id: string, cursor: string | null) => pageOf<Grant>(`${pathOf(id)}/grants`, { cursor }),
+  giveGrants: (id: string, json: Schemas['GrantRequest']) =>
+    ask<Schemas['GrantedDto']>('POST', `${pathOf(id)}/grants`, { json }),
+  withdrawGrant: (id: string, { resourceType, resourceId }: Grant) =>
+    ask<undefined>('DELETE', `${pathOf(id)}/grants/${resourceType}/${encodeURIComponent(resourceId)}`),
 
   activity: (id: string, cursor: string | null) => pageOf<Activity>(`${pathOf(id)}/activity`, { cursor }),
   audit: (target: string, cursor: string | null) => pageOf<AuditEvent>('/admin/audit-events', { target, cursor }),

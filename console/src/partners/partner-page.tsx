@@ -14,6 +14,7 @@ import { ApiError } from '../api.ts';
 import { AccountTab } from './account-tab.tsx';
 import { ActivityTab } from './activity-tab.tsx';
 import { CredentialsTab } from './credentials-tab.tsx';
+import { GrantsTab } from './grants-tab.tsx';
 import { HistoryTab } from './history-tab.tsx';
 import { Loaded } from './loading-states.tsx';
 import type { ChannelUser } from './partner-api.ts';
@@ -23,6 +24,7 @@ import { StatusChip } from './status-chip.tsx';
 const TABS: Record<string, { label: string; render: (partner: ChannelUser) => ReactNode }> = {
   account: { label: 'Account', render: (partner) => <AccountTab partner={partner} /> },
   credentials: { label: 'Passwords', render: (partner) => <CredentialsTab partner={partner} /> },
+  grants: { label: 'Grants', render: (partner) => <GrantsTab partner={partner} /> },
   activity: { label: 'Sign-ins', render: (partner) => <ActivityTab partner={partner} /> },
   history: { label: 'History', render: (partner) => <HistoryTab partner={partner} /> },
 };

@@ -1,0 +1,202 @@
+import { Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { type EntityManager, In, Repository } from 'typeorm';
+import { AuditService, type Changes } from '../audit/audit.service.ts';
+import { ChannelUserService } from '../channel-user/channel-user.service.ts';
+import { Clock } from '../common/clock.ts';
+import { decodeCursor, DEFAULT_PAGE, encodeCursor, isUuid, pageOf } from '../common/page.ts';
+import type { Actor } from '../common/request-context.ts';
+import { ChangeFeed } from '../database/change-feed.service.ts';
+import {
+  type GrantDto,
+  type GrantedDto,
+  type GranteePageDto,
+  type GrantPageDto,
+  type GrantRequest,
+  type GrantTerms,
+  type ListGranteesQuery,
+  type ListGrantsQuery,
+  RESOURCE_TYPE,
+} from './grant.dto.ts';
+import { Grant } from './grant.entity.ts';
+import { GrantNotFoundError } from './grant.errors.ts';
+import { GRANT_TOPIC } from './grant.service.ts';
+
+/** What the audit trail compares. */
+const termsOf = ({ permissions, expiresAt }: Grant): object => ({ permissions, expiresAt });
+
+const fieldOf = ({ resourceType, resourceId }: Pick<Grant, 'resourceType' | 'resourceId'>): string =>
+  `${resourceType}/${resourceId}`;
+
+const present = ({ resourceType, resourceId, permissions, grantedBy, grantedAt, expiresAt }: Grant): GrantDto => ({
+  resourceType,
+  resourceId,
+  permissions,
+  grantedBy,
+  grantedAt,
+  expiresAt,
+});
+
+/** What staff do with grants. */
+@Injectable()
+export class GrantAdministrationService {
+  constructor(
+    @InjectRepository(Grant) private readonly grants: Repository<Grant>,
+    private readonly channelUsers: ChannelUserService,
+    private readonly audit: AuditService,
+    private readonly feed: ChangeFeed,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * What is granted to a channel user, expired grants too.
+   *
+   * @throws ChannelUserNotFoundError
+   */
+  async list(channelUserId: string, query: ListGrantsQuery): Promise<GrantPageDto> {
+    await this.channelUsers.get(channelUserId);
+    const { resourceType, limit = DEFAULT_PAGE, cursor } = query;
+    const page = this.grants
+      .createQueryBuilder('grant')
+      .where('grant.channelUserId = :channelUserId', { channelUserId })
+      .orderBy('grant.resourceType', 'ASC')
+      .addOrderBy('grant.resourceId', 'ASC')
+      .limit(limit + 1);
+    if (resourceType !== undefined) page.andWhere('grant.resourceType = :resourceType', { resourceType });
+    if (cursor !== undefined) {
+      const [type, id] = decodeCursor(cursor, 'resource', [(text) => RESOURCE_TYPE.test(text), () => true]);
+      page.andWhere('(grant.resourceType, grant.resourceId) > (:type, :id)', { type, id });
+    }
+    const { items, nextCursor } = pageOf(await page.getMany(), limit, (grant) =>
+      encodeCursor('resource', [grant.resourceType, grant.resourceId]),
+    );
+    return { items: items.map(present), nextCursor };
+  }
+
+  /** To whom a resource is granted; one that nobody knows is granted to nobody. */
+  async grantees(query: ListGranteesQuery): Promise<GranteePageDto> {
+    const { resourceType, resourceId, limit = DEFAULT_PAGE, cursor } = query;
+    const page = this.grants
+      .createQueryBuilder('grant')
+      .innerJoinAndSelect('grant.channelUser', 'channelUser')
+      .where('grant.resourceType = :resourceType AND grant.resourceId = :resourceId', { resourceType, resourceId })
+      .orderBy('grant.channelUserId', 'ASC')
+      .limit(limit + 1);
+    if (cursor !== undefined) {
+      const [after] = decodeCursor(cursor, 'grantee', [isUuid]);
+      page.andWhere('grant.channelUserId > :after', { after });
+    }
+    const { items, nextCursor } = pageOf(await page.getMany(), limit, ({ channelUserId }) =>
+      encodeCursor('grantee', [channelUserId]),
+    );
+    return {
+      items: items.map((grant) => ({
+        ...present(grant),
+        channelUserId: grant.channelUserId,
+        username: grant.channelUser?.username ?? '',
+        displayName: grant.channelUser?.displayName ?? '',
+      })),
+      nextCursor,
+    };
+  }
+
+  /**
+   * Gives grants, or the same ones on these terms. Doing it twice changes nothing.
+   *
+   * @throws ChannelUserNotFoundError
+   */
+  give(channelUserId: string, request: GrantRequest, actor: Actor): Promise<GrantedDto> {
+    return this.#change(channelUserId, async (manager, username) => {
+      const { resourceType, resourceIds } = request;
+      const before = await this.#known(manager, channelUserId, resourceType, resourceIds);
+      const after = resourceIds.map((resourceId) =>
+        this.#grant(channelUserId, resourceType, resourceId, request, actor),
+      );
+      const changes: Changes = {};
+      const differing = after.filter((grant) => {
+        const known = before.get(grant.resourceId);
+        if (known && JSON.stringify(termsOf(known)) === JSON.stringify(termsOf(grant))) return false;
+        changes[fieldOf(grant)] = [known ? termsOf(known) : null, termsOf(grant)];
+        return true;
+      });
+      const given = differing.filter(({ resourceId }) => !before.has(resourceId)).length;
+      if (differing.length > 0) {
+        await manager.upsert(Grant, differing, ['channelUserId', 'resourceType', 'resourceId']);
+        this.audit.record(manager, {
+          actor,
+          action: given > 0 ? 'grant.given' : 'grant.changed',
+          target: { type: 'channel-user', id: channelUserId, name: username },
+          changes,
+        });
+      }
+      return { given, changed: differing.length - given };
+    });
+  }
+
+  /**
+   * Gives one grant, or the same one on these terms.
+   *
+   * @returns the grant as it is now
+   * @throws ChannelUserNotFoundError
+   */
+  async put(
+    channelUserId: string,
+    resourceType: string,
+    resourceId: string,
+    terms: GrantTerms,
+    actor: Actor,
+  ): Promise<{ grant: GrantDto; isNew: boolean }> {
+    const request = { ...terms, resourceType, resourceIds: [resourceId] };
+    const { given } = await this.give(channelUserId, request, actor);
+    const grant = await this.grants.findOneBy({ channelUserId, resourceType, resourceId });
+    // Withdrawn meanwhile.
+    if (!grant) throw new GrantNotFoundError();
+    return { grant: present(grant), isNew: given > 0 };
+  }
+
+  /** @throws ChannelUserNotFoundError, GrantNotFoundError */
+  withdraw(channelUserId: string, resourceType: string, resourceId: string, actor: Actor): Promise<void> {
+    return this.#change(channelUserId, async (manager, username) => {
+      const known = (await this.#known(manager, channelUserId, resourceType, [resourceId])).get(resourceId);
+      if (!known) throw new GrantNotFoundError();
+      await manager.delete(Grant, { channelUserId, resourceType, resourceId });
+      this.audit.record(manager, {
+        actor,
+        action: 'grant.withdrawn',
+        target: { type: 'channel-user', id: channelUserId, name: username },
+        changes: { [fieldOf(known)]: [termsOf(known), null] },
+      });
+    });
+  }
+
+  #grant(channelUserId: string, resourceType: string, resourceId: string, terms: GrantTerms, actor: Actor): Grant {
+    return this.grants.create({
+      channelUserId,
+      resourceType,
+      resourceId,
+      permissions: [...(terms.permissions ?? [])].sort(),
+      grantedBy: actor.type === 'staff' ? actor.id : null,
+      grantedAt: new Date(this.clock.now()),
+      expiresAt: terms.expiresAt == null ? null : new Date(terms.expiresAt),
+    });
+  }
+
+  async #known(
+    manager: EntityManager,
+    channelUserId: string,
+    resourceType: string,
+    resourceIds: string[],
+  ): Promise<Map<string, Grant>> {
+    const rows = await manager.findBy(Grant, { channelUserId, resourceType, resourceId: In(resourceIds) });
+    return new Map(rows.map((grant) => [grant.resourceId, grant]));
+  }
+
+  async #change<T>(channelUserId: string, work: (manager: EntityManager, username: string) => Promise<T>): Promise<T> {
+    try {
+      return await this.channelUsers.holding(channelUserId, work);
+    } finally {
+      // After an error, too: a commit whose answer was lost may have happened.
+      this.feed.announce(GRANT_TOPIC, channelUserId);
+    }
+  }
+}

@@ -1,0 +1,129 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ArrayMaxSize, ArrayMinSize, ArrayUnique, IsArray, IsString, Matches } from 'class-validator';
+import { PageCursor, PageLimit } from '../common/api.ts';
+import { IsDateTime, IsPlainText, MayBeAbsent, MayBeNull } from '../common/validation.ts';
+
+/** As a module names its kinds of resources: `property`, `rate-plan`. */
+export const RESOURCE_TYPE = /^[a-z][a-z0-9-]{0,31}$/;
+const TYPE_MESSAGE = 'must be a name of at most 32 lower case letters, digits and hyphens';
+const PERMISSION = /^[a-z][a-z0-9:_-]{0,63}$/;
+export const MAX_RESOURCE_ID = 128;
+/** In one call. */
+const MAX_GRANTS = 1_000;
+
+/** What may be done with a resource besides seeing it, and until when. */
+export class GrantTerms {
+  @ApiPropertyOptional({
+    type: [String],
+    default: [],
+    example: ['write'],
+    description: 'What the module asks for besides seeing the resource.',
+  })
+  @MayBeAbsent()
+  @IsArray({ message: 'must be a list' })
+  @ArrayMaxSize(20, { message: 'must have at most 20 entries' })
+  @ArrayUnique({ message: 'must not repeat an entry' })
+  @IsString({ each: true, message: 'each must be text' })
+  @Matches(PERMISSION, { each: true, message: 'each must be a name in lower case' })
+  permissions?: string[];
+
+  @ApiPropertyOptional({ type: String, format: 'date-time', nullable: true, default: null })
+  @MayBeNull()
+  @IsDateTime()
+  expiresAt?: string | null;
+}
+
+export class GrantRequest extends GrantTerms {
+  @ApiProperty({ pattern: RESOURCE_TYPE.source, example: 'property' })
+  @IsString({ message: 'must be text' })
+  @Matches(RESOURCE_TYPE, { message: TYPE_MESSAGE })
+  resourceType!: string;
+
+  @ApiProperty({ type: [String], example: ['7', '12'], description: 'What their module calls them.' })
+  @IsArray({ message: 'must be a list' })
+  @ArrayMinSize(1, { message: 'must have an entry' })
+  @ArrayMaxSize(MAX_GRANTS, { message: `must have at most ${String(MAX_GRANTS)} entries` })
+  @ArrayUnique({ message: 'must not repeat an entry' })
+  @IsPlainText(1, MAX_RESOURCE_ID, { each: true })
+  resourceIds!: string[];
+}
+
+class GrantFilter {
+  @PageLimit()
+  limit?: number;
+
+  @PageCursor()
+  cursor?: string;
+}
+
+export class ListGrantsQuery extends GrantFilter {
+  @ApiPropertyOptional({ description: 'Only resources of this type.', example: 'property' })
+  @MayBeAbsent()
+  @Matches(RESOURCE_TYPE, { message: TYPE_MESSAGE })
+  resourceType?: string;
+}
+
+export class ListGranteesQuery extends GrantFilter {
+  @ApiProperty({ example: 'property' })
+  @Matches(RESOURCE_TYPE, { message: TYPE_MESSAGE })
+  resourceType!: string;
+
+  @ApiProperty({ example: '7' })
+  @IsPlainText(1, MAX_RESOURCE_ID)
+  resourceId!: string;
+}
+
+export class GrantDto {
+  @ApiProperty({ example: 'property' })
+  resourceType!: string;
+
+  @ApiProperty({ example: '7' })
+  resourceId!: string;
+
+  @ApiProperty({ type: [String], example: ['write'] })
+  permissions!: string[];
+
+  @ApiProperty({ type: String, format: 'uuid', nullable: true, description: 'The staff member who granted it last.' })
+  grantedBy!: string | null;
+
+  @ApiProperty({ format: 'date-time' })
+  grantedAt!: Date;
+
+  @ApiProperty({ type: String, format: 'date-time', nullable: true })
+  expiresAt!: Date | null;
+}
+
+export class GrantPageDto {
+  @ApiProperty({ type: [GrantDto], description: 'By type and id.' })
+  items!: GrantDto[];
+
+  @ApiProperty({ type: String, nullable: true })
+  nextCursor!: string | null;
+}
+
+class GranteeDto extends GrantDto {
+  @ApiProperty({ format: 'uuid' })
+  channelUserId!: string;
+
+  @ApiProperty({ example: 'blue-channel' })
+  username!: string;
+
+  @ApiProperty({ example: 'Blue Channel Manager' })
+  displayName!: string;
+}
+
+export class GranteePageDto {
+  @ApiProperty({ type: [GranteeDto] })
+  items!: GranteeDto[];
+
+  @ApiProperty({ type: String, nullable: true })
+  nextCursor!: string | null;
+}
+
+export class GrantedDto {
+  @ApiProperty({ description: 'How many it did not have.' })
+  given!: number;
+
+  @ApiProperty({ description: 'How many it had on other terms.' })
+  changed!: number;
+}

@@ -1,0 +1,22 @@
+import { Injectable, type PipeTransform } from '@nestjs/common';
+import { InvalidInputError } from '../common/errors.ts';
+import { MAX_RESOURCE_ID, RESOURCE_TYPE } from './grant.dto.ts';
+
+/** A path parameter that names a kind of resource. */
+@Injectable()
+export class ResourceTypePipe implements PipeTransform<string> {
+  transform(value: string): string {
+    if (RESOURCE_TYPE.test(value)) return value;
+    throw new InvalidInputError([{ field: 'resourceType', messages: ['must be a name in lower case'] }]);
+  }
+}
+
+/** A path parameter that is a resource's id. */
+@Injectable()
+export class ResourceIdPipe implements PipeTransform<string> {
+  transform(value: string): string {
+    if (value !== '' && value.length <= MAX_RESOURCE_ID && value.isWellFormed() && !/\p{Cc}/u.test(value)) return value;
+    const messages = [`must be text of 1 to ${String(MAX_RESOURCE_ID)} characters without control characters`];
+    throw new InvalidInputError([{ field: 'resourceId', messages }]);
+  }
+}

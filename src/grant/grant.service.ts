@@ -1,0 +1,184 @@
+import { Injectable } from '@nestjs/common';
+import { LRUCache } from 'lru-cache';
+import { DataSource } from 'typeorm';
+import { Clock } from '../common/clock.ts';
+import { ResourceNotFoundError } from '../common/errors.ts';
+import { ChangeFeed, type ChangeListener } from '../database/change-feed.service.ts';
+
+/** The topic of the trigger on `resource_grant`; the key is the channel user's id. */
+export const GRANT_TOPIC = 'resource_grant';
+
+/** Grants kept in memory, of all channel users together. */
+const MAX_REMEMBERED = 500_000;
+const MAX_BATCHES = 2;
+const MAX_BATCH_KEYS = 500;
+
+const QUERY = `
+  SELECT g.channel_user_id, g.resource_type, g.resource_id, g.permissions,
+    (extract(epoch FROM g.expires_at) * 1000)::float8 AS expires_at
+  FROM unnest($1::uuid[], $2::text[], $3::text[]) AS asked(channel_user_id, resource_type, resource_id)
+  JOIN resource_grant g USING (channel_user_id, resource_type, resource_id)`;
+
+interface GrantRow {
+  readonly channel_user_id: string;
+  readonly resource_type: string;
+  readonly resource_id: string;
+  readonly permissions: readonly string[];
+  /** Milliseconds since the epoch. */
+  readonly expires_at: number | null;
+}
+
+/** What of a grant decides. */
+type Terms = Pick<GrantRow, 'permissions' | 'expires_at'>;
+
+/** Types have no colon. */
+const resourceKey = (type: string, id: string): string => `${type}:${id}`;
+
+/** A read of several grants in one query. */
+class Batch {
+  readonly asked = new Map<string, { channelUserId: string; type: string; id: string }>();
+  /** Channel users whose grants changed while the query was under way. */
+  readonly changed = new Set<string>();
+  mayRemember = true;
+  readonly found = new Map<string, Terms>();
+  readonly settled = Promise.withResolvers<undefined>();
+
+  constructor() {
+    // Whoever waits for it handles the failure.
+    this.settled.promise.catch(() => undefined);
+  }
+}
+
+/**
+ * What channel users may see and do: for the guard of `@Granted()`, and for modules whose resources are granted with
+ * another one, as rooms are with their property.
+ *
+ * Grants that were used are remembered, and believed as the directory's accounts are: as long as notifications are
+ * known to arrive. No refusal rests on memory: the row is read once more, in batches.
+ */
+@Injectable()
+export class GrantService implements ChangeListener {
+  /** Channel user → resource → terms. */
+  readonly #remembered = new LRUCache<string, Map<string, Terms>>({
+    maxSize: MAX_REMEMBERED,
+    sizeCalculation: ({ size }) => size + 1,
+  });
+  readonly #underWay = new Set<Batch>();
+  #waiting: Batch[] = [];
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly feed: ChangeFeed,
+    private readonly clock: Clock,
+  ) {
+    feed.subscribe(GRANT_TOPIC, this);
+  }
+
+  /**
+   * Whether a channel user may see a resource, and has a permission for it where one is asked for. Without a promise
+   * where memory knows.
+   *
+   * @param channelUserId as in `@CurrentChannelUser()`
+   * @param permission one of the grant's; seeing needs none
+   */
+  permits(channelUserId: string, type: string, id: string, permission?: string): boolean | Promise<boolean> {
+    if (this.feed.trusted) {
+      const terms = this.#remembered.get(channelUserId)?.get(resourceKey(type, id));
+      if (terms && this.#allows(terms, permission)) return true;
+    }
+    return this.#read(channelUserId, type, id).then((terms) => terms !== undefined && this.#allows(terms, permission));
+  }
+
+  /**
+   * As {@link permits}.
+   *
+   * @throws ResourceNotFoundError, the same as for a resource that does not exist
+   */
+  async require(channelUserId: string, type: string, id: string, permission?: string): Promise<void> {
+    if (!(await this.permits(channelUserId, type, id, permission))) throw new ResourceNotFoundError(type);
+  }
+
+  /**
+   * What of one type is granted to a channel user now, read from PostgreSQL.
+   *
+   * @returns the ids, in no particular order
+   */
+  async resourcesOf(channelUserId: string, type: string): Promise<string[]> {
+    const rows = await this.dataSource.query<{ resource_id: string }[]>(
+      `SELECT resource_id FROM resource_grant
+         WHERE channel_user_id = $1 AND resource_type = $2 AND (expires_at IS NULL OR expires_at > $3)`,
+      [channelUserId, type, new Date(this.clock.now())],
+    );
+    return rows.map(({ resource_id }) => resource_id);
+  }
+
+  changed(channelUserId: string): void {
+    this.#remembered.delete(channelUserId);
+    for (const batch of this.#underWay) batch.changed.add(channelUserId);
+  }
+
+  reset(): void {
+    this.#remembered.clear();
+    for (const batch of this.#underWay) batch.mayRemember = false;
+  }
+
+  #allows({ permissions, expires_at }: Terms, permission: string | undefined): boolean {
+    if (expires_at !== null && expires_at <= this.clock.now()) return false;
+    return permission === undefined || permissions.includes(permission);
+  }
+
+  /** By a query that starts after this call. */
+  async #read(channelUserId: string, type: string, id: string): Promise<Terms | undefined> {
+    const key = `${channelUserId}:${resourceKey(type, id)}`;
+    let batch = this.#waiting.at(-1);
+    if (!batch || batch.asked.size >= MAX_BATCH_KEYS) {
+      batch = new Batch();
+      this.#waiting.push(batch);
+      setImmediate(() => {
+        this.#send();
+      });
+    }
+    batch.asked.set(key, { channelUserId, type, id });
+    await batch.settled.promise;
+    return batch.found.get(key);
+  }
+
+  #send(): void {
+    while (this.#underWay.size < MAX_BATCHES) {
+      const batch = this.#waiting.shift();
+      if (!batch) return;
+      this.#underWay.add(batch);
+      void this.#run(batch);
+    }
+  }
+
+  async #run(batch: Batch): Promise<void> {
+    batch.mayRemember = this.feed.connected;
+    try {
+      const asked = [...batch.asked.values()];
+      const rows = await this.dataSource.query<GrantRow[]>(QUERY, [
+        asked.map(({ channelUserId }) => channelUserId),
+        asked.map(({ type }) => type),
+        asked.map(({ id }) => id),
+      ]);
+      for (const row of rows) {
+        const { channel_user_id: owner, resource_type, resource_id, permissions, expires_at } = row;
+        const terms = { permissions, expires_at };
+        const key = resourceKey(resource_type, resource_id);
+        batch.found.set(`${owner}:${key}`, terms);
+        if (batch.mayRemember && !batch.changed.has(owner)) {
+          const known = this.#remembered.get(owner) ?? new Map<string, Terms>();
+          known.set(key, terms);
+          // Anew, for its size.
+          this.#remembered.set(owner, known);
+        }
+      }
+      batch.settled.resolve(undefined);
+    } catch (error) {
+      batch.settled.reject(error);
+    } finally {
+      this.#underWay.delete(batch);
+      this.#send();
+    }
+  }
+}
