@@ -6,6 +6,7 @@ import path from 'node:path';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { DataSource } from 'typeorm';
 import { ActivityService } from '../activity/activity.service.ts';
+import { AuditService } from '../audit/audit.service.ts';
 import { Directory } from '../channel-user/directory.service.ts';
 import { Lifecycle } from '../common/lifecycle.ts';
 import { Config } from '../config/config.ts';
@@ -18,6 +19,7 @@ import { SigningKeyService } from '../signing-key/signing-key.service.ts';
 import { UsageService } from '../usage/usage.service.ts';
 import { httpMetrics } from './http-metrics.ts';
 import {
+  auditMetrics,
   databaseMetrics,
   directoryMetrics,
   feedMetrics,
@@ -54,6 +56,7 @@ export class MetricsService implements OnApplicationBootstrap {
     private readonly activity: ActivityService,
     private readonly usage: UsageService,
     private readonly keys: SigningKeyService,
+    private readonly audit: AuditService,
   ) {}
 
   async onApplicationBootstrap(): Promise<void> {
@@ -71,6 +74,7 @@ export class MetricsService implements OnApplicationBootstrap {
       slowHashMetrics(this.waitingRoom),
       queueMetrics({ activity: this.activity, usage: this.usage, waitingRoom: this.waitingRoom }),
       signingKeyMetrics(this.keys),
+      auditMetrics(this.audit),
     ];
     for (const metric of sources.flat()) this.#registry.registerMetric(metric);
     collectDefaultMetrics({ register: this.#registry });

@@ -1,6 +1,7 @@
 import type { Pool } from 'pg';
 import type { DataSource } from 'typeorm';
 import type { ActivityService } from '../activity/activity.service.ts';
+import type { AuditService } from '../audit/audit.service.ts';
 import type { Directory } from '../channel-user/directory.service.ts';
 import type { Lifecycle } from '../common/lifecycle.ts';
 import type { ChangeFeed } from '../database/change-feed.service.ts';
@@ -104,6 +105,14 @@ export const queueMetrics = (queues: {
     ),
   ];
 };
+
+export const auditMetrics = (audit: AuditService): AnyMetric[] => [
+  counter('audit_events_total', 'Events that this instance appended to the trail.', () => audit.stats.events),
+  gauge('audit_chain_sequence', 'The last place in the chain that this instance wrote or verified.', () => {
+    const { sequence } = audit.stats;
+    return sequence === undefined ? [] : [[{}, sequence]];
+  }),
+];
 
 export const signingKeyMetrics = (keys: SigningKeyService): AnyMetric[] => [
   gauge('signing_key_age_seconds', 'How long the key that signs has been signing.', () =>
