@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { createApp } from './app.ts';
 import { serveReference } from './openapi.ts';
 import { createLogger } from './common/logging.ts';
@@ -8,6 +9,9 @@ import { exitWith } from './exit.ts';
 
 /** What is still being answered after a signal may take this long; then the connections are cut. */
 const DRAIN_MS = 8_000;
+/** What telemetry has not sent yet may take this long, and must not keep the process beyond its ten seconds. */
+const TELEMETRY_MS = 2_000;
+const EXIT_MS = 9_500;
 
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
@@ -30,7 +34,10 @@ function sayFirstStart({ admin, demo }: FirstStart, url: string): void {
 
 async function main(): Promise<void> {
   const environment = loadConfig(process.env);
-  const logger = createLogger(environment.logLevel);
+  // Loaded only where it is asked for.
+  const telemetry =
+    environment.telemetry && (await import('./telemetry/telemetry.ts')).startTelemetry(environment.telemetry);
+  const logger = createLogger(environment.logLevel, undefined, telemetry?.logFields);
   const runtime = await prepare(environment, 'serve');
   let stop = (): Promise<void> => runtime.stop();
   try {
@@ -38,6 +45,7 @@ async function main(): Promise<void> {
     let stopping: Promise<void> | undefined;
     stop = () => (stopping ??= shutDown());
     const shutDown = async (): Promise<void> => {
+      const begunAt = performance.now();
       const cut = setTimeout(() => {
         nest.getHttpServer().closeAllConnections();
       }, DRAIN_MS);
@@ -46,7 +54,8 @@ async function main(): Promise<void> {
       } finally {
         clearTimeout(cut);
         // Last: everything before may still write.
-        await runtime.stop();
+        const leftMs = begunAt + EXIT_MS - performance.now();
+        await Promise.all([runtime.stop(), telemetry?.stop(Math.min(TELEMETRY_MS, leftMs))]);
       }
     };
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
