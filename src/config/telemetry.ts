@@ -31,15 +31,17 @@ function oneOf<T extends string>(
   return value;
 }
 
-function signal(name: 'TRACES' | 'METRICS', variables: Variables, problems: string[]): SignalConfig | undefined {
+function signal(
+  name: 'TRACES' | 'METRICS',
+  usualProtocol: SignalConfig['protocol'],
+  variables: Variables,
+  problems: string[],
+): SignalConfig | undefined {
   const hasEndpoint = ['OTEL_EXPORTER_OTLP_ENDPOINT', `OTEL_EXPORTER_OTLP_${name}_ENDPOINT`].some(
     (variable) => (variables[variable] ?? '') !== '',
   );
   const exporter = oneOf(variables, `OTEL_${name}_EXPORTER`, EXPORTERS, problems) ?? (hasEndpoint ? 'otlp' : 'none');
-  const protocol =
-    oneOf(variables, `OTEL_EXPORTER_OTLP_${name}_PROTOCOL`, PROTOCOLS, problems) ??
-    oneOf(variables, 'OTEL_EXPORTER_OTLP_PROTOCOL', PROTOCOLS, problems) ??
-    'http/protobuf';
+  const protocol = oneOf(variables, `OTEL_EXPORTER_OTLP_${name}_PROTOCOL`, PROTOCOLS, problems) ?? usualProtocol;
   return exporter === 'none' ? undefined : { exporter, protocol };
 }
 
@@ -52,8 +54,9 @@ function signal(name: 'TRACES' | 'METRICS', variables: Variables, problems: stri
  */
 export function parseTelemetry(variables: Variables, problems: string[]): TelemetryConfig | undefined {
   if (variables['OTEL_SDK_DISABLED']?.trim().toLowerCase() === 'true') return undefined;
-  const traces = signal('TRACES', variables, problems);
-  const metrics = signal('METRICS', variables, problems);
+  const protocol = oneOf(variables, 'OTEL_EXPORTER_OTLP_PROTOCOL', PROTOCOLS, problems) ?? 'http/protobuf';
+  const traces = signal('TRACES', protocol, variables, problems);
+  const metrics = signal('METRICS', protocol, variables, problems);
   const interval = variables['OTEL_METRIC_EXPORT_INTERVAL'] ?? '';
   const metricIntervalMs = interval === '' ? 60_000 : Number(interval);
   if (!Number.isSafeInteger(metricIntervalMs) || metricIntervalMs <= 0) {
