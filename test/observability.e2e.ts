@@ -210,6 +210,12 @@ it('alerts and dashboard ask for metrics and labels that there are', () => {
       const served = [...text.matchAll(/^# TYPE (\w+) /gm)].map(([, name]) => name);
       expect(Object.keys(METRICS).filter((name) => !served.includes(name))).toEqual([]);
       expect(served.filter((name) => name?.startsWith('latchkey_') && METRICS[name] === undefined)).toEqual([]);
+      const series = [...text.matchAll(/^(latchkey_\w+)(?:\{(.*)\})? /gm)];
+      const labels = series.flatMap(([, name = '', pairs = '']) =>
+        [...pairs.matchAll(/(\w+)="/g)].map(([, label = '']) => [base(name), label] as const),
+      );
+      expect(labels.length).toBeGreaterThan(0);
+      expect(labels.filter(([name, label]) => METRICS[name]?.includes(label) !== true)).toEqual([]);
     } finally {
       await server.kill('SIGTERM');
       await app.close();
