@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { createApp } from './app.ts';
 import { serveReference } from './openapi.ts';
 import { createLogger } from './common/logging.ts';
@@ -5,6 +6,10 @@ import { loadConfig } from './config/config.ts';
 import { type FirstStart, QuickstartService } from './quickstart/quickstart.service.ts';
 import { prepare } from './startup.ts';
 import { exitWith } from './exit.ts';
+
+/** What telemetry has not sent yet may take this long, and must not keep the process beyond its ten seconds. */
+const TELEMETRY_MS = 2_000;
+const EXIT_MS = 9_500;
 
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
@@ -27,7 +32,10 @@ function sayFirstStart({ admin, demo }: FirstStart, url: string): void {
 
 async function main(): Promise<void> {
   const environment = loadConfig(process.env);
-  const logger = createLogger(environment.logLevel);
+  // Loaded only where it is asked for.
+  const telemetry =
+    environment.telemetry && (await import('./telemetry/telemetry.ts')).startTelemetry(environment.telemetry);
+  const logger = createLogger(environment.logLevel, undefined, telemetry?.logFields);
   const runtime = await prepare(environment, 'serve');
   let stop = (): Promise<void> => runtime.stop();
   try {
@@ -35,11 +43,13 @@ async function main(): Promise<void> {
     let stopping: Promise<void> | undefined;
     stop = () => (stopping ??= shutDown());
     const shutDown = async (): Promise<void> => {
+      const begunAt = performance.now();
       try {
         await app.close();
       } finally {
         // Last: everything before may still write.
-        await runtime.stop();
+        const leftMs = begunAt + EXIT_MS - performance.now();
+        await Promise.all([runtime.stop(), telemetry?.stop(Math.min(TELEMETRY_MS, leftMs))]);
         await app.end();
       }
     };

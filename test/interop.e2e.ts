@@ -11,6 +11,7 @@ import { SigningKeyService } from '../src/signing-key/signing-key.service.ts';
 import { TestApp } from './support/app.ts';
 import { createDatabase } from './support/database.ts';
 import { keepOutput, secret } from './support/secrets.ts';
+import { freePort } from './support/ports.ts';
 import { isRunning, ServerProcess } from './support/server.ts';
 
 /**
@@ -72,14 +73,6 @@ interface Client {
   readonly id: string;
   readonly username: string;
   readonly password: string;
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 function start(env: Record<string, string>, command?: string[]): ServerProcess {

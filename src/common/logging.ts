@@ -39,21 +39,35 @@ const OPTIONS: LoggerOptions = {
 /** Nothing logs these on purpose; should a line do so by accident, the value does not get out. */
 const SECRETS = ['authorization', 'cookie', 'password', 'token'];
 
+/** Fields that every line has, made anew for each. */
+type CommonFields = () => object;
+
 /**
  * The one logger: JSON lines on standard output.
  *
  * @param level pino's level
  * @param destination where to write instead, for tests
+ * @param commonFields what every line says besides, such as the trace that it belongs to
  */
-export function createLogger(level: string, destination: DestinationStream = standardOutput()): Logger {
+export function createLogger(
+  level: string,
+  destination: DestinationStream = standardOutput(),
+  commonFields?: CommonFields,
+): Logger {
   const paths = [...SECRETS, ...SECRETS.map((name) => `*.${name}`), '*.headers.authorization', '*.headers.cookie'];
-  return pino({ ...OPTIONS, level, redact: { paths, censor: '[redacted]' } }, destination);
+  const options = { ...OPTIONS, level, redact: { paths, censor: '[redacted]' } };
+  return pino(commonFields ? { ...options, mixin: commonFields } : options, destination);
 }
 
 /** For lines whose every field is chosen by their author: looking for secrets in them costs more than writing them. */
 export function withoutRedaction(logger: Logger): Logger {
-  const { [pino.symbols.streamSym]: destination } = logger as unknown as Record<symbol, DestinationStream>;
-  return pino({ ...OPTIONS, level: logger.level }, destination);
+  const { streamSym, mixinSym } = pino.symbols as unknown as Record<'streamSym' | 'mixinSym', symbol>;
+  const { [streamSym]: destination, [mixinSym]: commonFields } = logger as unknown as Record<symbol, unknown>;
+  const options = { ...OPTIONS, level: logger.level };
+  return pino(
+    commonFields ? { ...options, mixin: commonFields as CommonFields } : options,
+    destination as DestinationStream,
+  );
 }
 
 /** Lines leave in blocks, after a moment at the latest and when the process ends. */

@@ -17,6 +17,7 @@ import {
 } from 'class-validator';
 import type { BlockList } from 'node:net';
 import { parseNetworks } from './networks.ts';
+import { parseTelemetry, type TelemetryConfig } from './telemetry.ts';
 
 /** Secrets that stand in examples; production refuses to start with one of them. */
 const EXAMPLE_SECRETS = new Set(['change-me', 'changeme', 'example', 'secret', 'password', 'postgres', 'latchkey']);
@@ -244,6 +245,8 @@ export interface EnvironmentConfig {
   readonly trustedProxies: BlockList;
   readonly legacyQueryCredentials: boolean;
   readonly logLevel: Environment['LOG_LEVEL'];
+  /** Absent: nothing of OpenTelemetry is loaded. */
+  readonly telemetry: TelemetryConfig | undefined;
 }
 
 /** The configuration of a running application, complete. Injected by this class. */
@@ -336,6 +339,7 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
   const problems = validateSync(environment).map(
     ({ property, constraints = {} }) => `${property} ${Object.values(constraints).at(-1) ?? 'is not valid'}`,
   );
+  const telemetry = parseTelemetry(variables, problems);
   if (problems.length === 0) {
     problems.push(...portProblems(environment));
     if (environment.DATABASE_URL !== undefined || environment.NODE_ENV === 'production') {
@@ -374,5 +378,6 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
     trustedProxies,
     legacyQueryCredentials: environment.LEGACY_QUERY_CREDENTIALS,
     logLevel: environment.LOG_LEVEL,
+    telemetry,
   };
 }
