@@ -3,7 +3,6 @@ import { calculateJwkThumbprint, createRemoteJWKSet, type JWK, type JWTPayload, 
 import { execFile, execFileSync } from 'node:child_process';
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';

@@ -1,6 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { complaintsOf, DESKTOP, keepPicture, launch } from './browser.ts';
 import { createDatabase } from './database.ts';
