@@ -235,13 +235,14 @@ describe('with a collector', () => {
     try {
       const server = start({ ...exportTo(receiver.url), REDIS_URL: redis.url });
       const url = await server.listening();
-      const answer = await eventually(async () => {
-        const attempt = await signIn(url, { ...partner, password: 'wrong' });
-        const { traceId } = await spanOf(attempt);
-        return receiver.spans.find((s) => s.traceId === traceId && s.attributes['db.system.name'] === 'redis');
+      const texts = await eventually(async () => {
+        const { traceId } = await spanOf(await signIn(url, { ...partner, password: 'wrong' }));
+        const commands = receiver.spans.filter(
+          (s) => s.traceId === traceId && s.kind === CLIENT && s.attributes['db.system.name'] === 'redis',
+        );
+        return commands.length > 2 ? commands.map(({ attributes }) => String(attributes['db.query.text'])) : undefined;
       }, 'A sign-in counts in Redis');
-      expect(answer.kind).toBe(CLIENT);
-      expect(String(answer.attributes['db.query.text'])).toMatch(/^[a-z]+$/i);
+      expect(texts.filter((text) => !/^[a-z]+$/i.test(text))).toEqual([]);
     } finally {
       await redis.remove();
     }
