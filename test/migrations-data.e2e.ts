@@ -492,7 +492,7 @@ describe.each(names.map((name, i) => [name, i + 1] as const))('rows at the schem
     expect(await runMigrations(database.url)).toEqual(later);
     const newest = await content();
     expect(losses(before, newest, later)).toEqual([]);
-    for (let i = 0; i < later.length; i++) await revertMigration(database.url);
+    for (const _ of later) await revertMigration(database.url);
     expect(losses(before, await content(), [])).toEqual([]);
     // The older version goes on counting after the last event.
     const [next] = await withClient(database.url, async (client) => {
