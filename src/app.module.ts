@@ -12,6 +12,7 @@ import { ConsoleModule } from './console/console.module.ts';
 import { DatabaseModule } from './database/database.module.ts';
 import { EncryptionModule } from './encryption/encryption.module.ts';
 import { HandoverModule } from './handover/handover.module.ts';
+import { NoticeModule } from './notice/notice.module.ts';
 import { OAuthModule } from './oauth/oauth.module.ts';
 import { OverviewModule } from './overview/overview.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
@@ -30,6 +31,7 @@ const features = [
   StaffModule,
   SettingsModule,
   AuditModule,
+  NoticeModule,
   OverviewModule,
   ScopeModule,
   UsageModule,

@@ -83,6 +83,7 @@ export class TestApp {
       keyEncryptionKeys: [randomBytes(32)],
       signingKeyRotationDays: 0,
       trustedProxies: new BlockList(),
+      webhookAllowedNetworks: new BlockList(),
       legacyQueryCredentials: false,
       ...overrides,
     };
