@@ -343,7 +343,8 @@ describe('a notice', () => {
       app.clockOffset = start + days * DAY_MS;
       await scan();
       await scan();
-      for (const { type, data } of await list()) {
+      // Those of one scan are of one moment.
+      for (const { type, data } of (await list()).sort((a, b) => a.type.localeCompare(b.type))) {
         const { credential, withinDays } = data;
         const line = [type, withinDays, credential?.['id'] ?? null];
         if (type.endsWith('expiring') && !seen.some((each) => JSON.stringify(each.slice(1)) === JSON.stringify(line))) {

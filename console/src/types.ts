@@ -14,5 +14,10 @@ export type Settings = Schemas['SettingsDto'];
 /** `changes`: field → [before, after]; OpenAPI 3.0 knows no pairs. */
 export type AuditEvent = Omit<Schemas['AuditEventDto'], 'changes'> & { changes: Record<string, [unknown, unknown]> };
 
+export type Webhook = Schemas['WebhookDto'];
+export type NewWebhook = Schemas['NewWebhookDto'];
+export type Notice = Schemas['NoticeDto'];
+export type NoticeDelivery = Schemas['NoticeDeliveryDto'];
+
 export type SigningKey = Schemas['SigningKeyDto'];
 export type SigningKeyList = Schemas['SigningKeyListDto'];
