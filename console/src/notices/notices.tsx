@@ -127,10 +127,10 @@ function NoticeRow({ notice, webhooks }: { notice: Notice; webhooks: Map<string,
       </Stack>
       {(withinDays !== undefined || refusals !== undefined || typeof credential?.fingerprint === 'string') && (
         <Typography variant="body2" color="textSecondary" component="div">
-          {typeof credential?.fingerprint === 'string' && <>Password {credential.fingerprint} </>}
+          {typeof credential?.fingerprint === 'string' && `Password ${credential.fingerprint} `}
           {withinDays !== undefined && expiry != null && (
             <>
-              Expires <Time value={expiry} />
+              expires <Time value={expiry} />
             </>
           )}
           {refusals !== undefined && `${String(refusals)} refusals, the last: ${(reason ?? '').replaceAll('_', ' ')}`}

@@ -111,6 +111,8 @@ function WebhookForm({
                   control={
                     <Checkbox
                       checked={fields.events.includes(type)}
+                      // None would be everything.
+                      disabled={fields.events.length === 1 && fields.events.includes(type)}
                       onChange={(event) => {
                         const others = fields.events.filter((each) => each !== type);
                         set({ events: event.target.checked ? [...others, type] : others });
