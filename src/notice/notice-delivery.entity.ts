@@ -1,6 +1,5 @@
 import { Check, Column, Entity, Index, JoinColumn, ManyToOne, PrimaryGeneratedColumn } from 'typeorm';
 import { Notice } from './notice.entity.ts';
-import { Webhook } from './webhook.entity.ts';
 
 /** `failed`: the last attempt did, there will be another; `given-up`: there will be none unless somebody asks. */
 export const DELIVERY_STATES = ['pending', 'failed', 'delivered', 'given-up'] as const;
@@ -40,12 +39,9 @@ export class NoticeDelivery {
   @JoinColumn({ name: 'notice_id', foreignKeyConstraintName: 'fk_notice_delivery_notice' })
   notice?: Notice;
 
+  /** No foreign key: see the migration. */
   @Column('uuid', { name: 'webhook_id' })
   webhookId!: string;
-
-  @ManyToOne(() => Webhook, { onDelete: 'CASCADE' })
-  @JoinColumn({ name: 'webhook_id', foreignKeyConstraintName: 'fk_notice_delivery_webhook' })
-  webhook?: Webhook;
 
   @Column('text', { default: 'pending' })
   state!: DeliveryState;

@@ -106,6 +106,10 @@ const PRUNE = `
   )
   SELECT count(*)::int AS count FROM old`;
 
+const PRUNE_ORPHANS = `
+  DELETE FROM notice_delivery WHERE next_attempt_at IS NOT NULL
+    AND NOT EXISTS (SELECT FROM webhook WHERE webhook.id = notice_delivery.webhook_id)`;
+
 const presentDelivery = (delivery: NoticeDelivery): NoticeDeliveryDto => ({
   id: delivery.id,
   webhookId: delivery.webhookId,
@@ -262,8 +266,9 @@ export class NoticeService implements OnApplicationBootstrap, OnModuleDestroy {
     await this.#alone((query) => query(FAILING, [new Date(now), new Date(now - HOUR_MS)]));
   }
 
-  /** Forgets old notices, with their deliveries. */
+  /** Forgets old notices, with their deliveries, and deliveries that were made while their webhook was removed. */
   async prune(): Promise<void> {
+    await this.dataSource.query(PRUNE_ORPHANS);
     const days = Math.max(this.config.activityRetentionDays, LEAST_RETENTION_DAYS);
     const before = new Date(this.clock.now() - days * DAY_MS);
     let count: number;

@@ -8,6 +8,7 @@ import { InvalidInputError } from '../common/errors.ts';
 import type { Actor } from '../common/request-context.ts';
 import { EncryptionService } from '../encryption/encryption.service.ts';
 import { TooManyWebhooksError, WebhookNotFoundError } from './notice.errors.ts';
+import { NoticeDelivery } from './notice-delivery.entity.ts';
 import { TargetRefused, TargetService } from './target.service.ts';
 import type { CreateWebhookRequest, NewWebhookDto, UpdateWebhookRequest, WebhookDto } from './webhook.dto.ts';
 import { Webhook } from './webhook.entity.ts';
@@ -124,6 +125,7 @@ export class WebhookService {
   async delete(id: string, actor: Actor): Promise<void> {
     await this.#change(id, async (manager, webhook) => {
       await manager.delete(Webhook, { id });
+      await manager.delete(NoticeDelivery, { webhookId: id });
       await this.#record(manager, 'webhook.deleted', webhook, actor, changesBetween(auditable(webhook), {}));
     });
   }
@@ -241,7 +243,7 @@ export class WebhookService {
   }
 
   #hold(manager: EntityManager, id: string): Promise<Webhook | null> {
-    return manager.findOne(Webhook, { where: { id }, lock: { mode: 'pessimistic_write' } });
+    return manager.findOne(Webhook, { where: { id }, lock: { mode: 'for_no_key_update' } });
   }
 
   #change(id: string, work: (manager: EntityManager, webhook: Webhook) => Promise<void>): Promise<WebhookDto> {
