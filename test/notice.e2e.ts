@@ -1003,7 +1003,7 @@ describe('an address', () => {
       connections++;
       socket.destroy();
     });
-    inside.listen(0, '127.0.0.1');
+    kept(inside).listen(0, '127.0.0.1');
     await once(inside, 'listening');
     names.names.set('rebound.test', ['127.0.0.1']);
     const send = async (): Promise<Delivery> => {
@@ -1026,7 +1026,6 @@ describe('an address', () => {
     await closed.dataSource.query('UPDATE webhook SET url = $1 WHERE id = $2', [url, made.id]);
     expect(await send()).toMatchObject({ lastStatus: null, lastError: 'name_not_resolved' });
     expect(connections).toBe(0);
-    inside.close();
     const changed = await closed.request('PATCH', `${HOOKS}/${made.id}`, {
       token,
       json: { url: 'https://127.0.0.1/' },
