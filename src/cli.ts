@@ -21,6 +21,7 @@ import { revertMigration, runMigrations } from './database/migrate.ts';
 import { EncryptionService } from './encryption/encryption.service.ts';
 import { exitWith } from './exit.ts';
 import { HandoverService } from './handover/handover.service.ts';
+import { WebhookService } from './notice/webhook.service.ts';
 import { buildOpenApi } from './openapi.ts';
 import { type SigningKeyPurpose, SigningKeyService } from './signing-key/signing-key.service.ts';
 import { CreateStaffRequest } from './staff/staff.dto.ts';
@@ -89,6 +90,7 @@ const NOWHERE: Config = {
   keyEncryptionKeys: [Buffer.alloc(32)],
   signingKeyRotationDays: 0,
   trustedProxies: new BlockList(),
+  webhookAllowedNetworks: new BlockList(),
   legacyQueryCredentials: false,
 };
 
@@ -184,9 +186,11 @@ keys
       const personalKeys = await context.get(AuditService).reencrypt();
       const secondFactors = await context.get(SecondFactorService).reencrypt();
       const handovers = await context.get(HandoverService).reencrypt();
+      const webhooks = await context.get(WebhookService).reencrypt();
       say(
         `Encrypted anew: ${String(signingKeys)} signing keys, ${String(personalKeys)} keys of the audit trail, ` +
-          `${String(secondFactors)} second factors, ${String(handovers)} passwords that wait to be handed over.`,
+          `${String(secondFactors)} second factors, ${String(handovers)} passwords that wait to be handed over, ` +
+          `the secrets of ${String(webhooks)} webhooks.`,
       );
     }),
   );

@@ -94,6 +94,7 @@ const TYPES = {
   signing_key_age_seconds: 'gauge',
   audit_events_total: 'counter',
   audit_chain_sequence: 'gauge',
+  notice_deliveries_total: 'counter',
   shutting_down: 'gauge',
   build_info: 'gauge',
 };

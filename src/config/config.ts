@@ -191,6 +191,11 @@ export class Environment {
   TRUSTED_PROXIES = '';
 
   @IsOptional()
+  @Validate(IsNetworkList)
+  @Transform(emptyIsAbsent)
+  WEBHOOK_ALLOWED_NETWORKS = '';
+
+  @IsOptional()
   @IsBoolean({ message: 'must be true or false' })
   @Transform(toBoolean)
   LEGACY_QUERY_CREDENTIALS = false;
@@ -243,6 +248,8 @@ export interface EnvironmentConfig {
   readonly signingKeyRotationDays: number;
   /** Peers whose `Forwarded` and `X-Forwarded-*` headers are believed. */
   readonly trustedProxies: BlockList;
+  /** Where webhooks may lead although it is not the Internet, without https and at any port too. */
+  readonly webhookAllowedNetworks: BlockList;
   readonly legacyQueryCredentials: boolean;
   readonly logLevel: Environment['LOG_LEVEL'];
   /** Absent: nothing of OpenTelemetry is loaded. */
@@ -275,6 +282,8 @@ export abstract class Config {
   /** Days after which the signing key is replaced; 0: only by hand. */
   abstract readonly signingKeyRotationDays: number;
   abstract readonly trustedProxies: BlockList;
+  /** Where webhooks may lead although it is not the Internet, without https and at any port too. */
+  abstract readonly webhookAllowedNetworks: BlockList;
   abstract readonly legacyQueryCredentials: boolean;
 }
 
@@ -357,7 +366,8 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
     if (environment.NODE_ENV === 'production') problems.push(...productionProblems(environment));
   }
   const trustedProxies = parseNetworks(environment.TRUSTED_PROXIES);
-  if (problems.length > 0 || trustedProxies === undefined) throw new ConfigError(problems);
+  const webhookAllowedNetworks = parseNetworks(environment.WEBHOOK_ALLOWED_NETWORKS);
+  if (problems.length > 0 || !trustedProxies || !webhookAllowedNetworks) throw new ConfigError(problems);
   return {
     production: environment.NODE_ENV === 'production',
     host: environment.HOST,
@@ -376,6 +386,7 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
     keyEncryptionKeys: parseKeys(environment.KEY_ENCRYPTION_KEYS ?? environment.KEY_ENCRYPTION_KEY),
     signingKeyRotationDays: environment.SIGNING_KEY_ROTATION_DAYS,
     trustedProxies,
+    webhookAllowedNetworks,
     legacyQueryCredentials: environment.LEGACY_QUERY_CREDENTIALS,
     logLevel: environment.LOG_LEVEL,
     telemetry,

@@ -3,6 +3,7 @@ import { ActivityModule } from '../activity/activity.module.ts';
 import { AuditModule } from '../audit/audit.module.ts';
 import { ChannelUserModule } from '../channel-user/channel-user.module.ts';
 import { HealthModule } from '../health/health.module.ts';
+import { NoticeModule } from '../notice/notice.module.ts';
 import { RateLimitModule } from '../rate-limit/rate-limit.module.ts';
 import { SigningKeyModule } from '../signing-key/signing-key.module.ts';
 import { UsageModule } from '../usage/usage.module.ts';
@@ -19,6 +20,7 @@ import { MetricsService } from './metrics.service.ts';
     AuditModule,
     ChannelUserModule,
     HealthModule,
+    NoticeModule,
     RateLimitModule,
     SigningKeyModule,
     UsageModule,

@@ -12,6 +12,7 @@ import { Lifecycle } from '../common/lifecycle.ts';
 import { Config } from '../config/config.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
 import { HealthService } from '../health/health.service.ts';
+import { DeliveryService } from '../notice/delivery.service.ts';
 import { LimiterStore } from '../rate-limit/limiter-store.service.ts';
 import { ThrottleService } from '../rate-limit/throttle.service.ts';
 import { WaitingRoom } from '../rate-limit/waiting-room.service.ts';
@@ -24,6 +25,7 @@ import {
   directoryMetrics,
   feedMetrics,
   limiterMetrics,
+  noticeMetrics,
   processMetrics,
   queueMetrics,
   signingKeyMetrics,
@@ -57,6 +59,7 @@ export class MetricsService implements OnApplicationBootstrap {
     private readonly usage: UsageService,
     private readonly keys: SigningKeyService,
     private readonly audit: AuditService,
+    private readonly notices: DeliveryService,
   ) {}
 
   async onApplicationBootstrap(): Promise<void> {
@@ -72,9 +75,15 @@ export class MetricsService implements OnApplicationBootstrap {
       feedMetrics(this.feed),
       databaseMetrics(this.health, this.dataSource, this.config.databasePoolSize),
       slowHashMetrics(this.waitingRoom),
-      queueMetrics({ activity: this.activity, usage: this.usage, waitingRoom: this.waitingRoom }),
+      queueMetrics({
+        activity: this.activity,
+        usage: this.usage,
+        waitingRoom: this.waitingRoom,
+        notices: this.notices,
+      }),
       signingKeyMetrics(this.keys),
       auditMetrics(this.audit),
+      noticeMetrics(this.notices),
     ];
     for (const metric of sources.flat()) this.#registry.registerMetric(metric);
     collectDefaultMetrics({ register: this.#registry });

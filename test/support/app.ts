@@ -98,6 +98,7 @@ export class TestApp {
       keyEncryptionKeys: [randomBytes(32)],
       signingKeyRotationDays: 0,
       trustedProxies: new BlockList(),
+      webhookAllowedNetworks: new BlockList(),
       legacyQueryCredentials: false,
       ...overrides,
     };
