@@ -12,6 +12,7 @@ import {
   prepareFastify,
   REQUEST_TIMEOUT_MS,
   RouteTable,
+  type Stopping,
 } from './common/http.ts';
 import { NestLogger, withoutRedaction } from './common/logging.ts';
 import { DtoPipe } from './common/validation.ts';
@@ -21,6 +22,7 @@ export interface App {
   readonly nest: NestFastifyApplication;
   /** Every route the server answers to. */
   readonly table: RouteTable;
+  readonly stopping: Stopping;
 }
 
 /**
@@ -33,6 +35,7 @@ export interface App {
 export async function createApp(config: Config, logger: Logger, { preview = false } = {}): Promise<App> {
   const filter = new ErrorFilter();
   const table = new RouteTable();
+  const stopping: Stopping = { lingerMs: 0 };
   const instance = fastify({
     loggerInstance: logger,
     // One line a request, written by prepareFastify().
@@ -53,7 +56,7 @@ export async function createApp(config: Config, logger: Logger, { preview = fals
       answerRouterError(error, request, reply, { filter, options: config });
     },
   }) as unknown as FastifyInstance;
-  prepareFastify(instance, { filter, table, options: config, requestLog: withoutRedaction(logger) });
+  prepareFastify(instance, { filter, table, options: config, stopping, requestLog: withoutRedaction(logger) });
   const nest = await NestFactory.create<NestFastifyApplication>(
     AppModule.for(config),
     new FastifyAdapter(instance as never),
@@ -61,5 +64,5 @@ export async function createApp(config: Config, logger: Logger, { preview = fals
   );
   nest.useGlobalFilters(filter);
   nest.useGlobalPipes(new DtoPipe());
-  return { nest, table };
+  return { nest, table, stopping };
 }

@@ -55,7 +55,8 @@ const checked = (options: { email: string; name: string; role: Role }): CreateSt
 /** Migrations need the database only: with DATABASE_URL, nothing is started around them. */
 async function withDatabase(work: (url: string) => Promise<void>): Promise<void> {
   const environment = loadConfig(process.env);
-  if (environment.databaseUrl !== undefined) return work(environment.databaseUrl);
+  const direct = environment.databaseDirectUrl ?? environment.databaseUrl;
+  if (direct !== undefined) return work(direct);
   const { startEmbeddedPostgres } = await import('./database/embedded-postgres.ts');
   const postgres = await startEmbeddedPostgres({ dataDir: environment.dataDir, mode: 'command' });
   try {
@@ -70,6 +71,7 @@ const NOWHERE: Config = {
   production: false,
   port: 3000,
   databaseUrl: 'postgres://nowhere',
+  databaseDirectUrl: undefined,
   databasePoolSize: 1,
   directoryCacheSize: 1_000,
   tokenCacheSize: 1_000,

@@ -1,5 +1,6 @@
 import { createApp } from './app.ts';
 import { serveReference } from './openapi.ts';
+import { LINGER_MS } from './common/http.ts';
 import { createLogger } from './common/logging.ts';
 import { loadConfig } from './config/config.ts';
 import { type FirstStart, QuickstartService } from './quickstart/quickstart.service.ts';
@@ -32,11 +33,12 @@ async function main(): Promise<void> {
   const environment = loadConfig(process.env);
   const logger = createLogger(environment.logLevel);
   const runtime = await prepare(environment, 'serve');
+  for (const warning of runtime.warnings) logger.warn(warning);
   let stop = (): Promise<void> => runtime.stop();
   try {
-    const { nest } = await createApp(runtime.config, logger);
-    let stopping: Promise<void> | undefined;
-    stop = () => (stopping ??= shutDown());
+    const { nest, stopping } = await createApp(runtime.config, logger);
+    let stopped: Promise<void> | undefined;
+    stop = () => (stopped ??= shutDown());
     const shutDown = async (): Promise<void> => {
       const cut = setTimeout(() => {
         nest.getHttpServer().closeAllConnections();
@@ -51,6 +53,8 @@ async function main(): Promise<void> {
     };
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       process.on(signal, () => {
+        // Ctrl-C is somebody at a terminal, without a proxy.
+        if (signal === 'SIGTERM') stopping.lingerMs = LINGER_MS;
         stop().then(() => process.exit(0), exitWith);
       });
     }

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import findMyWay, { type HTTPMethod } from 'find-my-way';
 import type { BaseLogger } from 'pino';
+import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
@@ -15,6 +16,11 @@ export const REQUEST_TIMEOUT_MS = 15_000;
 /** Contract §5: one deadline for every request, well inside the five seconds that are promised. */
 const DEADLINE_MS = 4_000;
 export const MAX_HEADER_BYTES = 32 * 1024;
+/**
+ * How long idle connections are kept after the listener was closed, when a proxy may be about to send on one: longer
+ * than the proxy keeps them itself, and short enough for the last request's deadline within the time of a stop.
+ */
+export const LINGER_MS = 4_000;
 const MAX_JSON_BYTES = 256 * 1024;
 const MAX_FORM_BYTES = 8 * 1024;
 
@@ -91,6 +97,25 @@ function refuseUnknownRoute(request: FastifyRequest, table: RouteTable): AppErro
   });
 }
 
+/** How the server stops: may be changed until it does. */
+export interface Stopping {
+  /** How long idle connections are kept after the listener was closed. */
+  lingerMs: number;
+}
+
+/**
+ * Node ends idle connections together with the listener. A proxy may have sent a request on one of them that has not
+ * arrived yet, which nothing may send again unless it is idempotent (RFC 9110 §9.2.2). So they are kept for a while:
+ * whatever comes is answered with `Connection: close`.
+ */
+function keepIdleConnections(server: Server, lingerMs: number): void {
+  server.closeIdleConnections = () => undefined;
+  setTimeout(() => {
+    delete (server as Partial<Server>).closeIdleConnections;
+    server.closeIdleConnections();
+  }, lingerMs).unref();
+}
+
 /**
  * Sets up what happens around every route: request ids, security headers, unknown paths and methods, content types,
  * body parsers and the request log.
@@ -103,8 +128,15 @@ export function prepareFastify(
     filter,
     table,
     options,
+    stopping,
     requestLog,
-  }: { filter: ErrorFilter; table: RouteTable; options: HttpOptions; requestLog: BaseLogger },
+  }: {
+    filter: ErrorFilter;
+    table: RouteTable;
+    options: HttpOptions;
+    stopping: Stopping;
+    requestLog: BaseLogger;
+  },
 ): void {
   fastify.decorateRequest('arrivedAt', 0);
   fastify.decorateRequest('clientAddress', undefined);
@@ -143,7 +175,10 @@ export function prepareFastify(
   fastify.addHook('preClose', (done) => {
     closing = true;
     deadline.endConnections();
-    done();
+    if (stopping.lingerMs > 0) keepIdleConnections(fastify.server, stopping.lingerMs);
+    // Connections that wait to be accepted are lost with the listener. Node accepts all of them at once, and what is
+    // immediate comes next.
+    setImmediate(done);
   });
 
   fastify.addHook('onClose', (_, done) => {

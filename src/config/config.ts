@@ -103,6 +103,14 @@ export class Environment {
   DATABASE_URL?: string;
 
   @IsOptional()
+  @IsUrl(
+    { protocols: ['postgres', 'postgresql'], require_tld: false, require_protocol: true, allow_underscores: true },
+    { message: 'must be a URL such as postgres://user:password@host:5432/database' },
+  )
+  @Transform(emptyIsAbsent)
+  DATABASE_DIRECT_URL?: string;
+
+  @IsOptional()
   @IsInt({ message: 'must be a whole number' })
   @Min(1, { message: 'must be at least 1' })
   @Max(1000, { message: 'must be at most 1000' })
@@ -189,6 +197,7 @@ export class Environment {
 /** Variables without a default. */
 export const OPTIONAL = [
   'DATABASE_URL',
+  'DATABASE_DIRECT_URL',
   'PUBLIC_URL',
   'TOKEN_AUDIENCE',
   'KEY_ENCRYPTION_KEY',
@@ -210,6 +219,7 @@ export interface EnvironmentConfig {
   /** 0 lets the system choose. */
   readonly port: number;
   readonly databaseUrl: string | undefined;
+  readonly databaseDirectUrl: string | undefined;
   readonly databasePoolSize: number;
   readonly directoryCacheSize: number;
   readonly tokenCacheSize: number;
@@ -233,6 +243,11 @@ export abstract class Config {
   abstract readonly production: boolean;
   abstract readonly port: number;
   abstract readonly databaseUrl: string;
+  /**
+   * The same database without the pooler that `databaseUrl` then leads to: for what needs a session (LISTEN,
+   * migrations). Absent: `databaseUrl` is direct.
+   */
+  abstract readonly databaseDirectUrl: string | undefined;
   abstract readonly databasePoolSize: number;
   /** Accounts kept in memory. */
   abstract readonly directoryCacheSize: number;
@@ -271,10 +286,11 @@ function productionProblems(environment: Environment): string[] {
   const problems: string[] = [];
   if (environment.DATABASE_URL === undefined) {
     problems.push('DATABASE_URL is required in production (the embedded database is for trying Latchkey out)');
-  } else {
-    const password = decodeURIComponent(new URL(environment.DATABASE_URL).password);
-    if (EXAMPLE_SECRETS.has(password.toLowerCase())) {
-      problems.push('DATABASE_URL must not carry an example password in production');
+  }
+  for (const name of ['DATABASE_URL', 'DATABASE_DIRECT_URL'] as const) {
+    const url = environment[name];
+    if (url !== undefined && EXAMPLE_SECRETS.has(decodeURIComponent(new URL(url).password).toLowerCase())) {
+      problems.push(`${name} must not carry an example password in production`);
     }
   }
   if (environment.PUBLIC_URL !== undefined && !environment.PUBLIC_URL.startsWith('https://')) {
@@ -314,6 +330,9 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
         }
       }
     }
+    if (environment.DATABASE_DIRECT_URL !== undefined && environment.DATABASE_URL === undefined) {
+      problems.push('DATABASE_DIRECT_URL is the way around the pooler of DATABASE_URL: set that one too');
+    }
     if (environment.KEY_ENCRYPTION_KEY !== undefined && environment.KEY_ENCRYPTION_KEYS !== undefined) {
       problems.push('KEY_ENCRYPTION_KEYS takes the place of KEY_ENCRYPTION_KEY: set one of them');
     }
@@ -326,6 +345,7 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
     host: environment.HOST,
     port: environment.PORT,
     databaseUrl: environment.DATABASE_URL,
+    databaseDirectUrl: environment.DATABASE_DIRECT_URL,
     databasePoolSize: environment.DATABASE_POOL_SIZE,
     directoryCacheSize: environment.DIRECTORY_CACHE_SIZE,
     tokenCacheSize: environment.TOKEN_CACHE_SIZE,

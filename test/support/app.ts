@@ -73,6 +73,7 @@ export class TestApp {
       production: false,
       port: 3000,
       databaseUrl: database.url,
+      databaseDirectUrl: undefined,
       databasePoolSize: 8,
       directoryCacheSize: 1_000,
       tokenCacheSize: 1_000,
