@@ -21,6 +21,9 @@ export const MAX_HEADER_BYTES = 32 * 1024;
  * than the proxy keeps them itself, and short enough for the last request's deadline within the time of a stop.
  */
 export const LINGER_MS = 4_000;
+/** How long the listener stays at most for connections that wait to be accepted. */
+const ACCEPT_MS = 1_000;
+const QUIET_TURN_MS = 0.2;
 const MAX_JSON_BYTES = 256 * 1024;
 const MAX_FORM_BYTES = 8 * 1024;
 
@@ -117,6 +120,33 @@ function keepIdleConnections(server: Server, lingerMs: number): void {
 }
 
 /**
+ * Connections that wait to be accepted are lost with the listener, and Node accepts one in a turn of its loop only.
+ * Looks for a turn in which none came, and so short that hardly one can have come since.
+ */
+function acceptWaiting(server: Server, done: () => void): void {
+  const end = performance.now() + ACCEPT_MS;
+  let begun = performance.now();
+  let accepted = true;
+  const note = (): void => {
+    accepted = true;
+  };
+  server.on('connection', note);
+  const turn = (): void => {
+    const now = performance.now();
+    if ((!accepted && now - begun < QUIET_TURN_MS) || now > end) {
+      server.off('connection', note);
+      done();
+      return;
+    }
+    accepted = false;
+    begun = now;
+    setImmediate(turn);
+  };
+  // The first one ends the present turn, and looks at nothing.
+  setImmediate(turn);
+}
+
+/**
  * Sets up what happens around every route: request ids, security headers, unknown paths and methods, content types,
  * body parsers and the request log.
  *
@@ -176,9 +206,7 @@ export function prepareFastify(
     closing = true;
     deadline.endConnections();
     if (stopping.lingerMs > 0) keepIdleConnections(fastify.server, stopping.lingerMs);
-    // Connections that wait to be accepted are lost with the listener. Node accepts all of them at once, and what is
-    // immediate comes next.
-    setImmediate(done);
+    acceptWaiting(fastify.server, done);
   });
 
   fastify.addHook('onClose', (_, done) => {

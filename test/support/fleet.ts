@@ -248,27 +248,23 @@ export interface Outcome {
 export type Mix = Record<string, () => Sent>;
 
 /**
- * Sends requests of a mix in turn until it is stopped: so many at once, each over a connection that is kept. One that
- * is refused is not sent again.
+ * Sends requests of a mix in turn until it is stopped, so many at once. One that is refused is not sent again.
  */
 export class Load {
   readonly outcomes: Outcome[] = [];
   readonly #url: string;
   readonly #mix: [string, () => Sent][];
   readonly #workers: Promise<void>[];
+  readonly #keepAlive: boolean;
   #next = 0;
-  #inFlight = 0;
   #isStopped = false;
 
-  /** @param begin whether to begin another request; those that refuse are given up with their worker */
-  constructor(url: string, mix: Mix, atOnce: number) {
+  /** @param keepAlive false: each request has a connection of its own */
+  constructor(url: string, mix: Mix, atOnce: number, { keepAlive = true } = {}) {
     this.#url = url;
+    this.#keepAlive = keepAlive;
     this.#mix = Object.entries(mix);
     this.#workers = Array.from({ length: atOnce }, () => this.#work());
-  }
-
-  get inFlight(): number {
-    return this.#inFlight;
   }
 
   get failures(): Outcome[] {
@@ -299,22 +295,20 @@ export class Load {
   }
 
   async #work(): Promise<void> {
-    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const agent = this.#keepAlive && new Agent({ keepAlive: true, maxSockets: 1 });
     while (!this.#isStopped) {
       const [name, make] = this.#mix[this.#next++ % this.#mix.length] ?? [];
       if (name === undefined || !make) return;
       const begunAt = performance.now();
-      this.#inFlight++;
       const { status, headers, error } = await send(this.#url, make(), agent).then(
         (answer) => ({ ...answer, error: undefined }),
         ({ code, message }: NodeJS.ErrnoException) => ({ status: 0, headers: {}, error: code ?? message }),
       );
-      this.#inFlight--;
       const requestId = (headers as Received['headers'])['x-request-id']?.toString();
       this.outcomes.push({ name, begunAt, endedAt: performance.now(), status, requestId, error });
       // So that a server that is gone is not asked a thousand times a second.
       if (error !== undefined) await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    agent.destroy();
+    if (agent) agent.destroy();
   }
 }
