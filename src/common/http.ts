@@ -23,7 +23,8 @@ export const MAX_HEADER_BYTES = 32 * 1024;
 export const LINGER_MS = 4_000;
 /** How long the listener stays at most for connections that wait to be accepted. */
 const ACCEPT_MS = 1_000;
-const QUIET_TURN_MS = 0.2;
+const QUIET_TURN_MS = 0.5;
+const QUIET_TURNS = 3;
 const MAX_JSON_BYTES = 256 * 1024;
 const MAX_FORM_BYTES = 8 * 1024;
 
@@ -121,19 +122,21 @@ function keepIdleConnections(server: Server, lingerMs: number): void {
 
 /**
  * Connections that wait to be accepted are lost with the listener, and Node accepts one in a turn of its loop only.
- * Looks for a turn in which none came, and so short that hardly one can have come since.
+ * Waits for a few turns, one after the other, in which none came, and so short that hardly one can have come since.
  */
 function acceptWaiting(server: Server, done: () => void): void {
   const end = performance.now() + ACCEPT_MS;
   let begun = performance.now();
   let accepted = true;
+  let quietTurns = 0;
   const note = (): void => {
     accepted = true;
   };
   server.on('connection', note);
   const turn = (): void => {
     const now = performance.now();
-    if ((!accepted && now - begun < QUIET_TURN_MS) || now > end) {
+    quietTurns = accepted || now - begun > QUIET_TURN_MS ? 0 : quietTurns + 1;
+    if (quietTurns === QUIET_TURNS || now > end) {
       server.off('connection', note);
       done();
       return;
@@ -183,6 +186,13 @@ export function prepareFastify(
     for (const each of [method].flat()) table.add(each, url, config ?? {});
   });
 
+  let closing = false;
+  /**
+   * While waiting connections are accepted: requests that have come on them. Clients that wait for an answer send
+   * nothing, so that there is an end to it.
+   */
+  let held: (() => void)[] | undefined;
+
   fastify.addHook('onRequest', (request, reply, done) => {
     request.arrivedAt = performance.now();
     deadline.begin(request, reply);
@@ -195,18 +205,25 @@ export function prepareFastify(
       if (settings.body !== 'form' && hasBody(request) && mediaTypeOf(request) !== 'application/json') {
         throw unsupportedContentType(false);
       }
-      done();
+      if (held) held.push(done);
+      else done();
     } catch (error) {
       filter.answer(error, request, reply);
     }
   });
 
-  let closing = false;
   fastify.addHook('preClose', (done) => {
     closing = true;
     deadline.endConnections();
     if (stopping.lingerMs > 0) keepIdleConnections(fastify.server, stopping.lingerMs);
-    acceptWaiting(fastify.server, done);
+    held = [];
+    acceptWaiting(fastify.server, () => {
+      // Closes the listener.
+      done();
+      const begin = held ?? [];
+      held = undefined;
+      for (const each of begin) each();
+    });
   });
 
   fastify.addHook('onClose', (_, done) => {

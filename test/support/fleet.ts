@@ -81,12 +81,12 @@ export class Instance {
     return this.#earlier + stdout + stderr;
   }
 
-  /** Its log at a level of pino's (40 is `warn`) or above. */
-  complaints(level = 40): string[] {
+  /** What it has logged as a warning or worse. */
+  get complaints(): string[] {
     const lines = this.output.split('\n').filter((line) => line.startsWith('{'));
     return lines
-      .map((line) => JSON.parse(line) as { level: number; msg: string })
-      .filter((line) => line.level >= level)
+      .map((line) => JSON.parse(line) as { level: string; msg: string })
+      .filter(({ level }) => ['warn', 'error', 'fatal'].includes(level))
       .map(({ msg }) => msg);
   }
 
@@ -269,6 +269,16 @@ export class Load {
 
   get failures(): Outcome[] {
     return this.outcomes.filter(({ status }) => status < 200 || status > 299);
+  }
+
+  /** The failures in words, each kind with its number. */
+  get failureKinds(): Record<string, number> {
+    const kinds: Record<string, number> = {};
+    for (const { name, status, error } of this.failures) {
+      const kind = `${name}: ${error ?? String(status)}`;
+      kinds[kind] = (kinds[kind] ?? 0) + 1;
+    }
+    return kinds;
   }
 
   /** How many have been answered well. */

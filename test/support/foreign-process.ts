@@ -73,6 +73,10 @@ export class ForeignProcess {
     return this.#child.exitCode !== null || this.#child.signalCode !== null || this.#child.pid === undefined;
   }
 
+  get output(): string {
+    return this.#output;
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
   }
