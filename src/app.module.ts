@@ -12,6 +12,8 @@ import { ConsoleModule } from './console/console.module.ts';
 import { DatabaseModule } from './database/database.module.ts';
 import { EncryptionModule } from './encryption/encryption.module.ts';
 import { HandoverModule } from './handover/handover.module.ts';
+import { HealthModule } from './health/health.module.ts';
+import { MetricsModule } from './metrics/metrics.module.ts';
 import { OAuthModule } from './oauth/oauth.module.ts';
 import { OverviewModule } from './overview/overview.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
@@ -37,6 +39,8 @@ const features = [
   OAuthModule,
   QuickstartModule,
   ConsoleModule,
+  HealthModule,
+  MetricsModule,
 ];
 
 @Module({})

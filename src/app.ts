@@ -12,17 +12,74 @@ import {
   prepareFastify,
   REQUEST_TIMEOUT_MS,
   RouteTable,
-  type Stopping,
 } from './common/http.ts';
+import { Lifecycle } from './common/lifecycle.ts';
+import { ListenError, Listeners, urlOf } from './common/listeners.ts';
 import { NestLogger, withoutRedaction } from './common/logging.ts';
 import { DtoPipe } from './common/validation.ts';
 import type { Config } from './config/config.ts';
 
-export interface App {
-  readonly nest: NestFastifyApplication;
-  /** Every route the server answers to. */
-  readonly table: RouteTable;
-  readonly stopping: Stopping;
+/** What is still being answered when it stops may take this long; then the connections are cut. */
+const DRAIN_MS = 8_000;
+
+/** Where the listeners are found. */
+interface Urls {
+  readonly public: string;
+  /** Absent: at the public one. */
+  readonly staff: string | undefined;
+  readonly ops: string | undefined;
+}
+
+export class App {
+  constructor(
+    readonly nest: NestFastifyApplication,
+    /** Every route the server answers to. */
+    readonly table: RouteTable,
+    private readonly listeners: Listeners,
+  ) {}
+
+  /**
+   * Opens every port, the public one last.
+   *
+   * @param port the public one; 0 lets the system choose
+   * @throws ListenError
+   */
+  async listen(host: string, port: number): Promise<Urls> {
+    await this.nest.init();
+    await this.nest.getHttpAdapter().getInstance().ready();
+    const further = await this.listeners.open(host);
+    try {
+      await this.nest.listen(port, host);
+    } catch (error) {
+      throw (error as NodeJS.ErrnoException).syscall === 'listen' ? new ListenError('PORT', host, port, error) : error;
+    }
+    this.nest.get(Lifecycle).state = 'serving';
+    return { ...further, public: urlOf(this.nest.getHttpServer()) };
+  }
+
+  /**
+   * Tells probes that it goes, answers what has been received, and ends everything but the listener of the operators:
+   * {@link end} is for that.
+   *
+   * @param lingerMs how long a proxy may still use the connections that it keeps
+   */
+  async close(lingerMs = 0): Promise<void> {
+    this.listeners.lingerMs = lingerMs;
+    this.nest.get(Lifecycle).state = 'shutting-down';
+    const cut = setTimeout(() => {
+      this.listeners.cut();
+    }, DRAIN_MS);
+    try {
+      await this.nest.close();
+    } finally {
+      clearTimeout(cut);
+    }
+  }
+
+  /** After everything else has ended. */
+  async end(): Promise<void> {
+    await this.listeners.end();
+  }
 }
 
 /**
@@ -35,7 +92,8 @@ export interface App {
 export async function createApp(config: Config, logger: Logger, { preview = false } = {}): Promise<App> {
   const filter = new ErrorFilter();
   const table = new RouteTable();
-  const stopping: Stopping = { lingerMs: 0 };
+  const http = { maxHeaderSize: MAX_HEADER_BYTES };
+  const listeners = new Listeners(config, http);
   const instance = fastify({
     loggerInstance: logger,
     // One line a request, written by prepareFastify().
@@ -47,16 +105,17 @@ export async function createApp(config: Config, logger: Logger, { preview = fals
     // On shutdown what has been received is still answered.
     return503OnClosing: false,
     forceCloseConnections: 'idle',
-    http: { maxHeaderSize: MAX_HEADER_BYTES },
+    http,
     routerOptions: { maxParamLength: 500 },
     clientErrorHandler: (error, socket) => {
-      answerParserError(error, socket, config);
+      answerParserError(error, socket, { options: config, stats: instance.stats, planes: listeners.publicPlanes });
     },
     frameworkErrors: (error, request, reply) => {
-      answerRouterError(error, request, reply, { filter, options: config });
+      const planes = listeners.servedTo(request);
+      answerRouterError(error, request, reply, { filter, options: config, stats: instance.stats, planes });
     },
   }) as unknown as FastifyInstance;
-  prepareFastify(instance, { filter, table, options: config, stopping, requestLog: withoutRedaction(logger) });
+  prepareFastify(instance, { filter, table, listeners, options: config, requestLog: withoutRedaction(logger) });
   const nest = await NestFactory.create<NestFastifyApplication>(
     AppModule.for(config),
     new FastifyAdapter(instance as never),
@@ -64,5 +123,5 @@ export async function createApp(config: Config, logger: Logger, { preview = fals
   );
   nest.useGlobalFilters(filter);
   nest.useGlobalPipes(new DtoPipe());
-  return { nest, table, stopping };
+  return new App(nest, table, listeners);
 }

@@ -1,14 +1,11 @@
 import { createApp } from './app.ts';
 import { serveReference } from './openapi.ts';
-import { LINGER_MS } from './common/http.ts';
+import { LINGER_MS } from './common/closing.ts';
 import { createLogger } from './common/logging.ts';
 import { loadConfig } from './config/config.ts';
 import { type FirstStart, QuickstartService } from './quickstart/quickstart.service.ts';
 import { prepare } from './startup.ts';
 import { exitWith } from './exit.ts';
-
-/** What is still being answered after a signal may take this long; then the connections are cut. */
-const DRAIN_MS = 8_000;
 
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
@@ -36,35 +33,34 @@ async function main(): Promise<void> {
   for (const warning of runtime.warnings) logger.warn(warning);
   let stop = (): Promise<void> => runtime.stop();
   try {
-    const { nest, stopping } = await createApp(runtime.config, logger);
-    let stopped: Promise<void> | undefined;
-    stop = () => (stopped ??= shutDown());
+    const app = await createApp(runtime.config, logger);
+    let stopping: Promise<void> | undefined;
+    let lingerMs = 0;
+    stop = () => (stopping ??= shutDown());
     const shutDown = async (): Promise<void> => {
-      const cut = setTimeout(() => {
-        nest.getHttpServer().closeAllConnections();
-      }, DRAIN_MS);
       try {
-        await nest.close();
+        await app.close(lingerMs);
       } finally {
-        clearTimeout(cut);
         // Last: everything before may still write.
         await runtime.stop();
+        await app.end();
       }
     };
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       process.on(signal, () => {
         // Ctrl-C is somebody at a terminal, without a proxy.
-        if (signal === 'SIGTERM') stopping.lingerMs = LINGER_MS;
+        if (signal === 'SIGTERM') lingerMs = LINGER_MS;
         stop().then(() => process.exit(0), exitWith);
       });
     }
-    serveReference(nest);
-    await nest.init();
-    const firstStart = runtime.embedded ? await nest.get(QuickstartService).provisionOnce() : undefined;
-    await nest.listen(environment.port, environment.host);
-    const url = (await nest.getUrl()).replace('[::1]', '127.0.0.1');
-    if (firstStart) sayFirstStart(firstStart, url);
-    say(`Listening on ${url}`);
+    serveReference(app.nest);
+    await app.nest.init();
+    const firstStart = runtime.embedded ? await app.nest.get(QuickstartService).provisionOnce() : undefined;
+    const urls = await app.listen(environment.host, environment.port);
+    if (firstStart) sayFirstStart(firstStart, urls.public);
+    if (urls.staff !== undefined) say(`Staff plane on ${urls.staff}`);
+    if (urls.ops !== undefined) say(`Operations on ${urls.ops}`);
+    say(`Listening on ${urls.public}`);
   } catch (error) {
     await stop().catch(() => undefined);
     throw error;

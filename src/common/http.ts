@@ -1,14 +1,17 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import findMyWay, { type HTTPMethod } from 'find-my-way';
 import type { BaseLogger } from 'pino';
-import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { clientAddress } from './client-address.ts';
+import { acceptWaiting, keepIdleConnections } from './closing.ts';
 import { Deadline } from './deadline.ts';
 import { type ErrorFilter, problemOf } from './error.filter.ts';
 import { AppError, UnavailableError } from './errors.ts';
+import { HttpStats } from './http-stats.ts';
+import type { Listeners, Planes } from './listeners.ts';
+import { planeOfRoute } from './planes.ts';
 import type { HttpOptions, RouteSettings } from './request-context.ts';
 
 /** Headers and body together may take this long to arrive; then the connection ends. */
@@ -16,15 +19,6 @@ export const REQUEST_TIMEOUT_MS = 15_000;
 /** Contract §5: one deadline for every request, well inside the five seconds that are promised. */
 const DEADLINE_MS = 4_000;
 export const MAX_HEADER_BYTES = 32 * 1024;
-/**
- * How long idle connections are kept after the listener was closed, when a proxy may be about to send on one: longer
- * than the proxy keeps them itself, and short enough for the last request's deadline within the time of a stop.
- */
-export const LINGER_MS = 4_000;
-/** How long the listener stays at most for connections that wait to be accepted. */
-const ACCEPT_MS = 1_000;
-const QUIET_TURN_MS = 0.5;
-const QUIET_TURNS = 3;
 const MAX_JSON_BYTES = 256 * 1024;
 const MAX_FORM_BYTES = 8 * 1024;
 
@@ -72,11 +66,14 @@ export class RouteTable {
     this.#router.on(method as HTTPMethod, url, () => undefined, settings);
   }
 
-  /** @returns the methods that the path answers to, and the settings of one of its routes */
-  match(path: string): { methods: string[]; settings: RouteSettings } | undefined {
+  /**
+   * @param planes those that are served where the request came in
+   * @returns the methods that the path answers to there, and the settings of one of its routes
+   */
+  match(path: string, planes: Planes): { methods: string[]; settings: RouteSettings } | undefined {
     const found = [...this.#methods].flatMap((method) => {
-      const route = this.#router.find(method as HTTPMethod, path);
-      return route ? [{ method, settings: (route.store ?? {}) as RouteSettings }] : [];
+      const settings = this.#router.find(method as HTTPMethod, path)?.store as RouteSettings | undefined;
+      return settings?.plane && planes.includes(settings.plane) ? [{ method, settings }] : [];
     });
     const [first] = found;
     return first && { methods: found.map(({ method }) => method).sort(), settings: first.settings };
@@ -88,65 +85,20 @@ function pathOf(url: string): string {
   return end === -1 ? url : url.slice(0, end);
 }
 
+/** For a path that is none where it was asked for, though it may be one of another listener. */
+const NO_ROUTE: RouteSettings = {};
+
 /** 405 where the path exists under another method, else 404; decided before authentication and before any body. */
-function refuseUnknownRoute(request: FastifyRequest, table: RouteTable): AppError {
-  const match = table.match(pathOf(request.url));
+function refuseUnknownRoute(request: FastifyRequest, table: RouteTable, planes: Planes): AppError {
+  const match = table.match(pathOf(request.url), planes);
+  request.matchedConfig = match?.settings ?? NO_ROUTE;
   if (!match) return new AppError({ status: 404, code: 'route.not-found', detail: 'There is nothing at this path.' });
-  request.matchedConfig = match.settings;
   return new AppError({
     status: 405,
     code: 'route.method-not-allowed',
     detail: `This path answers to ${match.methods.join(', ')}.`,
     headers: { allow: match.methods.join(', ') },
   });
-}
-
-/** How the server stops: may be changed until it does. */
-export interface Stopping {
-  /** How long idle connections are kept after the listener was closed. */
-  lingerMs: number;
-}
-
-/**
- * Node ends idle connections together with the listener. A proxy may have sent a request on one of them that has not
- * arrived yet, which nothing may send again unless it is idempotent (RFC 9110 §9.2.2). So they are kept for a while:
- * whatever comes is answered with `Connection: close`.
- */
-function keepIdleConnections(server: Server, lingerMs: number): void {
-  server.closeIdleConnections = () => undefined;
-  setTimeout(() => {
-    delete (server as Partial<Server>).closeIdleConnections;
-    server.closeIdleConnections();
-  }, lingerMs).unref();
-}
-
-/**
- * Connections that wait to be accepted are lost with the listener, and Node accepts one in a turn of its loop only.
- * Waits for a few turns, one after the other, in which none came, and so short that hardly one can have come since.
- */
-function acceptWaiting(server: Server, done: () => void): void {
-  const end = performance.now() + ACCEPT_MS;
-  let begun = performance.now();
-  let accepted = true;
-  let quietTurns = 0;
-  const note = (): void => {
-    accepted = true;
-  };
-  server.on('connection', note);
-  const turn = (): void => {
-    const now = performance.now();
-    quietTurns = accepted || now - begun > QUIET_TURN_MS ? 0 : quietTurns + 1;
-    if (quietTurns === QUIET_TURNS || now > end) {
-      server.off('connection', note);
-      done();
-      return;
-    }
-    accepted = false;
-    begun = now;
-    setImmediate(turn);
-  };
-  // The first one ends the present turn, and looks at nothing.
-  setImmediate(turn);
 }
 
 /**
@@ -160,16 +112,10 @@ export function prepareFastify(
   {
     filter,
     table,
+    listeners,
     options,
-    stopping,
     requestLog,
-  }: {
-    filter: ErrorFilter;
-    table: RouteTable;
-    options: HttpOptions;
-    stopping: Stopping;
-    requestLog: BaseLogger;
-  },
+  }: { filter: ErrorFilter; table: RouteTable; listeners: Listeners; options: HttpOptions; requestLog: BaseLogger },
 ): void {
   fastify.decorateRequest('arrivedAt', 0);
   fastify.decorateRequest('clientAddress', undefined);
@@ -177,13 +123,23 @@ export function prepareFastify(
   fastify.decorateRequest('staff', undefined);
   fastify.decorateRequest('errorCode', undefined);
   fastify.decorateRequest('matchedConfig', undefined);
+  fastify.decorateRequest('stats', undefined);
 
   const deadline = new Deadline(DEADLINE_MS, (request, reply) => {
     filter.answer(new UnavailableError(new Error('The deadline of the request has passed')), request, reply);
   });
 
-  fastify.addHook('onRoute', ({ method, url, config }) => {
-    for (const each of [method].flat()) table.add(each, url, config ?? {});
+  const stats = new HttpStats(() => deadline.pending);
+  fastify.decorate('stats', stats);
+
+  listeners.attach(fastify, (error, socket, planes) => {
+    answerParserError(error, socket, { options, stats, planes });
+  });
+
+  fastify.addHook('onRoute', (route) => {
+    const plane = planeOfRoute(route.url);
+    route.config = { ...route.config, plane, stats: stats.ofRoute(plane, route.url) };
+    for (const each of [route.method].flat()) table.add(each, route.url, route.config);
   });
 
   let closing = false;
@@ -198,9 +154,15 @@ export function prepareFastify(
     deadline.begin(request, reply);
     void reply.headers(securityHeaders(request.id, options));
     request.clientAddress = clientAddress(request.raw.socket.remoteAddress, request.headers, options.trustedProxies);
+    const planes = listeners.servedTo(request);
     try {
-      if (request.is404) throw refuseUnknownRoute(request, table);
       const settings: RouteSettings = request.routeOptions.config;
+      if (request.is404 || settings.plane === undefined || !planes.includes(settings.plane)) {
+        const refusal = refuseUnknownRoute(request, table, planes);
+        request.stats = request.matchedConfig?.stats ?? stats.unmatched(planes[0]);
+        throw refusal;
+      }
+      request.stats = settings.stats;
       settings.beforeBody?.(request, options);
       if (settings.body !== 'form' && hasBody(request) && mediaTypeOf(request) !== 'application/json') {
         throw unsupportedContentType(false);
@@ -215,10 +177,12 @@ export function prepareFastify(
   fastify.addHook('preClose', (done) => {
     closing = true;
     deadline.endConnections();
-    if (stopping.lingerMs > 0) keepIdleConnections(fastify.server, stopping.lingerMs);
     held = [];
-    acceptWaiting(fastify.server, () => {
-      // Closes the listener.
+    const servers = listeners.requested;
+    for (const server of servers) keepIdleConnections(server, listeners.lingerMs);
+    acceptWaiting(servers, () => {
+      // Waited for below: the listener of staff closes, and the public one with `done`.
+      void listeners.drain();
       done();
       const begin = held ?? [];
       held = undefined;
@@ -226,9 +190,9 @@ export function prepareFastify(
     });
   });
 
-  fastify.addHook('onClose', (_, done) => {
+  fastify.addHook('onClose', async () => {
+    await listeners.drain();
     deadline.close();
-    done();
   });
 
   fastify.addHook('onResponse', (request, reply, done) => {
@@ -236,19 +200,22 @@ export function prepareFastify(
     // What had begun to leave before could not say `Connection: close`; the server ends when no connection is left.
     if (closing) {
       setImmediate(() => {
-        fastify.server.closeIdleConnections();
+        listeners.closeIdleConnections();
       });
     }
-    const { statusCode } = reply;
-    requestLog.info(
+    const { statusCode, elapsedTime } = reply;
+    const { stats: counted } = request;
+    counted?.count(request.method, statusCode, elapsedTime, request.errorCode);
+    // Probes and scrapes come all the time.
+    requestLog[counted?.plane === 'ops' ? 'debug' : 'info'](
       {
         requestId: request.id,
         method: request.method,
         // The template, never the URL: what a client puts there may be a credential.
-        route: request.is404 ? undefined : request.routeOptions.url,
+        route: request.matchedConfig === undefined ? counted?.route : undefined,
         status: statusCode,
         code: request.errorCode,
-        durationMs: Math.round(reply.elapsedTime * 10) / 10,
+        durationMs: Math.round(elapsedTime * 10) / 10,
         address: request.clientAddress,
         channelUser: request.channelUser?.id,
         staff: request.staff?.id,
@@ -284,7 +251,11 @@ export function requireForm(request: FastifyRequest): void {
 }
 
 /** Answers what Node's HTTP parser refuses before there is a request: 431, 408 and 400. */
-export function answerParserError(error: NodeJS.ErrnoException, socket: Socket, options: HttpOptions): void {
+export function answerParserError(
+  error: NodeJS.ErrnoException,
+  socket: Socket,
+  { options, stats, planes }: { options: HttpOptions; stats: HttpStats; planes: Planes },
+): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
@@ -296,6 +267,7 @@ export function answerParserError(error: NodeJS.ErrnoException, socket: Socket, 
         ? [408, 'request.timeout', 'The request took too long to arrive.']
         : [400, 'request.malformed', 'This is not a valid HTTP request.'];
   const refusal = new AppError({ status, code, detail });
+  stats.unmatched(planes[0]).count('', status, 0, code);
   const requestId = randomUUID();
   const problem = problemOf(refusal, requestId);
   const body = JSON.stringify(problem);
@@ -314,8 +286,9 @@ export function answerRouterError(
   error: Error,
   request: FastifyRequest,
   reply: FastifyReply,
-  { filter, options }: { filter: ErrorFilter; options: HttpOptions },
+  { filter, options, stats, planes }: { filter: ErrorFilter; options: HttpOptions; stats: HttpStats; planes: Planes },
 ): void {
   void reply.headers(securityHeaders(request.id, options));
   filter.answer(error, request, reply);
+  stats.unmatched(planes[0]).count(request.method, reply.statusCode, 0, request.errorCode);
 }

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { createDatabase } from '../support/database.ts';
 import { Fleet, type FleetAccount, send, type Sent } from '../support/fleet.ts';
-import { RedisServer } from '../support/redis-server.ts';
+import { RedisServer } from '../support/redis.ts';
 import { keepOutput, secret } from '../support/secrets.ts';
 import { inParallel, tally } from '../support/sign-ins.ts';
 

@@ -2,7 +2,7 @@ import pg from 'pg';
 import { createDatabase } from '../support/database.ts';
 import { Fleet, type FleetAccount, type Instance, Load, type Mix, send } from '../support/fleet.ts';
 import { Nginx } from '../support/nginx.ts';
-import { RedisServer } from '../support/redis-server.ts';
+import { RedisServer } from '../support/redis.ts';
 import { keepOutput, secret } from '../support/secrets.ts';
 
 /** Requests at once, all the time. */
