@@ -1,6 +1,6 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
-import { chown, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { chown, mkdtemp, rm } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -44,12 +44,13 @@ export class ForeignProcess {
   #output = '';
   readonly exited: Promise<unknown>;
 
-  private constructor(name: string, file: string, args: string[]) {
+  private constructor(name: string, file: string, args: string[], options: SpawnOptions) {
     this.#name = name;
     this.#child = spawn(file, args, {
       env: { PATH: process.env['PATH'], LC_ALL: 'C' },
       stdio: ['ignore', 'pipe', 'pipe'],
       ...unprivileged(),
+      ...options,
     });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on('data', (chunk: Buffer) => (this.#output = (this.#output + chunk.toString()).slice(-8_000)));
@@ -58,8 +59,13 @@ export class ForeignProcess {
   }
 
   /** @returns once it accepts connections at the port */
-  static async start(file: string, args: string[], port: number): Promise<ForeignProcess> {
-    const started = new ForeignProcess(path.basename(file), file, args);
+  static async start(
+    file: string,
+    args: string[],
+    port: number,
+    options: Pick<SpawnOptions, 'env' | 'uid' | 'gid'> = {},
+  ): Promise<ForeignProcess> {
+    const started = new ForeignProcess(path.basename(file), file, args, options);
     for (const end = Date.now() + 30_000; Date.now() < end;) {
       if (started.#hasEnded) break;
       if (await accepts(port)) return started;
@@ -73,10 +79,6 @@ export class ForeignProcess {
     return this.#child.exitCode !== null || this.#child.signalCode !== null || this.#child.pid === undefined;
   }
 
-  get output(): string {
-    return this.#output;
-  }
-
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
   }
@@ -86,13 +88,6 @@ export class ForeignProcess {
     if (!this.#hasEnded) this.#child.kill(signal);
     await this.exited;
   }
-}
-
-/** Everything in the files of a folder, for a search in them. */
-export async function readFolder(folder: string): Promise<string> {
-  const files = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile());
-  const texts = files.map(({ parentPath, name }) => readFile(path.join(parentPath, name), 'utf8'));
-  return (await Promise.all(texts)).join('');
 }
 
 export const removeFolder = (folder: string): Promise<void> => rm(folder, { recursive: true, force: true });
