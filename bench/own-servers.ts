@@ -1,4 +1,4 @@
-import { chown, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { findPackage, installPrograms, SERVER_ENVIRONMENT } from '../src/database/embedded-binaries.ts';
 import { startEmbeddedPostgres } from '../src/database/embedded-postgres.ts';
@@ -69,7 +69,6 @@ export class OwnPostgres implements AsyncDisposable {
     const data = path.join(folder, 'postgres');
     const { uid, gid } = await stat(data);
     const user = process.getuid?.() === 0 ? { uid, gid } : undefined;
-    if (user) await chown(folder, user.uid, user.gid);
     const programs = await installPrograms(await findPackage(), folder, user);
     const port = await freePort();
     const url = new URL(made.url);
@@ -81,9 +80,18 @@ export class OwnPostgres implements AsyncDisposable {
       shared_buffers: '256MB',
       io_method: 'sync',
     };
-    const args = ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
+    // Root's folder is closed to the other user: it is put there, as the quickstart does it.
+    const args = [
+      '-D',
+      '/proc/self/cwd',
+      ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+    ];
     const start = (): Promise<ForeignProcess> =>
-      ForeignProcess.start(path.join(programs, 'postgres'), args, port, { env: SERVER_ENVIRONMENT, ...user });
+      ForeignProcess.start(path.join(programs, 'postgres'), args, port, {
+        cwd: data,
+        env: SERVER_ENVIRONMENT,
+        ...user,
+      });
     return new OwnPostgres(url.href, start, await start());
   }
 

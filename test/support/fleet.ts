@@ -57,18 +57,25 @@ export function send(url: string, sent: Sent, agent: Agent | false = false): Pro
 /** An instance of the built server. Started again, it is the same one to a proxy: its port stays. */
 export class Instance {
   readonly port: number;
+  readonly #opsPort: number;
   readonly #env: Record<string, string>;
   /** What the processes before this one have written. */
   #earlier = '';
   #server: ServerProcess | undefined;
 
-  constructor(port: number, env: Record<string, string>) {
+  constructor(port: number, opsPort: number, env: Record<string, string>) {
     this.port = port;
+    this.#opsPort = opsPort;
     this.#env = env;
   }
 
   get url(): string {
     return `http://127.0.0.1:${String(this.port)}`;
+  }
+
+  /** Where it shows its health and metrics. */
+  get opsUrl(): string {
+    return `http://127.0.0.1:${String(this.#opsPort)}`;
   }
 
   get pid(): number {
@@ -93,7 +100,8 @@ export class Instance {
   /** @returns once it serves */
   async start(): Promise<void> {
     this.#earlier = this.output;
-    this.#server = new ServerProcess({ env: { ...this.#env, PORT: String(this.port) } });
+    const ports = { PORT: String(this.port), OPS_PORT: String(this.#opsPort) };
+    this.#server = new ServerProcess({ env: { ...this.#env, ...ports } });
     await this.#server.listening();
   }
 
@@ -153,9 +161,9 @@ export class Fleet {
       TRUSTED_PROXIES: '127.0.0.1',
       ...env,
     };
-    const ports = await Promise.all(Array.from({ length: count }, freePort));
+    const ports = await Promise.all(Array.from({ length: 2 * count }, freePort));
     const fleet = new Fleet(
-      ports.map((port) => new Instance(port, settings)),
+      ports.slice(count).map((port, i) => new Instance(port, ports[i] ?? 0, settings)),
       settings,
     );
     try {

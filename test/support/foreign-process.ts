@@ -63,7 +63,7 @@ export class ForeignProcess {
     file: string,
     args: string[],
     port: number,
-    options: Pick<SpawnOptions, 'env' | 'uid' | 'gid'> = {},
+    options: Pick<SpawnOptions, 'cwd' | 'env' | 'uid' | 'gid'> = {},
   ): Promise<ForeignProcess> {
     const started = new ForeignProcess(path.basename(file), file, args, options);
     for (const end = Date.now() + 30_000; Date.now() < end;) {
