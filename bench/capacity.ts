@@ -29,6 +29,9 @@ const PAGE = path.join(import.meta.dirname, 'CAPACITY.md');
 const RESULTS = path.join(import.meta.dirname, 'RESULTS.md');
 const ACCOUNTS = 1_000;
 const REQUESTS = 20_000;
+/** At most, of one instance: `src/usage`. */
+const USAGE_ROWS_PER_SECOND = 250;
+const PARTNERS = 100_000;
 const IDLE_MS = 20_000;
 /** What is written in batches has been written by then, and PostgreSQL's own statistics are up to date. */
 const SETTLE_MS = 12_000;
@@ -147,8 +150,15 @@ function render({ idle, tokens, calls, tokenBytes, callBytes }: Measured, rates:
   const HEADROOM = 0.7;
   const share = TOKENS / (HEADROOM * rates.tokens) + CALLS / (HEADROOM * rates.calls);
   const instances = Math.ceil(share);
-  const perSecond = (name: string): number =>
-    (TOKENS * of(tokens, name) + CALLS * of(calls, name)) / 1000 + (instances * of(idle.totals, name)) / idle.seconds;
+  const [inserted, updated] = ['PostgreSQL: rows inserted', 'PostgreSQL: rows updated'] as const;
+  const wal = 'PostgreSQL: WAL bytes';
+  const redis = 'Redis: commands, those within scripts too';
+  // What is kept for each account, however often it calls: bounded by the number of accounts or by the instance.
+  const usageRows = instances * USAGE_ROWS_PER_SECOND;
+  const lastUses = (2 * PARTNERS) / 60;
+  const usageWal = of(calls, wal) / (of(calls, inserted) + of(calls, updated));
+  const walPerSecond = (TOKENS * of(tokens, wal)) / 1000 + usageRows * usageWal;
+  const redisPerSecond = (TOKENS * of(tokens, redis)) / 1000 + (instances * of(idle.totals, redis)) / idle.seconds;
   const day = TOKENS * 86_400;
   const activity = of(tokens, 'PostgreSQL: bytes of activity on disk') / 1000;
   const megabits = ((TOKENS * (tokenBytes.in + tokenBytes.out) + CALLS * (callBytes.in + callBytes.out)) * 8) / 1e6;
@@ -166,7 +176,9 @@ ${rows.map((row) => `| ${row} |`).join('\n')}
 | Network: bytes of its answer | | ${number(tokenBytes.out)} | ${number(callBytes.out)} |
 
 The batches of the activity are at most 500 records and at most four a second: below 2,000 tokens a second an instance commits less often
-than this in a second, and more often per token.
+than this in a second, and more often per token. Rows inserted and updated by guarded calls are the numbers of calls that each credential made:
+they grow with the number of credentials and with time, not with the calls. The heartbeat of each instance (five times a second, on its
+listening connection) is not in these figures.
 
 ## 100,000 partners, ${number(TOKENS)} tokens and ${number(CALLS)} guarded calls a second
 
@@ -181,24 +193,37 @@ ${[
     `${number(TOKENS)} ÷ (${String(HEADROOM)} × ${number(rates.tokens)}) + ${number(CALLS)} ÷ (${String(HEADROOM)} × ${number(rates.calls)}) = ${number(share, 1)}`,
     number(instances),
   ),
-  ...['transactions', 'rows inserted', 'rows updated'].map((what) => {
-    const name = `PostgreSQL: ${what}`;
-    return line(
-      `${name} a second`,
-      `${number(TOKENS / 1000)} × ${number(of(tokens, name), 1)} + ${number(CALLS / 1000)} × ${number(of(calls, name), 1)} + ${String(instances)} × ${number(of(idle.totals, name) / idle.seconds, 1)}`,
-      number(perSecond(name)),
-    );
-  }),
+  line(
+    'PostgreSQL: batches of activity a second',
+    `${number(TOKENS / 1000)} × ${number(of(tokens, 'PostgreSQL: transactions'), 1)}`,
+    number((TOKENS / 1000) * of(tokens, 'PostgreSQL: transactions')),
+  ),
+  line(
+    'PostgreSQL: rows of activity a second',
+    `${number(TOKENS / 1000)} × ${number(of(tokens, inserted))}`,
+    number((TOKENS / 1000) * of(tokens, inserted)),
+  ),
+  line(
+    'PostgreSQL: updates of lastTokenAt and lastUsedAt a second, at most',
+    `2 × ${number(PARTNERS)} ÷ 60 s`,
+    number(lastUses),
+  ),
+  line(
+    'PostgreSQL: rows of call counts a second, at most',
+    `${String(instances)} × ${number(USAGE_ROWS_PER_SECOND)}`,
+    number(usageRows),
+  ),
   line(
     'PostgreSQL: WAL a second',
-    `${number(TOKENS / 1000)} × ${number(of(tokens, 'PostgreSQL: WAL bytes') / 1e3)} kB + ${number(CALLS / 1000)} × ${number(of(calls, 'PostgreSQL: WAL bytes') / 1e3)} kB`,
-    `${number(perSecond('PostgreSQL: WAL bytes') / 1e6, 1)} MB`,
+    `${number(TOKENS / 1000)} × ${number(of(tokens, wal) / 1e3)} kB + ${number(usageRows)} × ${number(usageWal)} bytes`,
+    `${number(walPerSecond / 1e6, 1)} MB`,
   ),
+  line('PostgreSQL: heartbeats a second', `${String(instances)} × 5`, number(instances * 5)),
   line('PostgreSQL: connections', `${String(instances)} × (10 + 1)`, number(instances * 11)),
   line(
     'Redis: commands a second',
-    `${number(TOKENS / 1000)} × ${number(of(tokens, 'Redis: commands, those within scripts too'))} + ${String(instances)} × ${number(of(idle.totals, 'Redis: commands, those within scripts too') / idle.seconds, 1)}`,
-    number(perSecond('Redis: commands, those within scripts too')),
+    `${number(TOKENS / 1000)} × ${number(of(tokens, redis))} + ${String(instances)} × ${number(of(idle.totals, redis) / idle.seconds, 1)}`,
+    number(redisPerSecond),
   ),
   line(
     'network of all instances, both directions',

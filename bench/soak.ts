@@ -38,8 +38,8 @@ const SAMPLE_MS = 5_000;
 /** A process is judged by what it holds after its first minute, over this time at least. */
 const WARM_UP_MS = MINUTE_MS;
 const LEAST_MS = 3 * MINUTE_MS;
-/** Growth of the memory, as a share of its mean, in a minute. */
-const FLAT = 0.01;
+/** Growth in a minute, as a share of the mean: of what is resident, and of what collections leave of the heap. */
+const FLAT = { resident: 0.03, heap: 0.02 };
 
 interface Answered {
   readonly begunAt: number;
@@ -98,7 +98,6 @@ class Traffic {
     while (!this.#isStopped) {
       const wait = due() - performance.now();
       if (wait > 1) await sleep(wait);
-      if (this.#isStopped) break;
       const i = Math.floor(Math.random() * this.#accounts.length);
       const account = this.#accounts[i];
       const isSignIn = Math.random() < 0.4;
@@ -221,6 +220,9 @@ interface Memory {
   readonly verdict: 'flat' | 'grows' | 'too short to tell';
 }
 
+const meanOf = (points: readonly { value: number }[]): number =>
+  points.reduce((sum, { value }) => sum + value, 0) / points.length;
+
 /** Of each instance, the process that ran longest. */
 function memoryOf(samples: readonly Sample[], instances: number): Memory[] {
   return Array.from({ length: instances }, (_, instance) => {
@@ -231,11 +233,17 @@ function memoryOf(samples: readonly Sample[], instances: number): Memory[] {
     const [longest = []] = [...byPid.values()].sort((a, b) => b.length - a.length);
     const warm = longest.filter(({ at }) => at - (longest[0]?.at ?? 0) > WARM_UP_MS);
     const span = (warm.at(-1)?.at ?? 0) - (warm[0]?.at ?? 0);
-    const meanMiB = warm.reduce((sum, { residentMiB }) => sum + residentMiB, 0) / warm.length;
-    const residentSlope = slopePerMinute(warm.map(({ at, residentMiB: value }) => ({ at, value })));
-    const heapSlope = slopePerMinute(warm.map(({ at, heapMiB: value }) => ({ at, value })));
-    const verdict =
-      span < LEAST_MS ? 'too short to tell' : residentSlope < FLAT * meanMiB ? ('flat' as const) : ('grows' as const);
+    const resident = warm.map(({ at, residentMiB: value }) => ({ at, value }));
+    // What is there until the next collection says nothing: of each minute, the least counts.
+    const floors = [...Map.groupBy(warm, ({ at }) => Math.floor(at / MINUTE_MS)).values()].map((samplesOfMinute) => ({
+      at: samplesOfMinute[0]?.at ?? 0,
+      value: Math.min(...samplesOfMinute.map(({ heapMiB }) => heapMiB)),
+    }));
+    const meanMiB = meanOf(resident);
+    const residentSlope = slopePerMinute(resident);
+    const heapSlope = slopePerMinute(floors);
+    const isFlat = residentSlope < FLAT.resident * meanMiB && heapSlope < FLAT.heap * meanOf(floors);
+    const verdict = span < LEAST_MS ? 'too short to tell' : isFlat ? 'flat' : 'grows';
     return { instance, minutes: span / MINUTE_MS, meanMiB, residentSlope, heapSlope, verdict };
   });
 }
@@ -347,7 +355,7 @@ function render(soaked: Soaked, machine: [string, string][]): { page: string; ve
     ...memory.map(({ instance, minutes: span, meanMiB, residentSlope, heapSlope, verdict }) => ({
       text:
         `Memory of instance ${String(instance + 1)}: ${verdict}. The process that ran longest was watched for ${span.toFixed(1)} minutes after its first: ` +
-        `${meanMiB.toFixed(0)} MiB resident, ${residentSlope.toFixed(2)} MiB a minute; heap ${heapSlope.toFixed(2)} MiB a minute.`,
+        `${meanMiB.toFixed(0)} MiB resident, ${residentSlope.toFixed(2)} MiB a minute; what collections leave of the heap ${heapSlope.toFixed(2)} MiB a minute.`,
       isMet: verdict !== 'grows',
     })),
   ];

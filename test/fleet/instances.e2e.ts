@@ -2,13 +2,15 @@ import pg from 'pg';
 import { createDatabase } from '../support/database.ts';
 import { Fleet, type FleetAccount, send, type Sent } from '../support/fleet.ts';
 import { RedisServer } from '../support/redis.ts';
+import { describeWith } from '../support/programs.ts';
 import { keepOutput, secret } from '../support/secrets.ts';
 import { inParallel, tally } from '../support/sign-ins.ts';
 
 /** Contract §3: how long a change may take to be known everywhere. */
 const KNOWN_WITHIN_MS = 1_000;
 
-describe('three instances on one PostgreSQL and one Redis', () => {
+describeWith('/usr/bin/redis-server')('three instances on one PostgreSQL and one Redis', () => {
+  const started = new AsyncDisposableStack();
   let database: Awaited<ReturnType<typeof createDatabase>>;
   let redis: RedisServer;
   let fleet: Fleet;
@@ -16,17 +18,18 @@ describe('three instances on one PostgreSQL and one Redis', () => {
   beforeAll(async () => {
     // Empty: all three start with a migration.
     database = await createDatabase({ migrated: false });
+    started.defer(database.drop);
     redis = await RedisServer.start();
+    started.defer(() => redis.remove());
     fleet = await Fleet.start(database.url, { NODE_ENV: 'development', REDIS_URL: redis.url });
+    started.defer(() => fleet.remove());
+    started.defer(() => {
+      for (const { output } of fleet.instances) keepOutput(output);
+    });
     secret(fleet.staffToken);
   }, 120_000);
 
-  afterAll(async () => {
-    for (const { output } of fleet?.instances ?? []) keepOutput(output);
-    await fleet?.remove();
-    await redis?.remove();
-    await database?.drop();
-  });
+  afterAll(() => started.disposeAsync());
 
   async function ask<T extends object>(...statements: string[]): Promise<T[]> {
     const client = new pg.Client({ connectionString: database.url });

@@ -3,13 +3,15 @@ import pg from 'pg';
 import { createDatabase } from '../support/database.ts';
 import { Fleet, type FleetAccount, Load, type Mix, send } from '../support/fleet.ts';
 import { PgBouncer } from '../support/pgbouncer.ts';
+import { describeWith } from '../support/programs.ts';
 import { keepOutput, secret } from '../support/secrets.ts';
 import { eventually } from '../support/sign-ins.ts';
 
 /** Far fewer than the instances' pools have together. */
 const SERVER_CONNECTIONS = 3;
 
-describe('behind PgBouncer with transaction pooling', () => {
+describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling', () => {
+  const started = new AsyncDisposableStack();
   let database: Awaited<ReturnType<typeof createDatabase>>;
   let bouncer: PgBouncer;
   let fleet: Fleet;
@@ -19,21 +21,22 @@ describe('behind PgBouncer with transaction pooling', () => {
   beforeAll(async () => {
     // Empty: the migrations go by the direct way.
     database = await createDatabase({ migrated: false });
+    started.defer(database.drop);
     bouncer = await PgBouncer.start(database.url, SERVER_CONNECTIONS);
+    started.defer(() => bouncer.remove());
     const env = { NODE_ENV: 'development', DATABASE_DIRECT_URL: database.url, DATABASE_POOL_SIZE: '10' };
     fleet = await Fleet.start(bouncer.url, env, 2);
+    started.defer(() => fleet.remove());
+    started.defer(() => {
+      for (const { output } of fleet.instances) keepOutput(output);
+    });
     secret(fleet.staffToken);
     account = await fleet.newAccount({ scopes: ['calendar:write'] });
     token = await fleet.newToken(account);
     for (const text of [account.password, token]) secret(text);
   }, 120_000);
 
-  afterAll(async () => {
-    for (const { output } of fleet?.instances ?? []) keepOutput(output);
-    await fleet?.remove();
-    await bouncer?.remove();
-    await database?.drop();
-  });
+  afterAll(() => started.disposeAsync());
 
   async function direct<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
     const client = new pg.Client({ connectionString: database.url });

@@ -3,13 +3,15 @@ import { createDatabase } from '../support/database.ts';
 import { Fleet, type FleetAccount, type Instance, Load, type Mix, send } from '../support/fleet.ts';
 import { Nginx } from '../support/nginx.ts';
 import { RedisServer } from '../support/redis.ts';
+import { describeWith } from '../support/programs.ts';
 import { keepOutput, secret } from '../support/secrets.ts';
 
 /** Requests at once, all the time. */
 const AT_ONCE = 12;
 const SECOND = 1_000;
 
-describe('three instances behind nginx', () => {
+describeWith('/usr/sbin/nginx', '/usr/bin/redis-server')('three instances behind nginx', () => {
+  const started = new AsyncDisposableStack();
   let database: Awaited<ReturnType<typeof createDatabase>>;
   let redis: RedisServer;
   let fleet: Fleet;
@@ -20,9 +22,16 @@ describe('three instances behind nginx', () => {
 
   beforeAll(async () => {
     database = await createDatabase();
+    started.defer(database.drop);
     redis = await RedisServer.start();
+    started.defer(() => redis.remove());
     fleet = await Fleet.start(database.url, { REDIS_URL: redis.url });
+    started.defer(() => fleet.remove());
+    started.defer(() => {
+      for (const { output } of fleet.instances) keepOutput(output);
+    });
     nginx = await Nginx.start(fleet.ports);
+    started.defer(() => nginx.remove());
     secret(fleet.staffToken);
     accounts = [];
     for (let i = 0; i < 6; i++) accounts.push(await fleet.newAccount());
@@ -34,13 +43,7 @@ describe('three instances behind nginx', () => {
     await load?.stop();
   });
 
-  afterAll(async () => {
-    await nginx?.remove();
-    for (const { output } of fleet?.instances ?? []) keepOutput(output);
-    await fleet?.remove();
-    await redis?.remove();
-    await database?.drop();
-  });
+  afterAll(() => started.disposeAsync());
 
   let provisioned = 0;
   const any = <T>(items: readonly T[]): T => items[Math.floor(Math.random() * items.length)] as T;

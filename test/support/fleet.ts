@@ -320,7 +320,10 @@ export class Load {
       const begunAt = performance.now();
       const { status, headers, error } = await send(this.#url, make(), agent).then(
         (answer) => ({ ...answer, error: undefined }),
-        ({ code, message }: NodeJS.ErrnoException) => ({ status: 0, headers: {}, error: code ?? message }),
+        (reason: unknown) => {
+          const { code, message } = reason as NodeJS.ErrnoException;
+          return { status: 0, headers: {}, error: code ?? message };
+        },
       );
       const requestId = (headers as Received['headers'])['x-request-id']?.toString();
       this.outcomes.push({ name, begunAt, endedAt: performance.now(), status, requestId, error });
