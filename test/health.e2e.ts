@@ -228,11 +228,11 @@ class SlowRequest {
   readonly #answer: Promise<IncomingMessage>;
   readonly #rest: string;
 
-  constructor(url: string, contentType: string, body: string) {
+  constructor(url: string, headers: Record<string, string>, body: string) {
     this.#rest = body.slice(1);
     this.#sent = request(url, {
       method: 'POST',
-      headers: { 'content-type': contentType, 'content-length': String(Buffer.byteLength(body)) },
+      headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) },
       agent: false,
     });
     this.#answer = once(this.#sent, 'response').then(([answer]) => answer as IncomingMessage);
@@ -303,13 +303,16 @@ describe('the built server', () => {
     const opsUrl = running.line('Operations on ');
     await becomes(opsUrl, { http: 200, details: { process: { state: 'serving' } } });
     const partner = await app.newPartner();
-    const { email, password } = await app.newStaff('viewer');
-    const form = new URLSearchParams({ Username: partner.username, Password: partner.password }).toString();
-    const slow = new SlowRequest(`${url}/generateToken`, 'application/x-www-form-urlencoded', form);
+    const staff = await app.asStaff('operator');
+    const slow = new SlowRequest(
+      `${url}/generateToken`,
+      { 'content-type': 'application/x-www-form-urlencoded' },
+      new URLSearchParams({ Username: partner.username, Password: partner.password }).toString(),
+    );
     const slowStaff = new SlowRequest(
-      `${staffUrl}/admin/session`,
-      'application/json',
-      JSON.stringify({ email, password }),
+      `${staffUrl}/admin/channel-users`,
+      { 'content-type': 'application/json', authorization: `Bearer ${staff.token}` },
+      JSON.stringify({ username: 'during-the-drain', displayName: 'During the drain', deliver: 'link' }),
     );
     await eventually(async () => {
       const metrics = await scrape(opsUrl);
@@ -333,10 +336,9 @@ describe('the built server', () => {
     expect(await live(opsUrl)).toBe(200);
     expect((await scrape(opsUrl)).value('latchkey_shutting_down')).toBe(1);
 
-    const [token, session] = await Promise.all([slow.finish(), slowStaff.finish()]);
-    expect([token.status, session.status]).toEqual([200, 200]);
+    const [token, provisioned] = await Promise.all([slow.finish(), slowStaff.finish()]);
+    expect([token.status, provisioned.status]).toEqual([200, 201]);
     secret(token.text);
-    secret((JSON.parse(session.text) as { accessToken: string }).accessToken);
     expect(await running.exited).toBe(0);
     expect(await accepts(opsUrl)).toBe(false);
   });
@@ -379,6 +381,22 @@ describe('the built server', () => {
     expect((await fetch(`${url}/me`)).status).toBe(401);
     expect(await running.kill('SIGTERM')).toBe(0);
   });
+});
+
+it('probes and scrapes are answered when everything else has ended', async () => {
+  const app = await TestApp.start();
+  try {
+    await app.app.close();
+    expect(await accepts(app.url)).toBe(false);
+    expect(await ready(app.opsUrl)).toMatchObject({ http: 503, status: 'shutting_down' });
+    expect(await live(app.opsUrl)).toBe(200);
+    const metrics = await scrape(app.opsUrl);
+    expect(metrics.value('latchkey_shutting_down')).toBe(1);
+    expect(metrics.value('latchkey_database_up')).toBe(0);
+  } finally {
+    await app.close();
+  }
+  expect(await accepts(app.opsUrl)).toBe(false);
 });
 
 it('a database that this server never reached is no reason to answer probes wrongly', async () => {

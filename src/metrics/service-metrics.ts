@@ -47,7 +47,9 @@ export const feedMetrics = (feed: ChangeFeed): AnyMetric[] => [
 ];
 
 export function databaseMetrics(health: HealthService, dataSource: DataSource, poolMax: number): AnyMetric[] {
-  const pool = (): Pool => (dataSource.driver as unknown as { master: Pool }).master;
+  const none = { totalCount: 0, idleCount: 0, waitingCount: 0 };
+  // There is none any more when it has ended, and scrapes go on.
+  const pool = (): typeof none => (dataSource.driver as unknown as { master?: Pool }).master ?? none;
   return [
     gauge('database_up', '1 while PostgreSQL answers.', async () =>
       flag((await health.database()).database !== 'no-answer'),
