@@ -140,30 +140,50 @@ describeWith('/usr/bin/redis-server')('three instances on one PostgreSQL and one
     30_000,
   );
 
+  /** While Redis is slow, each instance counts for itself: then it is tried again. */
+  async function whileRedisAnswers(work: () => Promise<unknown>): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      const before = timesAway();
+      try {
+        await work();
+        return;
+      } catch (error) {
+        if (attempt === 3 || timesAway() === before) throw error;
+      }
+    }
+  }
+  const timesAway = (): number =>
+    fleet.instances.reduce((sum, { output }) => sum + output.split('Redis does not answer').length - 1, 0);
+
   it('issue no more tokens together than one partner may have', async () => {
-    const account = await fleet.newAccount({ tokensPerMinute: 10 });
-    secret(account.password);
-    const answers = await inParallel(30, 6, (i) => send(fleet.instance(i % 3).url, fleet.signIn(account)));
-    for (const { status, text } of answers) if (status === 200) secret(text);
-    expect(tally(answers)).toEqual({ 200: 10, 429: 20 });
-  });
+    await whileRedisAnswers(async () => {
+      const account = await fleet.newAccount({ tokensPerMinute: 10 });
+      secret(account.password);
+      const answers = await inParallel(30, 6, (i) => send(fleet.instance(i % 3).url, fleet.signIn(account)));
+      for (const { status, text } of answers) if (status === 200) secret(text);
+      expect(tally(answers)).toEqual({ 200: 10, 429: 20 });
+    });
+  }, 30_000);
 
   it('count the failures of a username and address together', async () => {
-    const account = await fleet.newAccount();
-    secret(account.password);
-    const wrong = { ...account, password: 'wrong' };
-    const headers = { 'x-forwarded-for': '203.0.113.7' };
-    const answers = await inParallel(24, 6, (i) =>
-      send(fleet.instance(i % 3).url, { ...fleet.signIn(wrong), headers }),
-    );
-    expect(tally(answers)).toEqual({ 401: 10, 429: 14 });
-    // The right password is refused nowhere for it.
-    for (const { url } of fleet.instances) {
-      const answer = await send(url, { ...fleet.signIn(account), headers });
-      expect(answer.status).toBe(200);
-      secret(answer.text);
-    }
-  }, 30_000);
+    let attempt = 0;
+    await whileRedisAnswers(async () => {
+      const account = await fleet.newAccount();
+      secret(account.password);
+      const wrong = { ...account, password: 'wrong' };
+      const headers = { 'x-forwarded-for': `203.0.113.${String(++attempt)}` };
+      const answers = await inParallel(24, 6, (i) =>
+        send(fleet.instance(i % 3).url, { ...fleet.signIn(wrong), headers }),
+      );
+      expect(tally(answers)).toEqual({ 401: 10, 429: 14 });
+      // The right password is refused nowhere for it.
+      for (const { url } of fleet.instances) {
+        const answer = await send(url, { ...fleet.signIn(account), headers });
+        expect(answer.status).toBe(200);
+        secret(answer.text);
+      }
+    });
+  }, 60_000);
 
   it('keep the tables of the activity once, also when all of them do it at once', async () => {
     await ask(

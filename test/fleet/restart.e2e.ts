@@ -72,6 +72,9 @@ describeWith('/usr/sbin/nginx', '/usr/bin/redis-server')('three instances behind
     }
   }
 
+  /** What nginx says of every request that failed. */
+  const refusals = async (): Promise<string[]> => (await nginx.log()).filter((line) => / 503 \d/.test(line));
+
   /** Those of the answered sign-ins that the database knows nothing of. */
   async function unrecorded({ outcomes }: Load): Promise<string[]> {
     const answered = outcomes.filter(({ name, status }) => name === 'token' && status === 200);
@@ -91,7 +94,7 @@ describeWith('/usr/sbin/nginx', '/usr/bin/redis-server')('three instances behind
       await load.further(60);
     }
     await load.stop();
-    expect(load.failureKinds).toEqual({});
+    expect([load.failureKinds, await refusals()]).toEqual([{}, []]);
     // Each of them was provisioned once, and nobody else.
     const [row] = await ask<{ count: number }>(
       `SELECT count(*)::int FROM channel_user WHERE username LIKE 'under-load-%'`,
