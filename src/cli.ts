@@ -63,7 +63,8 @@ const checked = (options: { email: string; name: string; role: Role }): CreateSt
 /** Migrations need the database only: with DATABASE_URL, nothing is started around them. */
 async function withDatabase(work: (url: string) => Promise<void>): Promise<void> {
   const environment = loadConfig(process.env);
-  if (environment.databaseUrl !== undefined) return work(environment.databaseUrl);
+  const direct = environment.databaseDirectUrl ?? environment.databaseUrl;
+  if (direct !== undefined) return work(direct);
   const { startEmbeddedPostgres } = await import('./database/embedded-postgres.ts');
   const postgres = await startEmbeddedPostgres({ dataDir: environment.dataDir, mode: 'command' });
   try {
@@ -80,6 +81,7 @@ const NOWHERE: Config = {
   adminPort: undefined,
   opsPort: undefined,
   databaseUrl: 'postgres://nowhere',
+  databaseDirectUrl: undefined,
   databasePoolSize: 1,
   directoryCacheSize: 1_000,
   tokenCacheSize: 1_000,

@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { createApp } from './app.ts';
 import { serveReference } from './openapi.ts';
+import { LINGER_MS } from './common/closing.ts';
 import { createLogger } from './common/logging.ts';
 import { loadConfig } from './config/config.ts';
 import { type FirstStart, QuickstartService } from './quickstart/quickstart.service.ts';
@@ -37,15 +38,17 @@ async function main(): Promise<void> {
     environment.telemetry && (await import('./telemetry/telemetry.ts')).startTelemetry(environment.telemetry);
   const logger = createLogger(environment.logLevel, undefined, telemetry?.logFields);
   const runtime = await prepare(environment, 'serve');
+  for (const warning of runtime.warnings) logger.warn(warning);
   let stop = (): Promise<void> => runtime.stop();
   try {
     const app = await createApp(runtime.config, logger);
     let stopping: Promise<void> | undefined;
+    let lingerMs = 0;
     stop = () => (stopping ??= shutDown());
     const shutDown = async (): Promise<void> => {
       const begunAt = performance.now();
       try {
-        await app.close();
+        await app.close(lingerMs);
       } finally {
         // Last: everything before may still write.
         const leftMs = begunAt + EXIT_MS - performance.now();
@@ -55,6 +58,8 @@ async function main(): Promise<void> {
     };
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       process.on(signal, () => {
+        // Ctrl-C is somebody at a terminal, without a proxy.
+        if (signal === 'SIGTERM') lingerMs = LINGER_MS;
         stop().then(() => process.exit(0), exitWith);
       });
     }

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { DataSource } from 'typeorm';
 import { type Config, type EnvironmentConfig, parseKeyEncryptionKey } from './config/config.ts';
 import { dataSourceOptions } from './database/data-source.ts';
-import { hasPendingMigrations, runMigrations } from './database/migrate.ts';
+import { hasPendingMigrations, missingTimeouts, runMigrations } from './database/migrate.ts';
 
 /** The start is refused, for a reason that a person can do something about. */
 class StartError extends Error {}
@@ -13,6 +13,8 @@ export interface Runtime {
   readonly config: Config;
   /** Whether the database is the embedded one. */
   readonly embedded: boolean;
+  /** What an operator should see to. */
+  readonly warnings: readonly string[];
   /** Releases what was started besides the application: the embedded database, last of all. */
   stop(): Promise<void>;
 }
@@ -33,19 +35,30 @@ export async function prepare(environment: EnvironmentConfig, mode: Mode): Promi
 }
 
 async function prepareOwn(environment: EnvironmentConfig, databaseUrl: string, mode: Mode): Promise<Runtime> {
-  const { publicUrl, keyEncryptionKeys } = environment;
+  const { publicUrl, keyEncryptionKeys, databaseDirectUrl = databaseUrl } = environment;
   if (publicUrl === undefined || keyEncryptionKeys === undefined) throw new Error('loadConfig() let this through');
+  let warnings: string[] = [];
   try {
-    if (!environment.production) await runMigrations(databaseUrl);
-    else if (mode === 'serve' && (await hasPendingMigrations(databaseUrl))) {
+    if (!environment.production) await runMigrations(databaseDirectUrl);
+    else if (mode === 'serve' && (await hasPendingMigrations(databaseDirectUrl))) {
       throw new StartError('The database has pending migrations. Run them first: npm run migration:run');
     }
   } catch (error) {
-    throw error instanceof StartError ? error : unreachable(databaseUrl, error);
+    throw error instanceof StartError ? error : unreachable(databaseDirectUrl, error);
+  }
+  if (mode === 'serve' && environment.databaseDirectUrl !== undefined) {
+    try {
+      warnings = (await missingTimeouts(databaseUrl)).map(
+        (name) => `The role of DATABASE_URL has no ${name}: ALTER ROLE … SET ${name} (docs/operations.md, PgBouncer)`,
+      );
+    } catch (error) {
+      throw unreachable(databaseUrl, error);
+    }
   }
   return {
     config: complete(environment, { databaseUrl, publicUrl, keyEncryptionKeys }),
     embedded: false,
+    warnings,
     stop: () => Promise.resolve(),
   };
 }
@@ -63,6 +76,7 @@ async function prepareEmbedded(environment: EnvironmentConfig, mode: Mode): Prom
     return {
       config: complete(environment, { databaseUrl: postgres.url, publicUrl, keyEncryptionKeys }),
       embedded: true,
+      warnings: [],
       stop: () => postgres.stop(),
     };
   } catch (error) {

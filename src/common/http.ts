@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { clientAddress } from './client-address.ts';
+import { acceptWaiting, keepIdleConnections } from './closing.ts';
 import { Deadline } from './deadline.ts';
 import { type ErrorFilter, problemOf } from './error.filter.ts';
 import { AppError, UnavailableError } from './errors.ts';
@@ -141,6 +142,13 @@ export function prepareFastify(
     for (const each of [route.method].flat()) table.add(each, route.url, route.config);
   });
 
+  let closing = false;
+  /**
+   * While waiting connections are accepted: requests that have come on them. Clients that wait for an answer send
+   * nothing, so that there is an end to it.
+   */
+  let held: (() => void)[] | undefined;
+
   fastify.addHook('onRequest', (request, reply, done) => {
     request.arrivedAt = performance.now();
     deadline.begin(request, reply);
@@ -159,19 +167,27 @@ export function prepareFastify(
       if (settings.body !== 'form' && hasBody(request) && mediaTypeOf(request) !== 'application/json') {
         throw unsupportedContentType(false);
       }
-      done();
+      if (held) held.push(done);
+      else done();
     } catch (error) {
       filter.answer(error, request, reply);
     }
   });
 
-  let closing = false;
   fastify.addHook('preClose', (done) => {
     closing = true;
     deadline.endConnections();
-    // Waited for below: first, the public listener closes too.
-    void listeners.drain();
-    done();
+    held = [];
+    const servers = listeners.requested;
+    for (const server of servers) keepIdleConnections(server, listeners.lingerMs);
+    acceptWaiting(servers, () => {
+      // Waited for below: the listener of staff closes, and the public one with `done`.
+      void listeners.drain();
+      done();
+      const begin = held ?? [];
+      held = undefined;
+      for (const each of begin) each();
+    });
   });
 
   fastify.addHook('onClose', async () => {

@@ -54,6 +54,8 @@ it.each([
   [{ LEGACY_QUERY_CREDENTIALS: 'yes' }, 'LEGACY_QUERY_CREDENTIALS must be true or false'],
   [{ TRUSTED_PROXIES: '10.0.0.0/33' }, 'TRUSTED_PROXIES must be a comma-separated list'],
   [{ DATABASE_URL: 'mysql://root@localhost/x' }, 'DATABASE_URL must be a URL such as'],
+  [{ DATABASE_DIRECT_URL: 'mysql://root@localhost/x' }, 'DATABASE_DIRECT_URL must be a URL such as'],
+  [{ DATABASE_DIRECT_URL: 'postgres://db.internal/latchkey' }, 'DATABASE_DIRECT_URL is the way around'],
   [{ PUBLIC_URL: 'latchkey.example' }, 'PUBLIC_URL must be an http or https URL'],
   [{ PUBLIC_URL: 'https://latchkey.example/?a=b' }, 'PUBLIC_URL must be an http or https URL'],
   [{ KEY_ENCRYPTION_KEY: 'c2hvcnQ=' }, 'KEY_ENCRYPTION_KEY must be 32 random bytes'],

@@ -118,6 +118,14 @@ export class Environment {
   DATABASE_URL?: string;
 
   @IsOptional()
+  @IsUrl(
+    { protocols: ['postgres', 'postgresql'], require_tld: false, require_protocol: true, allow_underscores: true },
+    { message: 'must be a URL such as postgres://user:password@host:5432/database' },
+  )
+  @Transform(emptyIsAbsent)
+  DATABASE_DIRECT_URL?: string;
+
+  @IsOptional()
   @IsInt({ message: 'must be a whole number' })
   @Min(1, { message: 'must be at least 1' })
   @Max(1000, { message: 'must be at most 1000' })
@@ -211,6 +219,7 @@ export const OPTIONAL = [
   'ADMIN_PORT',
   'OPS_PORT',
   'DATABASE_URL',
+  'DATABASE_DIRECT_URL',
   'PUBLIC_URL',
   'TOKEN_AUDIENCE',
   'KEY_ENCRYPTION_KEY',
@@ -234,6 +243,7 @@ export interface EnvironmentConfig {
   readonly adminPort: number | undefined;
   readonly opsPort: number | undefined;
   readonly databaseUrl: string | undefined;
+  readonly databaseDirectUrl: string | undefined;
   readonly databasePoolSize: number;
   readonly directoryCacheSize: number;
   readonly tokenCacheSize: number;
@@ -265,6 +275,11 @@ export abstract class Config {
   /** Where health and metrics are served; absent: nowhere. */
   abstract readonly opsPort: number | undefined;
   abstract readonly databaseUrl: string;
+  /**
+   * The same database without the pooler that `databaseUrl` then leads to: for what needs a session (LISTEN,
+   * migrations). Absent: `databaseUrl` is direct.
+   */
+  abstract readonly databaseDirectUrl: string | undefined;
   abstract readonly databasePoolSize: number;
   /** Accounts kept in memory. */
   abstract readonly directoryCacheSize: number;
@@ -315,10 +330,11 @@ function productionProblems(environment: Environment): string[] {
   const problems: string[] = [];
   if (environment.DATABASE_URL === undefined) {
     problems.push('DATABASE_URL is required in production (the embedded database is for trying Latchkey out)');
-  } else {
-    const password = decodeURIComponent(new URL(environment.DATABASE_URL).password);
-    if (EXAMPLE_SECRETS.has(password.toLowerCase())) {
-      problems.push('DATABASE_URL must not carry an example password in production');
+  }
+  for (const name of ['DATABASE_URL', 'DATABASE_DIRECT_URL'] as const) {
+    const url = environment[name];
+    if (url !== undefined && EXAMPLE_SECRETS.has(decodeURIComponent(new URL(url).password).toLowerCase())) {
+      problems.push(`${name} must not carry an example password in production`);
     }
   }
   if (environment.PUBLIC_URL !== undefined && !environment.PUBLIC_URL.startsWith('https://')) {
@@ -360,6 +376,9 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
         }
       }
     }
+    if (environment.DATABASE_DIRECT_URL !== undefined && environment.DATABASE_URL === undefined) {
+      problems.push('DATABASE_DIRECT_URL is the way around the pooler of DATABASE_URL: set that one too');
+    }
     if (environment.KEY_ENCRYPTION_KEY !== undefined && environment.KEY_ENCRYPTION_KEYS !== undefined) {
       problems.push('KEY_ENCRYPTION_KEYS takes the place of KEY_ENCRYPTION_KEY: set one of them');
     }
@@ -375,6 +394,7 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
     adminPort: environment.ADMIN_PORT,
     opsPort: environment.OPS_PORT,
     databaseUrl: environment.DATABASE_URL,
+    databaseDirectUrl: environment.DATABASE_DIRECT_URL,
     databasePoolSize: environment.DATABASE_POOL_SIZE,
     directoryCacheSize: environment.DIRECTORY_CACHE_SIZE,
     tokenCacheSize: environment.TOKEN_CACHE_SIZE,

@@ -105,7 +105,7 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
 
   async #connect(): Promise<void> {
     const client = new pg.Client({
-      connectionString: this.config.databaseUrl,
+      connectionString: this.config.databaseDirectUrl ?? this.config.databaseUrl,
       application_name: APPLICATION_NAME,
       keepAlive: true,
       keepAliveInitialDelayMillis: 1_000,

@@ -11,13 +11,25 @@ const STATEMENT_TIMEOUT_MS = 3_000;
 const QUERY_TIMEOUT_MS = 3_500;
 
 /**
+ * Who limits how long a statement takes. `connection`: each connection asks for it when it starts. `role`: the role's
+ * own settings, since a pooler refuses what a connection asks for. `none`: nobody, for migrations.
+ */
+type Timeouts = 'connection' | 'role' | 'none';
+
+const TIMEOUTS = {
+  connection: { statement_timeout: STATEMENT_TIMEOUT_MS, query_timeout: QUERY_TIMEOUT_MS },
+  role: { query_timeout: QUERY_TIMEOUT_MS },
+  // Said aloud: the role may have one. pg would leave out a zero.
+  none: { options: '-c statement_timeout=0 -c idle_in_transaction_session_timeout=0' },
+} satisfies Record<Timeouts, object>;
+
+/**
  * The options of every connection to the database: the application's, the migrations' and the tests'.
  *
  * @param url postgres://user:password@host:port/database
  * @param poolSize connections kept at most
- * @param timeouts false for migrations, which may take their time
  */
-export function dataSourceOptions(url: string, poolSize: number, timeouts = true) {
+export function dataSourceOptions(url: string, poolSize: number, timeouts: Timeouts = 'connection') {
   return {
     type: 'postgres',
     url,
@@ -31,7 +43,7 @@ export function dataSourceOptions(url: string, poolSize: number, timeouts = true
     poolErrorHandler: () => undefined,
     extra: {
       keepAlive: true,
-      ...(timeouts && { statement_timeout: STATEMENT_TIMEOUT_MS, query_timeout: QUERY_TIMEOUT_MS }),
+      ...TIMEOUTS[timeouts],
     },
   } satisfies DataSourceOptions;
 }

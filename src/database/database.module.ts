@@ -10,8 +10,8 @@ import { connect, dataSourceOptions } from './data-source.ts';
   imports: [
     TypeOrmModule.forRootAsync({
       inject: [Config],
-      useFactory: (config: Config) => ({
-        ...dataSourceOptions(config.databaseUrl, config.databasePoolSize),
+      useFactory: ({ databaseUrl, databaseDirectUrl, databasePoolSize }: Config) => ({
+        ...dataSourceOptions(databaseUrl, databasePoolSize, databaseDirectUrl === undefined ? 'connection' : 'role'),
         autoLoadEntities: true,
         retryAttempts: 0,
       }),

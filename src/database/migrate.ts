@@ -5,7 +5,7 @@ import { dataSourceOptions, loadMigrations } from './data-source.ts';
 const MIGRATION_LOCK = 7_236_001;
 
 async function withMigrations<T>(url: string, work: (dataSource: DataSource) => Promise<T>): Promise<T> {
-  const dataSource = new DataSource({ ...dataSourceOptions(url, 2, false), migrations: await loadMigrations() });
+  const dataSource = new DataSource({ ...dataSourceOptions(url, 2, 'none'), migrations: await loadMigrations() });
   await dataSource.initialize();
   try {
     return await work(dataSource);
@@ -49,6 +49,25 @@ export function revertMigration(url: string): Promise<void> {
   return withMigrations(url, (dataSource) =>
     locked(dataSource, () => dataSource.undoLastMigration({ transaction: 'each' })),
   );
+}
+
+/**
+ * Which timeouts statements have that do not bring their own: those of the role, behind a pooler.
+ *
+ * @param url as the application connects
+ * @returns the settings that are missing
+ */
+export async function missingTimeouts(url: string): Promise<string[]> {
+  const dataSource = await new DataSource(dataSourceOptions(url, 1, 'role')).initialize();
+  try {
+    const rows = await dataSource.query<{ name: string }[]>(
+      `SELECT name FROM pg_settings
+        WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout') AND setting = '0' ORDER BY name`,
+    );
+    return rows.map(({ name }) => name);
+  } finally {
+    await dataSource.destroy();
+  }
 }
 
 /** Whether the schema is older than this version of Latchkey. */

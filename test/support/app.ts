@@ -88,6 +88,7 @@ export class TestApp {
       adminPort: undefined,
       opsPort: 0,
       databaseUrl: database.url,
+      databaseDirectUrl: undefined,
       databasePoolSize: 8,
       directoryCacheSize: 1_000,
       tokenCacheSize: 1_000,
