@@ -6,6 +6,9 @@ import { type FirstStart, QuickstartService } from './quickstart/quickstart.serv
 import { prepare } from './startup.ts';
 import { exitWith } from './exit.ts';
 
+// What a person is told may have no room to go to, or nobody to read it: no reason to end.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
@@ -28,7 +31,9 @@ function sayFirstStart({ admin, demo }: FirstStart, url: string): void {
 async function main(): Promise<void> {
   const environment = loadConfig(process.env);
   const logger = createLogger(environment.logLevel);
-  const runtime = await prepare(environment, 'serve');
+  const runtime = await prepare(environment, 'serve', (line) => {
+    logger.warn(line);
+  });
   let stop = (): Promise<void> => runtime.stop();
   try {
     const app = await createApp(runtime.config, logger);

