@@ -1,9 +1,10 @@
 /**
- * `npm test`: every test, or those that the arguments choose, which are Jest's. The browser's story comes by itself,
- * after all others: some of them measure what a machine does under a load of their own making.
+ * `npm test`: every test, or those that the arguments choose, which are Jest's. The faults and the browser's story come
+ * by themselves, after all others: some of them measure what a machine does under a load of their own making.
  */
 import { spawnSync } from 'node:child_process';
 
+const FAULTS = 'test/faults';
 const STORY = 'console-story';
 
 function jest(...args: string[]): boolean {
@@ -14,5 +15,7 @@ function jest(...args: string[]): boolean {
 
 const chosen = process.argv.slice(2);
 const passed =
-  chosen.length > 0 ? [jest(...chosen)] : [jest('--testPathIgnorePatterns', STORY, '/node_modules/'), jest(STORY)];
+  chosen.length > 0
+    ? [jest(...chosen)]
+    : [jest('--testPathIgnorePatterns', FAULTS, STORY, '/node_modules/'), jest(FAULTS), jest(STORY)];
 process.exitCode = passed.every(Boolean) ? 0 : 1;
