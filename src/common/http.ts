@@ -22,6 +22,13 @@ export const MAX_HEADER_BYTES = 32 * 1024;
 const MAX_JSON_BYTES = 256 * 1024;
 const MAX_FORM_BYTES = 8 * 1024;
 
+/** RFC 9110 §15.5.9: the connection ends with the answer. */
+class RequestTimeoutError extends AppError {
+  constructor() {
+    super({ status: 408, code: 'request.timeout', detail: 'The request took too long to arrive.' });
+  }
+}
+
 /** Sent with every answer, also where no route matched. */
 function securityHeaders(requestId: string, { publicUrl }: HttpOptions): Record<string, string> {
   return {
@@ -126,7 +133,13 @@ export function prepareFastify(
   fastify.decorateRequest('stats', undefined);
 
   const deadline = new Deadline(DEADLINE_MS, (request, reply) => {
-    filter.answer(new UnavailableError(new Error('The deadline of the request has passed')), request, reply);
+    // A client that has not sent all of it is not waiting for us.
+    if (request.raw.complete) {
+      filter.answer(new UnavailableError(new Error('The deadline of the request has passed')), request, reply);
+    } else {
+      void reply.header('connection', 'close');
+      filter.answer(new RequestTimeoutError(), request, reply);
+    }
   });
 
   const stats = new HttpStats(() => deadline.pending);

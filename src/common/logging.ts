@@ -3,6 +3,8 @@ import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'p
 
 const BLOCK_BYTES = 8_192;
 const FLUSH_MS = 100;
+/** Lines that wait while they cannot be written. */
+const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
 interface SerializedError {
   type: string;
@@ -70,9 +72,28 @@ export function withoutRedaction(logger: Logger): Logger {
   );
 }
 
-/** Lines leave in blocks, after a moment at the latest and when the process ends. */
+/**
+ * Lines leave in blocks, after a moment at the latest and when the process ends. A log that cannot be written (a full
+ * disk, a reader that has gone) ends nothing: lines wait up to a bound, and those beyond are counted and given up.
+ */
 function standardOutput(): DestinationStream {
-  const output = pino.destination({ fd: 1, sync: false, minLength: BLOCK_BYTES });
+  const output = pino.destination({ fd: 1, sync: false, minLength: BLOCK_BYTES, maxLength: MAX_WAITING_BYTES });
+  const flushSync = output.flushSync.bind(output);
+  let lost = 0;
+  output.on('error', () => {
+    // The next flush tries again with what it holds. Its flushSync() would try for ever, and the process never end.
+    output.flushSync = () => undefined;
+  });
+  output.on('drop', () => {
+    lost++;
+  });
+  output.on('write', () => {
+    output.flushSync = flushSync;
+    if (lost === 0) return;
+    const msg = `${String(lost)} lines of the log are lost: it could not be written`;
+    lost = 0;
+    output.write(`${JSON.stringify({ level: 'warn', time: new Date().toISOString(), msg })}\n`);
+  });
   setInterval(() => {
     output.flush();
   }, FLUSH_MS).unref();

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import path from 'node:path';
+import { performance } from 'node:perf_hooks';
 import type { Client, Pool, PoolClient } from 'pg';
 import { DataSource, type DataSourceOptions, type MigrationInterface } from 'typeorm';
 
@@ -57,6 +58,9 @@ interface ClientInternals {
   _getActiveQuery?: () => unknown;
 }
 
+/** Connections that were made before this moment are not used again, on the monotonic clock. */
+const outdatedSince = new WeakMap<Pool, number>();
+
 /**
  * Connects, as {@link dataSourceOptions} says.
  *
@@ -65,14 +69,38 @@ interface ClientInternals {
  */
 export async function connect(options: DataSourceOptions): Promise<DataSource> {
   const dataSource = await new DataSource(options).initialize();
-  const { master: pool } = dataSource.driver as unknown as { master: Pool & PoolInternals };
+  const pool = poolOf(dataSource);
+  const madeAt = new WeakMap<PoolClient, number>();
+  pool.on('connect', (client) => {
+    madeAt.set(client, performance.now());
+  });
   pool.on('release', (_, client: PoolClient & ClientInternals) => {
-    if (client._getActiveQuery?.() == null) return;
+    const isBusy = client._getActiveQuery?.() != null;
+    const isOutdated = (madeAt.get(client) ?? 0) <= (outdatedSince.get(pool) ?? -Infinity);
+    if (!isBusy && !isOutdated) return;
     // Not queryable any more: the pool drops it now.
     void (client as unknown as Client).end().catch(() => undefined);
-    for (const { client: idle } of [...(pool._idle ?? [])]) pool._remove?.(idle);
+    if (isBusy) dropIdle(pool);
   });
   return dataSource;
+}
+
+/**
+ * Makes all connections anew: the idle ones end at once, the others when what they are used for is done. For when the
+ * server may have become another: what is connected to the old one is still answered by it after a failover.
+ */
+export function renewConnections(dataSource: DataSource): void {
+  const pool = poolOf(dataSource);
+  outdatedSince.set(pool, performance.now());
+  dropIdle(pool);
+}
+
+function poolOf(dataSource: DataSource): Pool & PoolInternals {
+  return (dataSource.driver as unknown as { master: Pool & PoolInternals }).master;
+}
+
+function dropIdle(pool: Pool & PoolInternals): void {
+  for (const { client } of [...(pool._idle ?? [])]) pool._remove?.(client);
 }
 
 type MigrationClass = new () => MigrationInterface;
