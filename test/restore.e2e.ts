@@ -104,7 +104,7 @@ describe('the application as a role of its own', () => {
   it('does all its work, and cannot touch the trail', async () => {
     const owner = await TestApp.start();
     const database = new URL(owner.databaseUrl);
-    const docs = await readFile('docs/operations-audit.md', 'utf8');
+    const docs = await readFile('docs/operations.md', 'utf8');
     const sql = /```sql\n([^`]+)```/.exec(docs)?.[1] ?? '';
     await administer(`CREATE ROLE ${role} LOGIN`);
     try {
