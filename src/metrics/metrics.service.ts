@@ -3,7 +3,7 @@ import { HttpAdapterHost } from '@nestjs/core';
 import type { FastifyInstance } from 'fastify';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import { DataSource } from 'typeorm';
 import { ActivityService } from '../activity/activity.service.ts';
 import { AuditService } from '../audit/audit.service.ts';
@@ -42,7 +42,7 @@ const PACKAGE = path.join(
 @Injectable()
 export class MetricsService implements OnApplicationBootstrap {
   /** Of this application: a process may run several. */
-  readonly #registry = new Registry();
+  #registry: Registry | undefined;
 
   constructor(
     private readonly host: HttpAdapterHost,
@@ -85,17 +85,26 @@ export class MetricsService implements OnApplicationBootstrap {
       auditMetrics(this.audit),
       noticeMetrics(this.notices),
     ];
-    for (const metric of sources.flat()) this.#registry.registerMetric(metric);
-    collectDefaultMetrics({ register: this.#registry });
+    // Loaded only where somebody scrapes: it brings more with it.
+    const { collectDefaultMetrics, Registry } = await import('prom-client');
+    const registry = new Registry();
+    for (const metric of sources.flat()) registry.registerMetric(metric);
+    collectDefaultMetrics({ register: registry });
+    this.#registry = registry;
   }
 
   /** The media type of {@link scrape}. */
   get contentType(): string {
-    return this.#registry.contentType;
+    return this.#current.contentType;
   }
 
   /** Every metric as it stands, in Prometheus' text format. */
   scrape(): Promise<string> {
-    return this.#registry.metrics();
+    return this.#current.metrics();
+  }
+
+  get #current(): Registry {
+    if (!this.#registry) throw new Error('There is no listener for metrics');
+    return this.#registry;
   }
 }
