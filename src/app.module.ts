@@ -14,6 +14,8 @@ import { EncryptionModule } from './encryption/encryption.module.ts';
 import { GrantGuard } from './grant/grant.guard.ts';
 import { GrantModule } from './grant/grant.module.ts';
 import { HandoverModule } from './handover/handover.module.ts';
+import { HealthModule } from './health/health.module.ts';
+import { MetricsModule } from './metrics/metrics.module.ts';
 import { OAuthModule } from './oauth/oauth.module.ts';
 import { OverviewModule } from './overview/overview.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
@@ -40,6 +42,8 @@ const features = [
   OAuthModule,
   QuickstartModule,
   ConsoleModule,
+  HealthModule,
+  MetricsModule,
 ];
 
 @Module({})

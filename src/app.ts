@@ -14,14 +14,70 @@ import {
   REQUEST_TIMEOUT_MS,
   RouteTable,
 } from './common/http.ts';
+import { Lifecycle } from './common/lifecycle.ts';
+import { ListenError, Listeners, urlOf } from './common/listeners.ts';
 import { NestLogger, withoutRedaction } from './common/logging.ts';
 import { DtoPipe } from './common/validation.ts';
 import type { Config } from './config/config.ts';
 
-export interface App {
-  readonly nest: NestFastifyApplication;
-  /** Every route the server answers to. */
-  readonly table: RouteTable;
+/** What is still being answered when it stops may take this long; then the connections are cut. */
+const DRAIN_MS = 8_000;
+
+/** Where the listeners are found. */
+interface Urls {
+  readonly public: string;
+  /** Absent: at the public one. */
+  readonly staff: string | undefined;
+  readonly ops: string | undefined;
+}
+
+export class App {
+  constructor(
+    readonly nest: NestFastifyApplication,
+    /** Every route the server answers to. */
+    readonly table: RouteTable,
+    private readonly listeners: Listeners,
+  ) {}
+
+  /**
+   * Opens every port, the public one last.
+   *
+   * @param port the public one; 0 lets the system choose
+   * @throws ListenError
+   */
+  async listen(host: string, port: number): Promise<Urls> {
+    await this.nest.init();
+    await this.nest.getHttpAdapter().getInstance().ready();
+    const further = await this.listeners.open(host);
+    try {
+      await this.nest.listen(port, host);
+    } catch (error) {
+      throw (error as NodeJS.ErrnoException).syscall === 'listen' ? new ListenError('PORT', host, port, error) : error;
+    }
+    this.nest.get(Lifecycle).state = 'serving';
+    return { ...further, public: urlOf(this.nest.getHttpServer()) };
+  }
+
+  /**
+   * Tells probes that it goes, answers what has been received, and ends everything but the listener of the operators:
+   * {@link end} is for that.
+   */
+  async close(): Promise<void> {
+    this.nest.get(Lifecycle).state = 'shutting-down';
+    const cut = setTimeout(() => {
+      this.listeners.cut();
+    }, DRAIN_MS);
+    try {
+      await this.nest.close();
+    } finally {
+      clearTimeout(cut);
+    }
+  }
+
+  /** After everything else has ended. */
+  async end(): Promise<void> {
+    await this.listeners.end();
+  }
 }
 
 export interface AppOptions {
@@ -44,6 +100,8 @@ export async function createApp(
 ): Promise<App> {
   const filter = new ErrorFilter();
   const table = new RouteTable();
+  const http = { maxHeaderSize: MAX_HEADER_BYTES };
+  const listeners = new Listeners(config, http);
   const instance = fastify({
     loggerInstance: logger,
     // One line a request, written by prepareFastify().
@@ -55,16 +113,17 @@ export async function createApp(
     // On shutdown what has been received is still answered.
     return503OnClosing: false,
     forceCloseConnections: 'idle',
-    http: { maxHeaderSize: MAX_HEADER_BYTES },
+    http,
     routerOptions: { maxParamLength: 500 },
     clientErrorHandler: (error, socket) => {
-      answerParserError(error, socket, config);
+      answerParserError(error, socket, { options: config, stats: instance.stats, planes: listeners.publicPlanes });
     },
     frameworkErrors: (error, request, reply) => {
-      answerRouterError(error, request, reply, { filter, options: config });
+      const planes = listeners.servedTo(request);
+      answerRouterError(error, request, reply, { filter, options: config, stats: instance.stats, planes });
     },
   }) as unknown as FastifyInstance;
-  prepareFastify(instance, { filter, table, options: config, requestLog: withoutRedaction(logger) });
+  prepareFastify(instance, { filter, table, listeners, options: config, requestLog: withoutRedaction(logger) });
   const nest = await NestFactory.create<NestFastifyApplication>(
     AppModule.for(config, features),
     new FastifyAdapter(instance as never),
@@ -72,5 +131,5 @@ export async function createApp(
   );
   nest.useGlobalFilters(filter);
   nest.useGlobalPipes(new DtoPipe());
-  return { nest, table };
+  return new App(nest, table, listeners);
 }

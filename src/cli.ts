@@ -76,6 +76,8 @@ async function withDatabase(work: (url: string) => Promise<void>): Promise<void>
 const NOWHERE: Config = {
   production: false,
   port: 3000,
+  adminPort: undefined,
+  opsPort: undefined,
   databaseUrl: 'postgres://nowhere',
   databasePoolSize: 1,
   directoryCacheSize: 1_000,

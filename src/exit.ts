@@ -6,15 +6,8 @@ export function exitWith(error: unknown): never {
   const told = error instanceof Error && TOLD.has(error.constructor.name);
   const { message, stack = message } = error instanceof Error ? error : new Error(String(error));
   const text = told ? message : stack;
-  const { code, port, address } = error as { code?: string; port?: number; address?: string };
-  if (code === 'EADDRINUSE') {
-    process.stderr.write(
-      `Latchkey cannot listen on ${String(address)}:${String(port)}: something else does. Set PORT.\n`,
-    );
-  } else {
-    process.stderr.write(`Latchkey did not start. ${text}\n`);
-  }
+  process.stderr.write(`Latchkey did not start. ${text}\n`);
   process.exit(1);
 }
 
-const TOLD = new Set(['ConfigError', 'StartError', 'EmbeddedPostgresError', 'UnreadableKeyError']);
+const TOLD = new Set(['ConfigError', 'StartError', 'ListenError', 'EmbeddedPostgresError', 'UnreadableKeyError']);

@@ -6,9 +6,6 @@ import { type FirstStart, QuickstartService } from './quickstart/quickstart.serv
 import { prepare } from './startup.ts';
 import { exitWith } from './exit.ts';
 
-/** What is still being answered after a signal may take this long; then the connections are cut. */
-const DRAIN_MS = 8_000;
-
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
@@ -34,19 +31,16 @@ async function main(): Promise<void> {
   const runtime = await prepare(environment, 'serve');
   let stop = (): Promise<void> => runtime.stop();
   try {
-    const { nest } = await createApp(runtime.config, logger);
+    const app = await createApp(runtime.config, logger);
     let stopping: Promise<void> | undefined;
     stop = () => (stopping ??= shutDown());
     const shutDown = async (): Promise<void> => {
-      const cut = setTimeout(() => {
-        nest.getHttpServer().closeAllConnections();
-      }, DRAIN_MS);
       try {
-        await nest.close();
+        await app.close();
       } finally {
-        clearTimeout(cut);
         // Last: everything before may still write.
         await runtime.stop();
+        await app.end();
       }
     };
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -54,13 +48,14 @@ async function main(): Promise<void> {
         stop().then(() => process.exit(0), exitWith);
       });
     }
-    serveReference(nest);
-    await nest.init();
-    const firstStart = runtime.embedded ? await nest.get(QuickstartService).provisionOnce() : undefined;
-    await nest.listen(environment.port, environment.host);
-    const url = (await nest.getUrl()).replace('[::1]', '127.0.0.1');
-    if (firstStart) sayFirstStart(firstStart, url);
-    say(`Listening on ${url}`);
+    serveReference(app.nest);
+    await app.nest.init();
+    const firstStart = runtime.embedded ? await app.nest.get(QuickstartService).provisionOnce() : undefined;
+    const urls = await app.listen(environment.host, environment.port);
+    if (firstStart) sayFirstStart(firstStart, urls.public);
+    if (urls.staff !== undefined) say(`Staff plane on ${urls.staff}`);
+    if (urls.ops !== undefined) say(`Operations on ${urls.ops}`);
+    say(`Listening on ${urls.public}`);
   } catch (error) {
     await stop().catch(() => undefined);
     throw error;

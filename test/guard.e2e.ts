@@ -84,6 +84,15 @@ describe('every route of the server', () => {
     'HEAD /.well-known/oauth-authorization-server',
     'GET /.well-known/jwks.json',
     'HEAD /.well-known/jwks.json',
+    // On the listener of the operators alone.
+    'GET /health/live',
+    'HEAD /health/live',
+    'GET /health/startup',
+    'HEAD /health/startup',
+    'GET /health/ready',
+    'HEAD /health/ready',
+    'GET /metrics',
+    'HEAD /metrics',
     // The console's files. What they show they ask of /admin.
     'GET /console',
     'HEAD /console',

@@ -35,8 +35,11 @@ it('openapi.json is what the code says (npm run openapi)', async () => {
 
 it('every route of the server is documented, and nothing else', () => {
   const served = app.app.table.routes
-    // Pages are no operations.
-    .filter(({ method, url }) => method !== 'HEAD' && !/^\/(docs|console|handover$|handover\/(page|icon)\.)/.test(url))
+    // Pages are no operations, and probes are nobody's API.
+    .filter(
+      ({ method, url }) =>
+        method !== 'HEAD' && !/^\/(docs|console|health|metrics|handover$|handover\/(page|icon)\.)/.test(url),
+    )
     .map(({ method, url }) => `${method} ${url.replace(/:(\w+)/g, '{$1}')}`);
   const documented = operationsOf(buildOpenApi(app.app.nest) as unknown as Document).map(({ route }) => route);
   expect(documented.sort()).toEqual(served.sort());

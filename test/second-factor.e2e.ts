@@ -478,7 +478,7 @@ describe('settings', () => {
     const answer = await change(token, { secondFactorRequired: value });
     expect({ status: answer.status, body: answer.json() }).toEqual({
       status: 200,
-      body: { secondFactorRequired: value },
+      body: { secondFactorRequired: value, publicUrl: app.config.publicUrl },
     });
   };
   let enrolledAdmin: Enrolled;
@@ -493,7 +493,7 @@ describe('settings', () => {
       const answer = await app.request('GET', SETTINGS, { token });
       expect({ status: answer.status, body: answer.json() }).toEqual({
         status: 200,
-        body: { secondFactorRequired: false },
+        body: { secondFactorRequired: false, publicUrl: app.config.publicUrl },
       });
       const changed = await change(token, { secondFactorRequired: false });
       if (role === 'admin') expect(changed.status).toBe(200);
@@ -515,7 +515,10 @@ describe('settings', () => {
     const before = (await trail()).length;
     await required(true);
     await required(true);
-    expect((await change(enrolledAdmin.token, {})).json()).toEqual({ secondFactorRequired: true });
+    expect((await change(enrolledAdmin.token, {})).json()).toEqual({
+      secondFactorRequired: true,
+      publicUrl: app.config.publicUrl,
+    });
     const events = await trail();
     expect(events).toHaveLength(before + 1);
     expect(events[0]).toMatchObject({

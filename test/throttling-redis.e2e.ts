@@ -1,14 +1,8 @@
 import * as argon2 from '@node-rs/argon2';
-import { Redis } from 'ioredis';
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { LimiterStore } from '../src/rate-limit/limiter-store.service.ts';
 import { type Answer, TestApp } from './support/app.ts';
+import { describeWithRedis, RedisServer } from './support/redis.ts';
 import { secret } from './support/secrets.ts';
 import {
   eventually,
@@ -21,85 +15,7 @@ import {
   tally,
 } from './support/sign-ins.ts';
 
-/** A Redis of the test's own, which it may stop and freeze. */
-class RedisServer {
-  #process: ChildProcess | undefined;
-
-  private constructor(
-    readonly port: number,
-    private readonly folder: string,
-  ) {}
-
-  static async start(): Promise<RedisServer> {
-    const listener = createServer().listen(0, '127.0.0.1');
-    await once(listener, 'listening');
-    const { port } = listener.address() as AddressInfo;
-    listener.close();
-    await once(listener, 'close');
-    const server = new RedisServer(port, await mkdtemp(path.join(tmpdir(), 'latchkey-redis-')));
-    await server.restart();
-    return server;
-  }
-
-  get url(): string {
-    return `redis://127.0.0.1:${String(this.port)}`;
-  }
-
-  async restart(): Promise<void> {
-    const args = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
-    this.#process = spawn('redis-server', [...args, '--dir', this.folder], { stdio: 'ignore' });
-    await once(this.#process, 'spawn');
-    await eventually(() => this.#answers(), 'Redis answers');
-  }
-
-  async stop(): Promise<void> {
-    const ended = this.#process && once(this.#process, 'exit');
-    this.#process?.kill('SIGKILL');
-    await ended;
-    this.#process = undefined;
-  }
-
-  freeze(): void {
-    this.#process?.kill('SIGSTOP');
-  }
-
-  thaw(): void {
-    this.#process?.kill('SIGCONT');
-  }
-
-  async remove(): Promise<void> {
-    await this.stop();
-    await rm(this.folder, { recursive: true, force: true });
-  }
-
-  /** A connection for looking into it. */
-  async use<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
-    const redis = new Redis(this.url, { lazyConnect: true, retryStrategy: () => null });
-    redis.on('error', () => undefined);
-    try {
-      await redis.connect();
-      return await work(redis);
-    } finally {
-      redis.disconnect();
-    }
-  }
-
-  async #answers(): Promise<true | undefined> {
-    try {
-      await this.use((redis) => redis.ping());
-      return true;
-    } catch {
-      return undefined;
-    }
-  }
-}
-
-const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
-// In CI there must be one: without it everything here fails.
-const isSkipped = !hasRedis && process.env['CI'] !== 'true';
-if (isSkipped) process.stdout.write('throttling-redis.e2e.ts is skipped: there is no redis-server on this machine\n');
-
-(isSkipped ? describe.skip : describe)('with REDIS_URL', () => {
+describeWithRedis('with REDIS_URL', () => {
   let redis: RedisServer;
   /** Two instances on one database and one Redis. */
   let a: TestApp;

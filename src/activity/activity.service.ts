@@ -193,7 +193,10 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
   #writtenAt = -Infinity;
   #timer: NodeJS.Timeout | undefined;
   #partitionTimer: NodeJS.Timeout | undefined;
+  /** Since the database does not answer. */
   #givenUp = 0;
+  /** Since the start. */
+  #lost = 0;
   #isFailing = false;
   #isStopping = false;
 
@@ -246,7 +249,7 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
     }
     if (this.#queue.length > MAX_QUEUE) {
       this.#queue.shift();
-      this.#givenUp++;
+      this.#giveUp(1);
     }
     this.#schedule();
   }
@@ -317,6 +320,16 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
       const { tokens = 0, refused = 0 } = found.get(start) ?? {};
       return { at: new Date(start), tokens, refused };
     });
+  }
+
+  /** Records that wait to be written, and those that were lost since the start. */
+  get stats(): { queued: number; lost: number } {
+    return { queued: this.#queue.length + this.#counted.size, lost: this.#lost };
+  }
+
+  #giveUp(records: number): void {
+    this.#givenUp += records;
+    this.#lost += records;
   }
 
   #count(row: Row): void {
@@ -414,7 +427,7 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
     } catch (error) {
       const isAway = postgresError(error) instanceof UnavailableError;
       if (isAway) giveBack();
-      else this.#givenUp += records;
+      else this.#giveUp(records);
       if (!this.#isFailing || !isAway) {
         this.#logger.error(`Activity cannot be written${isAway ? ' and waits' : ''}: ${(error as Error).message}`);
       }

@@ -90,6 +90,9 @@ export class Directory implements ChangeListener {
   readonly #joinable = new Map<string, Batch>();
   readonly #underWay = new Set<Batch>();
   #waiting: Batch[] = [];
+  #hits = 0;
+  #misses = 0;
+  #bypasses = 0;
 
   constructor(
     private readonly dataSource: DataSource,
@@ -105,36 +108,44 @@ export class Directory implements ChangeListener {
     feed.subscribe(CHANNEL_USER_TOPIC, this);
   }
 
+  /**
+   * Counts since the start: accounts that memory answered, that it did not have, and that were read past it, since it
+   * could not be believed or a refusal depended on it; and how many it holds.
+   */
+  get stats(): { hits: number; misses: number; bypasses: number; accounts: number } {
+    return { hits: this.#hits, misses: this.#misses, bypasses: this.#bypasses, accounts: this.#accounts.size };
+  }
+
   /** The account, if it is remembered and memory can be trusted. No refusal may rest on it: see {@link readById}. */
   peekById(id: string): Account | undefined {
-    return this.feed.trusted ? this.#accounts.get(id) : undefined;
+    return this.#hit(this.#knownById(id));
   }
 
   /** See {@link peekById}. */
   peekByUsername(username: string): Account | undefined {
-    if (!this.feed.trusted) return undefined;
-    const id = this.#idOfUsername.get(usernameKeyOf(username));
-    return id === undefined ? undefined : this.#accounts.get(id);
+    return this.#hit(this.#knownByUsername(username));
   }
 
   /** From memory or else from PostgreSQL; a read that is under way may serve several callers. */
   findById(id: string): Promise<Reading> {
-    return this.#find(`id:${id}`, this.peekById(id), 'byId', id);
+    return this.#find(`id:${id}`, this.#knownById(id), 'byId', id);
   }
 
   /** See {@link findById}. */
   findByUsername(username: string): Promise<Reading> {
     const key = usernameKeyOf(username);
-    return this.#find(`username:${key}`, this.peekByUsername(username), 'byUsernameKey', key);
+    return this.#find(`username:${key}`, this.#knownByUsername(username), 'byUsernameKey', key);
   }
 
   /** From PostgreSQL, by a query that starts after this call: what a refusal must rest on. */
   readById(id: string): Promise<Account | undefined> {
+    this.#bypasses++;
     return this.#read('byId', id);
   }
 
   /** See {@link readById}. */
   readByUsername(username: string): Promise<Account | undefined> {
+    this.#bypasses++;
     return this.#read('byUsernameKey', usernameKeyOf(username));
   }
 
@@ -152,8 +163,26 @@ export class Directory implements ChangeListener {
     this.#joinable.clear();
   }
 
+  #knownById(id: string): Account | undefined {
+    return this.feed.trusted ? this.#accounts.get(id) : undefined;
+  }
+
+  #knownByUsername(username: string): Account | undefined {
+    if (!this.feed.trusted) return undefined;
+    const id = this.#idOfUsername.get(usernameKeyOf(username));
+    return id === undefined ? undefined : this.#accounts.get(id);
+  }
+
+  /** What memory does not have is counted by those who go on to read it. */
+  #hit(known: Account | undefined): Account | undefined {
+    if (known) this.#hits++;
+    return known;
+  }
+
   async #find(joinKey: string, known: Account | undefined, index: Index, key: string): Promise<Reading> {
-    if (known) return { account: known, fresh: false };
+    if (this.#hit(known)) return { account: known, fresh: false };
+    if (this.feed.trusted) this.#misses++;
+    else this.#bypasses++;
     const shared = this.feed.trusted ? this.#joinable.get(joinKey) : undefined;
     if (shared) return { account: await this.#resultOf(shared, index, key), fresh: false };
     const batch = this.#enlist(index, key);

@@ -41,6 +41,11 @@ export class Deadline {
     this.#pending.delete(request.id);
   }
 
+  /** How many requests are being answered. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
   /** Those that have begun say `Connection: close` with their answer: their clients send the next request elsewhere. */
   endConnections(): void {
     for (const { reply } of this.#pending.values()) reply.raw.shouldKeepAlive = false;

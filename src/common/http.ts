@@ -8,6 +8,9 @@ import { clientAddress } from './client-address.ts';
 import { Deadline } from './deadline.ts';
 import { type ErrorFilter, problemOf } from './error.filter.ts';
 import { AppError, UnavailableError } from './errors.ts';
+import { HttpStats } from './http-stats.ts';
+import type { Listeners, Planes } from './listeners.ts';
+import { planeOfRoute } from './planes.ts';
 import type { HttpOptions, RouteSettings } from './request-context.ts';
 
 /** Headers and body together may take this long to arrive; then the connection ends. */
@@ -62,11 +65,14 @@ export class RouteTable {
     this.#router.on(method as HTTPMethod, url, () => undefined, settings);
   }
 
-  /** @returns the methods that the path answers to, and the settings of one of its routes */
-  match(path: string): { methods: string[]; settings: RouteSettings } | undefined {
+  /**
+   * @param planes those that are served where the request came in
+   * @returns the methods that the path answers to there, and the settings of one of its routes
+   */
+  match(path: string, planes: Planes): { methods: string[]; settings: RouteSettings } | undefined {
     const found = [...this.#methods].flatMap((method) => {
-      const route = this.#router.find(method as HTTPMethod, path);
-      return route ? [{ method, settings: (route.store ?? {}) as RouteSettings }] : [];
+      const settings = this.#router.find(method as HTTPMethod, path)?.store as RouteSettings | undefined;
+      return settings?.plane && planes.includes(settings.plane) ? [{ method, settings }] : [];
     });
     const [first] = found;
     return first && { methods: found.map(({ method }) => method).sort(), settings: first.settings };
@@ -78,11 +84,14 @@ function pathOf(url: string): string {
   return end === -1 ? url : url.slice(0, end);
 }
 
+/** For a path that is none where it was asked for, though it may be one of another listener. */
+const NO_ROUTE: RouteSettings = {};
+
 /** 405 where the path exists under another method, else 404; decided before authentication and before any body. */
-function refuseUnknownRoute(request: FastifyRequest, table: RouteTable): AppError {
-  const match = table.match(pathOf(request.url));
+function refuseUnknownRoute(request: FastifyRequest, table: RouteTable, planes: Planes): AppError {
+  const match = table.match(pathOf(request.url), planes);
+  request.matchedConfig = match?.settings ?? NO_ROUTE;
   if (!match) return new AppError({ status: 404, code: 'route.not-found', detail: 'There is nothing at this path.' });
-  request.matchedConfig = match.settings;
   return new AppError({
     status: 405,
     code: 'route.method-not-allowed',
@@ -102,9 +111,10 @@ export function prepareFastify(
   {
     filter,
     table,
+    listeners,
     options,
     requestLog,
-  }: { filter: ErrorFilter; table: RouteTable; options: HttpOptions; requestLog: BaseLogger },
+  }: { filter: ErrorFilter; table: RouteTable; listeners: Listeners; options: HttpOptions; requestLog: BaseLogger },
 ): void {
   fastify.decorateRequest('arrivedAt', 0);
   fastify.decorateRequest('clientAddress', undefined);
@@ -112,13 +122,23 @@ export function prepareFastify(
   fastify.decorateRequest('staff', undefined);
   fastify.decorateRequest('errorCode', undefined);
   fastify.decorateRequest('matchedConfig', undefined);
+  fastify.decorateRequest('stats', undefined);
 
   const deadline = new Deadline(DEADLINE_MS, (request, reply) => {
     filter.answer(new UnavailableError(new Error('The deadline of the request has passed')), request, reply);
   });
 
-  fastify.addHook('onRoute', ({ method, url, config }) => {
-    for (const each of [method].flat()) table.add(each, url, config ?? {});
+  const stats = new HttpStats(() => deadline.pending);
+  fastify.decorate('stats', stats);
+
+  listeners.attach(fastify, (error, socket, planes) => {
+    answerParserError(error, socket, { options, stats, planes });
+  });
+
+  fastify.addHook('onRoute', (route) => {
+    const plane = planeOfRoute(route.url);
+    route.config = { ...route.config, plane, stats: stats.ofRoute(plane, route.url) };
+    for (const each of [route.method].flat()) table.add(each, route.url, route.config);
   });
 
   fastify.addHook('onRequest', (request, reply, done) => {
@@ -126,9 +146,15 @@ export function prepareFastify(
     deadline.begin(request, reply);
     void reply.headers(securityHeaders(request.id, options));
     request.clientAddress = clientAddress(request.raw.socket.remoteAddress, request.headers, options.trustedProxies);
+    const planes = listeners.servedTo(request);
     try {
-      if (request.is404) throw refuseUnknownRoute(request, table);
       const settings: RouteSettings = request.routeOptions.config;
+      if (request.is404 || settings.plane === undefined || !planes.includes(settings.plane)) {
+        const refusal = refuseUnknownRoute(request, table, planes);
+        request.stats = request.matchedConfig?.stats ?? stats.unmatched(planes[0]);
+        throw refusal;
+      }
+      request.stats = settings.stats;
       settings.beforeBody?.(request, options);
       if (settings.body !== 'form' && hasBody(request) && mediaTypeOf(request) !== 'application/json') {
         throw unsupportedContentType(false);
@@ -143,12 +169,14 @@ export function prepareFastify(
   fastify.addHook('preClose', (done) => {
     closing = true;
     deadline.endConnections();
+    // Waited for below: first, the public listener closes too.
+    void listeners.drain();
     done();
   });
 
-  fastify.addHook('onClose', (_, done) => {
+  fastify.addHook('onClose', async () => {
+    await listeners.drain();
     deadline.close();
-    done();
   });
 
   fastify.addHook('onResponse', (request, reply, done) => {
@@ -156,19 +184,22 @@ export function prepareFastify(
     // What had begun to leave before could not say `Connection: close`; the server ends when no connection is left.
     if (closing) {
       setImmediate(() => {
-        fastify.server.closeIdleConnections();
+        listeners.closeIdleConnections();
       });
     }
-    const { statusCode } = reply;
-    requestLog.info(
+    const { statusCode, elapsedTime } = reply;
+    const { stats: counted } = request;
+    counted?.count(request.method, statusCode, elapsedTime, request.errorCode);
+    // Probes and scrapes come all the time.
+    requestLog[counted?.plane === 'ops' ? 'debug' : 'info'](
       {
         requestId: request.id,
         method: request.method,
         // The template, never the URL: what a client puts there may be a credential.
-        route: request.is404 ? undefined : request.routeOptions.url,
+        route: request.matchedConfig === undefined ? counted?.route : undefined,
         status: statusCode,
         code: request.errorCode,
-        durationMs: Math.round(reply.elapsedTime * 10) / 10,
+        durationMs: Math.round(elapsedTime * 10) / 10,
         address: request.clientAddress,
         channelUser: request.channelUser?.id,
         staff: request.staff?.id,
@@ -204,7 +235,11 @@ export function requireForm(request: FastifyRequest): void {
 }
 
 /** Answers what Node's HTTP parser refuses before there is a request: 431, 408 and 400. */
-export function answerParserError(error: NodeJS.ErrnoException, socket: Socket, options: HttpOptions): void {
+export function answerParserError(
+  error: NodeJS.ErrnoException,
+  socket: Socket,
+  { options, stats, planes }: { options: HttpOptions; stats: HttpStats; planes: Planes },
+): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
@@ -216,6 +251,7 @@ export function answerParserError(error: NodeJS.ErrnoException, socket: Socket, 
         ? [408, 'request.timeout', 'The request took too long to arrive.']
         : [400, 'request.malformed', 'This is not a valid HTTP request.'];
   const refusal = new AppError({ status, code, detail });
+  stats.unmatched(planes[0]).count('', status, 0, code);
   const requestId = randomUUID();
   const problem = problemOf(refusal, requestId);
   const body = JSON.stringify(problem);
@@ -234,8 +270,9 @@ export function answerRouterError(
   error: Error,
   request: FastifyRequest,
   reply: FastifyReply,
-  { filter, options }: { filter: ErrorFilter; options: HttpOptions },
+  { filter, options, stats, planes }: { filter: ErrorFilter; options: HttpOptions; stats: HttpStats; planes: Planes },
 ): void {
   void reply.headers(securityHeaders(request.id, options));
   filter.answer(error, request, reply);
+  stats.unmatched(planes[0]).count(request.method, reply.statusCode, 0, request.errorCode);
 }

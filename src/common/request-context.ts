@@ -1,6 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { BlockList } from 'node:net';
 import type { AppError } from './errors.ts';
+import type { HttpStats, RouteStats } from './http-stats.ts';
+import type { RoutePlane } from './planes.ts';
 
 /** A channel user as its token presents it: what `@CurrentChannelUser()` gives. */
 export interface CurrentChannelUser {
@@ -40,6 +42,9 @@ export interface CurrentStaff {
 declare module 'fastify' {
   // eslint-disable-next-line @typescript-eslint/no-empty-object-type -- declaration merging needs an interface
   interface FastifyContextConfig extends RouteSettings {}
+  interface FastifyInstance {
+    readonly stats: HttpStats;
+  }
   interface FastifyRequest {
     /** When its headers were read, on the monotonic clock, in milliseconds. */
     arrivedAt: number;
@@ -49,8 +54,10 @@ declare module 'fastify' {
     staff?: CurrentStaff;
     /** The code of the error that was answered, for the log. */
     errorCode?: string;
-    /** The route's settings, also where only the method did not match. */
+    /** Where no route answers: the settings of one of the path's, which only the method did not match, or none. */
     matchedConfig?: RouteSettings;
+    /** Where it is counted. */
+    stats?: RouteStats | undefined;
   }
 }
 
@@ -71,6 +78,10 @@ export interface RouteSettings {
   beforeBody?: (request: FastifyRequest, options: HttpOptions) => void;
   /** Writes errors in the route's own form instead of `application/problem+json`. */
   renderError?: (error: AppError, request: FastifyRequest, reply: FastifyReply) => void;
+  /** Which listeners serve it; comes with its path. */
+  plane?: RoutePlane;
+  /** Where its requests are counted. */
+  stats?: RouteStats;
 }
 
 /** Who causes a change, for the audit trail. */

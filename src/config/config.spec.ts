@@ -44,6 +44,11 @@ it.each([
   [{ PORT: '65536' }, 'PORT must be at most 65535'],
   [{ PORT: '-1000' }, 'PORT must be at least 0'],
   [{ PORT: '1e3' }, 'PORT must be a whole number'],
+  [{ OPS_PORT: '65536' }, 'OPS_PORT must be at most 65535'],
+  [{ ADMIN_PORT: 'x1' }, 'ADMIN_PORT must be a whole number'],
+  [{ ADMIN_PORT: '3000' }, 'ADMIN_PORT must differ from PORT'],
+  [{ PORT: '9464', OPS_PORT: '9464' }, 'OPS_PORT must differ from PORT'],
+  [{ ADMIN_PORT: '3001', OPS_PORT: '3001' }, 'OPS_PORT must differ from ADMIN_PORT'],
   [{ NODE_ENV: 'staging' }, 'NODE_ENV must be development, production or test'],
   [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL must be one of'],
   [{ LEGACY_QUERY_CREDENTIALS: 'yes' }, 'LEGACY_QUERY_CREDENTIALS must be true or false'],
@@ -59,6 +64,14 @@ it.each([
   for (const value of Object.values(variables)) {
     if (value.length > 3) expect(problems.join('\n')).not.toContain(value);
   }
+});
+
+it('ports that the system chooses are never the same', () => {
+  expect(loadConfig({ PORT: '0', ADMIN_PORT: '0', OPS_PORT: '0' })).toMatchObject({ adminPort: 0, opsPort: 0 });
+  expect(loadConfig({ PORT: '8080', ADMIN_PORT: '', OPS_PORT: '3000' })).toMatchObject({
+    adminPort: undefined,
+    opsPort: 3000,
+  });
 });
 
 it('every broken variable is told at once', () => {

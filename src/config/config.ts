@@ -95,6 +95,20 @@ export class Environment {
   PORT = 3000;
 
   @IsOptional()
+  @IsInt({ message: 'must be a whole number' })
+  @Min(0, { message: 'must be at least 0' })
+  @Max(65535, { message: 'must be at most 65535' })
+  @Transform(toInteger)
+  ADMIN_PORT?: number;
+
+  @IsOptional()
+  @IsInt({ message: 'must be a whole number' })
+  @Min(0, { message: 'must be at least 0' })
+  @Max(65535, { message: 'must be at most 65535' })
+  @Transform(toInteger)
+  OPS_PORT?: number;
+
+  @IsOptional()
   @IsUrl(
     { protocols: ['postgres', 'postgresql'], require_tld: false, require_protocol: true, allow_underscores: true },
     { message: 'must be a URL such as postgres://user:password@host:5432/database' },
@@ -188,6 +202,8 @@ export class Environment {
 
 /** Variables without a default. */
 export const OPTIONAL = [
+  'ADMIN_PORT',
+  'OPS_PORT',
   'DATABASE_URL',
   'PUBLIC_URL',
   'TOKEN_AUDIENCE',
@@ -207,8 +223,10 @@ export class ConfigError extends Error {
 export interface EnvironmentConfig {
   readonly production: boolean;
   readonly host: string;
-  /** 0 lets the system choose. */
+  /** 0 lets the system choose, here and below. */
   readonly port: number;
+  readonly adminPort: number | undefined;
+  readonly opsPort: number | undefined;
   readonly databaseUrl: string | undefined;
   readonly databasePoolSize: number;
   readonly directoryCacheSize: number;
@@ -232,6 +250,10 @@ export interface EnvironmentConfig {
 export abstract class Config {
   abstract readonly production: boolean;
   abstract readonly port: number;
+  /** Where staff come in; absent: at the public port. */
+  abstract readonly adminPort: number | undefined;
+  /** Where health and metrics are served; absent: nowhere. */
+  abstract readonly opsPort: number | undefined;
   abstract readonly databaseUrl: string;
   abstract readonly databasePoolSize: number;
   /** Accounts kept in memory. */
@@ -265,6 +287,16 @@ function isExampleSecret(value: string): boolean {
     EXAMPLE_SECRETS.has(value.toLowerCase()) ||
     (key !== undefined && (new Set(key).size < 12 || key.every((byte) => byte >= 0x20 && byte < 0x7f)))
   );
+}
+
+/** Each listener has a port of its own. */
+function portProblems(environment: Environment): string[] {
+  const names = ['PORT', 'ADMIN_PORT', 'OPS_PORT'] as const;
+  return names.flatMap((name, i) => {
+    const port = environment[name];
+    const other = port === undefined || port === 0 ? undefined : names.slice(0, i).find((n) => environment[n] === port);
+    return other === undefined ? [] : [`${name} must differ from ${other}`];
+  });
 }
 
 function productionProblems(environment: Environment): string[] {
@@ -305,6 +337,7 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
     ({ property, constraints = {} }) => `${property} ${Object.values(constraints).at(-1) ?? 'is not valid'}`,
   );
   if (problems.length === 0) {
+    problems.push(...portProblems(environment));
     if (environment.DATABASE_URL !== undefined || environment.NODE_ENV === 'production') {
       for (const name of ['PUBLIC_URL', 'KEY_ENCRYPTION_KEY'] as const) {
         const isListed = name === 'KEY_ENCRYPTION_KEY' && environment.KEY_ENCRYPTION_KEYS !== undefined;
@@ -325,6 +358,8 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
     production: environment.NODE_ENV === 'production',
     host: environment.HOST,
     port: environment.PORT,
+    adminPort: environment.ADMIN_PORT,
+    opsPort: environment.OPS_PORT,
     databaseUrl: environment.DATABASE_URL,
     databasePoolSize: environment.DATABASE_POOL_SIZE,
     directoryCacheSize: environment.DIRECTORY_CACHE_SIZE,

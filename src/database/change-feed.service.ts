@@ -79,6 +79,11 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
     return this.#client !== undefined && performance.now() - this.#heardAt <= TRUST_MS;
   }
 
+  /** How long ago the last heartbeat was sent that was answered, in milliseconds; infinite before the first. */
+  get lagMs(): number {
+    return performance.now() - this.#heardAt;
+  }
+
   /**
    * Resolves when no instance believes any more what it remembered before this call: at once when no other listens.
    * For what must not be done anywhere with the old state once it has been answered.

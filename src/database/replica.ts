@@ -29,6 +29,11 @@ export class Replica<T> implements ChangeListener {
     return this.#isNewest && this.feed.trusted ? this.#value : undefined;
   }
 
+  /** What was read last, believed or not: for looking at. */
+  get last(): T | undefined {
+    return this.#value;
+  }
+
   /** What is in memory, or else what the database says. */
   async current(): Promise<T> {
     return this.peek() ?? this.fresh();

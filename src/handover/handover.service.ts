@@ -129,9 +129,13 @@ export class HandoverService implements OnApplicationBootstrap, OnModuleDestroy 
     const known = await this.handovers.findOneBy({ secretHash: hashOf(secret) });
     const revealed = known && (await this.#reveal(known, caller));
     if (revealed) return revealed;
-    const { waitMs } = await this.throttle.handoverFailures.standing(caller.address, '');
-    if (waitMs > 0) throw new TooManyRevealsError(Math.ceil(waitMs / 1000));
-    const after = await this.throttle.handoverFailures.fail(caller.address, '');
+    const { handoverFailures } = this.throttle;
+    const { waitMs } = await handoverFailures.standing(caller.address, '');
+    if (waitMs > 0) {
+      handoverFailures.noteRefusal();
+      throw new TooManyRevealsError(Math.ceil(waitMs / 1000));
+    }
+    const after = await handoverFailures.fail(caller.address, '');
     if (known) await this.#noteRefusal(known.id, caller);
     throw after.limited ? new TooManyRevealsError(Math.ceil(after.waitMs / 1000)) : new HandoverGoneError();
   }

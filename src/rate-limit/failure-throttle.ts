@@ -16,6 +16,12 @@ export interface Standing {
   readonly waitMs: number;
 }
 
+/** How a limiter has decided since the start. */
+export interface Decisions {
+  readonly allowed: number;
+  readonly refused: number;
+}
+
 const FREE: Standing = { limited: false, waitMs: 0 };
 
 /** Grows with each failure beyond the free ones, up to the window. */
@@ -30,6 +36,8 @@ export class FailureThrottle {
   readonly #pairs: RateLimiterAbstract;
   readonly #addresses: RateLimiterAbstract;
   readonly #waits: RateLimiterAbstract;
+  #allowed = 0;
+  #refused = 0;
 
   /**
    * @param plane names its counters
@@ -45,6 +53,16 @@ export class FailureThrottle {
     this.#pairs = limiter('failures', FREE_PER_PAIR);
     this.#addresses = limiter('address-failures', FREE_PER_ADDRESS);
     this.#waits = limiter('waits', 1);
+  }
+
+  /** Failures since the start: those among the free ones, and those that were answered with 429. */
+  get decisions(): Decisions {
+    return { allowed: this.#allowed, refused: this.#refused };
+  }
+
+  /** Counts an attempt that was answered with 429 since a wait is on. */
+  noteRefusal(): void {
+    this.#refused++;
   }
 
   /** How an attempt stands before it is made. */
@@ -70,9 +88,11 @@ export class FailureThrottle {
       { key: pairKey, beyond: ofPair - FREE_PER_PAIR },
       { key: addressKey, beyond: ofAddress - FREE_PER_ADDRESS },
     ].filter(({ beyond }) => beyond >= 0);
+    const beyond = Math.max(-1, ...waits.map((wait) => wait.beyond));
+    if (beyond > 0) this.#refused++;
+    else this.#allowed++;
     if (waits.length === 0) return FREE;
-    await Promise.all(waits.map(({ key, beyond }) => this.#waits.set(key, 1, waitSeconds(beyond))));
-    const beyond = Math.max(...waits.map((wait) => wait.beyond));
+    await Promise.all(waits.map((wait) => this.#waits.set(wait.key, 1, waitSeconds(wait.beyond))));
     return { limited: beyond > 0, waitMs: waitSeconds(beyond) * 1000 };
   }
 

@@ -24,6 +24,7 @@ export class FairQueue {
   readonly #waiting = new Map<string, Job[]>();
   #waitingJobs = 0;
   #running = 0;
+  #completed = 0;
   #slowestMs = LEAST_MS;
 
   /**
@@ -60,6 +61,16 @@ export class FairQueue {
     this.#slowestMs = Math.max(LEAST_MS, ms, this.#slowestMs * FADING);
   }
 
+  /** Jobs that run now. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Jobs that were run, since the start. */
+  get completed(): number {
+    return this.#completed;
+  }
+
   /** Jobs that wait for their turn. */
   get length(): number {
     return this.#waitingJobs;
@@ -81,6 +92,7 @@ export class FairQueue {
         }
         const started = performance.now();
         await work().then(resolve, reject);
+        this.#completed++;
         this.measured(performance.now() - started);
       };
       if (!this.#add(key, { run, drop })) drop();

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { hkdfSync } from 'node:crypto';
 import { Config } from '../config/config.ts';
-import { FailureThrottle } from './failure-throttle.ts';
+import { type Decisions, FailureThrottle } from './failure-throttle.ts';
 import { LimiterStore } from './limiter-store.service.ts';
 
 /** The period that `tokensPerMinute` counts in. */
@@ -23,6 +23,8 @@ export class ThrottleService {
   /** Of links that do not work. */
   readonly handoverFailures: FailureThrottle;
   readonly #countToken: ReturnType<LimiterStore['counter']>;
+  #tokensAllowed = 0;
+  #tokensRefused = 0;
 
   constructor(store: LimiterStore, config: Config) {
     const key = Buffer.from(hkdfSync('sha256', config.keyEncryptionKeys[0], '', 'latchkey limiter keys', 32));
@@ -32,6 +34,16 @@ export class ThrottleService {
     this.#countToken = store.counter('issuance', ISSUANCE_SECONDS);
   }
 
+  /** How each limiter has decided since the start. */
+  get decisions(): Record<'partner_failures' | 'staff_failures' | 'handover_failures' | 'issuance', Decisions> {
+    return {
+      partner_failures: this.partnerFailures.decisions,
+      staff_failures: this.staffFailures.decisions,
+      handover_failures: this.handoverFailures.decisions,
+      issuance: { allowed: this.#tokensAllowed, refused: this.#tokensRefused },
+    };
+  }
+
   /**
    * Takes a token out of a channel user's bucket, which starts full.
    *
@@ -39,7 +51,11 @@ export class ThrottleService {
    */
   async takeToken(channelUserId: string, tokensPerMinute: number): Promise<IssuanceExceeded | undefined> {
     const { consumedPoints, msBeforeNext } = await this.#countToken(channelUserId);
-    if (consumedPoints <= tokensPerMinute) return undefined;
+    if (consumedPoints <= tokensPerMinute) {
+      this.#tokensAllowed++;
+      return undefined;
+    }
+    this.#tokensRefused++;
     const retryAfter = Math.max(1, Math.ceil(msBeforeNext / 1000));
     return {
       retryAfter,

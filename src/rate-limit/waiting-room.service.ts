@@ -141,6 +141,11 @@ export class WaitingRoom implements OnModuleInit {
   readonly staffHashes = new SlowHashes();
   #waiting = 0;
 
+  /** How many refusals wait for their moment. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
   /** The first hash of a process takes longest, and tells how fast this machine is. */
   async onModuleInit(): Promise<void> {
     const started = performance.now();
@@ -162,7 +167,10 @@ export class WaitingRoom implements OnModuleInit {
   async refuse(throttle: FailureThrottle, moment: Moment, address: string | undefined, name: string): Promise<Refusal> {
     moment.decide();
     const { waitMs } = await throttle.standing(address, name);
-    if (waitMs > 0) return this.#onGrid(moment, inSeconds(waitMs));
+    if (waitMs > 0) {
+      throttle.noteRefusal();
+      return this.#onGrid(moment, inSeconds(waitMs));
+    }
     return this.#seat(moment, await throttle.fail(address, name));
   }
 

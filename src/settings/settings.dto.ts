@@ -5,6 +5,11 @@ import { MayBeAbsent } from '../common/validation.ts';
 export class SettingsDto {
   @ApiProperty({ description: 'Staff without a second factor can do nothing but set one up.' })
   secondFactorRequired!: boolean;
+
+  @ApiProperty({
+    description: 'Where partners call; staff may come in elsewhere. `PUBLIC_URL`: it is not changed here.',
+  })
+  publicUrl!: string;
 }
 
 export class UpdateSettingsRequest {

@@ -3,36 +3,42 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import { AuditService, changesBetween } from '../audit/audit.service.ts';
 import type { Actor } from '../common/request-context.ts';
+import { Config } from '../config/config.ts';
 import type { SettingsDto, UpdateSettingsRequest } from './settings.dto.ts';
 import { Settings } from './settings.entity.ts';
 
 /** The audit trail names its targets by UUID; of settings there is one. */
 const TARGET = { type: 'settings', id: '5e771265-0000-4000-8000-000000000001', name: 'settings' } as const;
 
-const present = ({ secondFactorRequired }: Settings): SettingsDto => ({ secondFactorRequired });
+const changeable = ({ secondFactorRequired }: Settings): Omit<SettingsDto, 'publicUrl'> => ({ secondFactorRequired });
 
 @Injectable()
 export class SettingsService {
   constructor(
     @InjectRepository(Settings) private readonly settings: Repository<Settings>,
     private readonly audit: AuditService,
+    private readonly config: Config,
   ) {}
 
   /** As the database has them now: what depends on them takes effect at once on every instance. */
   async get(): Promise<SettingsDto> {
-    return present(await this.settings.findOneByOrFail({ id: true }));
+    return this.#present(await this.settings.findOneByOrFail({ id: true }));
   }
 
   async update(request: UpdateSettingsRequest, actor: Actor): Promise<SettingsDto> {
     return this.audit.transaction(async (manager) => {
       const row = await manager.findOneOrFail(Settings, { where: { id: true }, lock: { mode: 'pessimistic_write' } });
-      const before = present(row);
+      const before = changeable(row);
       const after = { ...before, ...request };
       const changes = changesBetween({ ...before }, after);
-      if (Object.keys(changes).length === 0) return before;
+      if (Object.keys(changes).length === 0) return this.#present(before);
       await manager.update(Settings, { id: true }, after);
       this.audit.record(manager, { actor, action: 'settings.changed', target: TARGET, changes });
-      return after;
+      return this.#present(after);
     });
+  }
+
+  #present(settings: Omit<SettingsDto, 'publicUrl'>): SettingsDto {
+    return { secondFactorRequired: settings.secondFactorRequired, publicUrl: this.config.publicUrl };
   }
 }

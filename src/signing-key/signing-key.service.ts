@@ -52,6 +52,8 @@ export type PublicJwk = Record<string, string>;
 /** The keys that matter now; the same objects as long as the key is the same. */
 interface Keys {
   readonly active: ReadonlyMap<SigningKeyPurpose, ActiveKey>;
+  /** When the active ones began to sign. */
+  readonly activeSince: ReadonlyMap<SigningKeyPurpose, Date>;
   /** The active ones and those that stand by. */
   readonly signing: ReadonlyMap<string, ActiveKey>;
   /** Everything that verifies. */
@@ -129,6 +131,12 @@ export class SigningKeyService implements OnModuleInit, OnModuleDestroy {
   /** A key that a token names. One that is not known here may have been made by another instance just now. */
   async find(kid: string): Promise<VerificationKey | undefined> {
     return this.peek(kid) ?? (await this.#keys.fresh()).verifying.get(kid);
+  }
+
+  /** How long the keys have been signing, in milliseconds, as this instance knows them. */
+  get ages(): [SigningKeyPurpose, number][] {
+    const now = this.clock.now();
+    return [...(this.#keys.last?.activeSince ?? [])].map(([purpose, since]) => [purpose, now - since.getTime()]);
   }
 
   /** The public keys of the partner plane, the standby among them. */
@@ -336,11 +344,15 @@ export class SigningKeyService implements OnModuleInit, OnModuleDestroy {
       .filter(({ state }) => state !== 'retiring')
       .map((row) => ({ ...row, key: before?.signing.get(row.kid) ?? this.#signingKeyOf(row) }));
     const active = signing.filter(({ state }) => state === 'active').map(({ purpose, key }) => [purpose, key] as const);
+    const activeSince = rows
+      .filter(({ state }) => state === 'active')
+      .map(({ purpose, activatedAt, createdAt }) => [purpose, activatedAt ?? createdAt] as const);
     const published = rows
       .filter(({ purpose }) => purpose === 'partner')
       .map(({ kid, publicJwk }) => ({ ...publicJwk, kid, use: 'sig', alg: 'ES256' }));
     return {
       active: new Map(active),
+      activeSince: new Map(activeSince),
       signing: new Map(signing.map(({ kid, key }) => [kid, key])),
       verifying,
       published,

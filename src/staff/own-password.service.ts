@@ -51,7 +51,10 @@ export class OwnPasswordService {
   ): Promise<T> {
     const { staffFailures } = this.throttle;
     const { waitMs } = await staffFailures.standing(address ?? undefined, name);
-    if (waitMs > 0) throw new TooManyAttemptsError(Math.ceil(waitMs / 1000));
+    if (waitMs > 0) {
+      staffFailures.noteRefusal();
+      throw new TooManyAttemptsError(Math.ceil(waitMs / 1000));
+    }
     const result = await tried();
     if (result !== undefined) return result;
     const after = await staffFailures.fail(address ?? undefined, name);

@@ -63,7 +63,7 @@ export class SessionService extends StaffPlane {
   ) {
     super();
     // Cookies do not tell ports apart: two instances on one host would overwrite each other's.
-    this.#cookieName = `latchkey_session_${String(config.port)}`;
+    this.#cookieName = `latchkey_session_${String(config.adminPort ?? config.port)}`;
     this.#publicOrigin = new URL(config.publicUrl).origin;
   }
 

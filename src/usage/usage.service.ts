@@ -44,6 +44,10 @@ class HourlyCount {
   ) {}
 }
 
+/** What is not in the database yet. */
+const dueOf = (count: Pick<HourlyCount, 'calls'> | undefined): [credentialId: string, calls: Calls][] =>
+  [...(count?.calls ?? [])].filter(([, { calls, written }]) => calls > written);
+
 /** Whole numbers, not what was added: a batch whose answer was lost is written again, and changes nothing. */
 const WRITE = `
   INSERT INTO credential_usage (credential_id, hour, writer, calls, last_at)
@@ -63,6 +67,7 @@ export class UsageService implements OnApplicationBootstrap, OnModuleDestroy, On
   #count = new HourlyCount(0);
   /** Counts that go on no more and are not written yet, oldest first. */
   #ended: HourlyCount[] = [];
+  #lost = 0;
   #writing = Promise.resolve();
   #writeTimer: NodeJS.Timeout | undefined;
   #pruneTimer: NodeJS.Timeout | undefined;
@@ -102,6 +107,7 @@ export class UsageService implements OnApplicationBootstrap, OnModuleDestroy, On
     try {
       await this.#written();
     } catch (error) {
+      this.#lost += this.stats.queued;
       this.#logger.warn(`The last numbers of calls are lost: ${(error as Error).message}`);
     }
   }
@@ -145,6 +151,12 @@ export class UsageService implements OnApplicationBootstrap, OnModuleDestroy, On
     };
   }
 
+  /** Numbers, one a credential and hour, that wait to be written, and those that were lost since the start. */
+  get stats(): { queued: number; lost: number } {
+    const queued = [...this.#ended, this.#count].reduce((sum, count) => sum + dueOf(count).length, 0);
+    return { queued, lost: this.#lost };
+  }
+
   /** Forgets the numbers of 8 days ago and before. */
   async prune(): Promise<void> {
     await this.usages.query('DELETE FROM credential_usage WHERE hour < $1', [new Date(this.clock.now() - KEEP_MS)]);
@@ -152,7 +164,7 @@ export class UsageService implements OnApplicationBootstrap, OnModuleDestroy, On
 
   #begin(hour: number): void {
     if (this.#count.calls.size > 0) this.#ended.push(this.#count);
-    if (this.#ended.length > MAX_COUNTS) this.#ended.shift();
+    if (this.#ended.length > MAX_COUNTS) this.#lost += dueOf(this.#ended.shift()).length;
     this.#count = new HourlyCount(hour);
   }
 
@@ -172,7 +184,7 @@ export class UsageService implements OnApplicationBootstrap, OnModuleDestroy, On
   }
 
   async #write({ hour, writer, calls }: HourlyCount): Promise<void> {
-    const due = [...calls].filter(([, counted]) => counted.calls > counted.written);
+    const due = dueOf({ calls });
     for (let i = 0; i < due.length; i += BATCH_RECORDS) {
       const rows = due.slice(i, i + BATCH_RECORDS).map(([id, counted]) => ({ id, ...counted, counted }));
       const values = rows.map(({ id, calls: number, lastAt }) => ({ id, calls: number, lastAt }));

@@ -51,15 +51,24 @@ let counter = 0;
 export class TestApp {
   /** Milliseconds that the application's clock is ahead of the machine's. */
   clockOffset = 0;
+  /** The public listener. */
+  readonly url: string;
+  /** Where staff come in: with `adminPort`, a listener of their own. */
+  readonly staffUrl: string;
+  /** Where health and metrics are, unless the configuration says `opsPort: undefined`. */
+  readonly opsUrl: string;
   readonly #members = new Map<Role, StaffMember>();
 
   private constructor(
     readonly app: App,
-    readonly url: string,
+    urls: { readonly public: string; readonly staff: string | undefined; readonly ops: string | undefined },
     readonly config: Config,
     readonly databaseUrl: string,
     readonly dropDatabase: () => Promise<void>,
   ) {
+    this.url = urls.public;
+    this.staffUrl = urls.staff ?? urls.public;
+    this.opsUrl = urls.ops ?? '';
     const clock = app.nest.get(Clock);
     clock.now = () => Date.now() + this.clockOffset;
   }
@@ -76,6 +85,8 @@ export class TestApp {
     const config: Config = {
       production: false,
       port: 3000,
+      adminPort: undefined,
+      opsPort: 0,
       databaseUrl: database.url,
       databasePoolSize: 8,
       directoryCacheSize: 1_000,
@@ -94,17 +105,18 @@ export class TestApp {
     const app = await createApp(config, logger, { features });
     serveReference(app.nest);
     try {
-      await app.nest.listen(0, '127.0.0.1');
+      return new TestApp(app, await app.listen('127.0.0.1', 0), config, database.url, database.drop);
     } catch (error) {
       // What had begun, such as listening for changes, must not outlive the test.
-      await app.nest.close();
+      await app.close();
+      await app.end();
       throw error;
     }
-    return new TestApp(app, await app.nest.getUrl(), config, database.url, database.drop);
   }
 
   async close(): Promise<void> {
-    await this.app.nest.close();
+    await this.app.close();
+    await this.app.end();
     await this.dropDatabase();
   }
 
@@ -125,7 +137,7 @@ export class TestApp {
       sent['content-type'] ??= 'application/x-www-form-urlencoded';
       payload = typeof form === 'string' ? form : new URLSearchParams(form).toString();
     }
-    const response = await fetch(this.url + path, {
+    const response = await fetch((path.startsWith('/admin') ? this.staffUrl : this.url) + path, {
       method,
       headers: sent,
       redirect: 'manual',

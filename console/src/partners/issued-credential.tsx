@@ -4,19 +4,17 @@ import Typography from '@mui/material/Typography';
 import { useQuery } from '@tanstack/react-query';
 import { type RefObject, useEffect, useRef } from 'react';
 import { useBlocker, useCanBlock } from 'react-admin';
+import { api } from '../api.ts';
 import { ConfirmDialog, CopyField, SecretOnce, Time } from '../feedback.tsx';
+import type { Schemas } from '../types.ts';
 import type { NewCredential } from './partner-api.ts';
 import { curlOf, oauthCurlOf } from './words.ts';
 
-/** Where partners call: the issuer that the server publishes. The console may be open under another name. */
+/** Where partners call. The console may be open under another name, or at a port that serves staff alone. */
 function usePartnerOrigin(): string {
   const { data } = useQuery({
     queryKey: ['partner-origin'],
-    queryFn: async (): Promise<string> => {
-      const response = await fetch('/.well-known/oauth-authorization-server');
-      const { issuer } = (await response.json()) as { issuer: string };
-      return issuer.replace(/\/$/, '');
-    },
+    queryFn: async () => (await api<Schemas['SettingsDto']>('GET', '/admin/settings')).data.publicUrl,
     staleTime: Infinity,
     retry: false,
   });

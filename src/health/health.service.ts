@@ -1,0 +1,165 @@
+import { Injectable, Logger, ServiceUnavailableException } from '@nestjs/common';
+import {
+  HealthCheckService,
+  type HealthCheckResult,
+  type HealthIndicatorResult,
+  HealthIndicatorService,
+} from '@nestjs/terminus';
+import { DataSource } from 'typeorm';
+import { Clock } from '../common/clock.ts';
+import { Lifecycle } from '../common/lifecycle.ts';
+import { Recent } from '../common/recent.ts';
+import { ChangeFeed } from '../database/change-feed.service.ts';
+import { loadMigrations } from '../database/data-source.ts';
+import { LimiterStore } from '../rate-limit/limiter-store.service.ts';
+
+/** How long a probe waits for PostgreSQL. Those who probe wait for a second or so. */
+const PATIENCE_MS = 800;
+/** However many probe, the database is asked so often at most. */
+const KEEP_MS = 500;
+/** SQLSTATE: there is no such table. */
+const UNDEFINED_TABLE = '42P01';
+
+const QUERY = `SELECT current_setting('transaction_read_only') = 'on' AS "readOnly",
+  (SELECT json_agg(name) FROM migration) AS migrations`;
+
+/** What one query tells about the database. */
+interface DatabaseState {
+  /** `no-answer`: not in time, or not at all. `read-only`: a standby, or a primary that was told so. */
+  readonly database: 'answers' | 'read-only' | 'no-answer';
+  /** `newer`: a later version of Latchkey has migrated, which its predecessor gets along with. */
+  readonly migrations: 'current' | 'newer' | 'pending' | 'unknown';
+}
+
+const NO_ANSWER: DatabaseState = { database: 'no-answer', migrations: 'unknown' };
+
+/** Tells whether this instance should get requests, and what stands against it. */
+@Injectable()
+export class HealthService {
+  readonly #logger = new Logger(HealthService.name);
+  readonly #recent: Recent<DatabaseState>;
+  #asking: Promise<DatabaseState> | undefined;
+  /** The names of the migrations that this build knows. */
+  #known: Promise<string[]> | undefined;
+  #told = '';
+
+  constructor(
+    private readonly checks: HealthCheckService,
+    private readonly indicator: HealthIndicatorService,
+    private readonly dataSource: DataSource,
+    private readonly feed: ChangeFeed,
+    private readonly limiterStore: LimiterStore,
+    private readonly lifecycle: Lifecycle,
+    clock: Clock,
+  ) {
+    this.#recent = new Recent(clock, KEEP_MS, () => this.#askInTime());
+  }
+
+  /**
+   * Whether this instance can answer requests. What works in a reduced way is `degraded` and ready: limits that each
+   * instance counts for itself, or memory that is bypassed.
+   */
+  async readiness(): Promise<HealthCheckResult> {
+    // First, and without asking anybody: what stops may have closed its connections.
+    if (this.lifecycle.state !== 'serving') return this.#notServing(this.lifecycle.state);
+    const state = await this.database();
+    const result = await this.#check([
+      () => this.indicator.check('process').up({ state: 'serving' }),
+      () => this.#ofDatabase(state),
+      () => this.#ofMigrations(state),
+      () => this.#ofListener(),
+      () => this.#ofLimiterStore(),
+    ]);
+    this.#tell(result);
+    return result;
+  }
+
+  /** How the database is, as of the last half second. Takes a second at most. */
+  database(): Promise<DatabaseState> {
+    return this.#recent.get();
+  }
+
+  async #check(indicators: (() => HealthIndicatorResult)[]): Promise<HealthCheckResult> {
+    try {
+      return await this.checks.check(indicators);
+    } catch (error) {
+      if (error instanceof ServiceUnavailableException) return error.getResponse() as HealthCheckResult;
+      throw error;
+    }
+  }
+
+  #notServing(state: 'starting' | 'shutting-down'): HealthCheckResult {
+    const details = this.indicator.check('process').down({ state });
+    return { status: state === 'starting' ? 'error' : 'shutting_down', info: {}, error: details, details };
+  }
+
+  #ofDatabase({ database }: DatabaseState): HealthIndicatorResult {
+    const indicator = this.indicator.check('database');
+    if (database === 'no-answer') return indicator.down({ state: database });
+    return database === 'answers' ? indicator.up({ state: database }) : indicator.degraded({ state: database });
+  }
+
+  #ofMigrations({ migrations }: DatabaseState): HealthIndicatorResult {
+    const indicator = this.indicator.check('migrations');
+    if (migrations === 'pending') return indicator.down({ state: migrations });
+    return migrations === 'unknown' ? indicator.degraded({ state: migrations }) : indicator.up({ state: migrations });
+  }
+
+  #ofListener(): HealthIndicatorResult {
+    const indicator = this.indicator.check('listener');
+    if (this.feed.trusted) return indicator.up({ state: 'trusted' });
+    return indicator.degraded({ state: this.feed.connected ? 'silent' : 'disconnected' });
+  }
+
+  #ofLimiterStore(): HealthIndicatorResult {
+    const { state } = this.limiterStore;
+    const indicator = this.indicator.check('limiterStore');
+    return state === 'redis-away' ? indicator.degraded({ state }) : indicator.up({ state });
+  }
+
+  /** Once for each change: probes come all the time. */
+  #tell({ status, details }: HealthCheckResult): void {
+    const states = Object.entries(details).map(([name, { state }]) => `${name} ${String(state)}`);
+    const told = `${status} (${states.join(', ')})`;
+    if (told === this.#told) return;
+    if (this.#told !== '' || status !== 'ok') this.#logger.warn(`Readiness: ${told}`);
+    this.#told = told;
+  }
+
+  /** A query that gets no answer is waited for by all probes together, until the driver gives it up. */
+  async #askInTime(): Promise<DatabaseState> {
+    this.#asking ??= this.#ask().finally(() => {
+      this.#asking = undefined;
+    });
+    let timer: NodeJS.Timeout | undefined;
+    const tooLate = new Promise<DatabaseState>((resolve) => {
+      timer = setTimeout(resolve, PATIENCE_MS, NO_ANSWER);
+    });
+    try {
+      return await Promise.race([this.#asking, tooLate]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #ask(): Promise<DatabaseState> {
+    try {
+      const [row] = await this.dataSource.query<{ readOnly: boolean; migrations: string[] | null }[]>(QUERY);
+      if (!row) return NO_ANSWER;
+      const migrations = await this.#compare(row.migrations ?? []);
+      return { database: row.readOnly ? 'read-only' : 'answers', migrations };
+    } catch (error) {
+      const { code } = error as { code?: unknown };
+      return code === UNDEFINED_TABLE ? { database: 'answers', migrations: 'pending' } : NO_ANSWER;
+    }
+  }
+
+  async #compare(run: readonly string[]): Promise<DatabaseState['migrations']> {
+    this.#known ??= loadMigrations().then((classes) =>
+      classes.map((migration) => new migration().name ?? migration.name),
+    );
+    const known = await this.#known;
+    if (known.some((name) => !run.includes(name))) return 'pending';
+    return run.length > known.length ? 'newer' : 'current';
+  }
+}
