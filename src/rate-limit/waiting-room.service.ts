@@ -35,6 +35,7 @@ export class SlowHashes {
   #undecided = 0;
   /** How likely a sign-in is to need one. */
   #share = 0;
+  #unitMs = 0;
 
   /** How long it may take until the hash of a sign-in that begins now is verified, in milliseconds. */
   get estimatedMs(): number {
@@ -53,9 +54,20 @@ export class SlowHashes {
     else this.#share -= this.#share * FORGETTING;
   }
 
-  /** From now on any sign-in may need one. */
-  expect(): void {
+  /**
+   * From now on any sign-in may need one.
+   *
+   * @param cost how many times as long it takes as the one that was measured at the start
+   */
+  expect(cost = 1): void {
     this.#share = 1;
+    this.queue.expect(cost * this.#unitMs);
+  }
+
+  /** Notes how long a hash of today's cost takes here. */
+  calibrate(ms: number): void {
+    this.#unitMs = ms;
+    this.queue.measured(ms);
   }
 }
 
@@ -150,7 +162,8 @@ export class WaitingRoom implements OnModuleInit {
   async onModuleInit(): Promise<void> {
     const started = performance.now();
     await hash('');
-    for (const { queue } of [this.partnerHashes, this.staffHashes]) queue.measured(performance.now() - started);
+    const ms = performance.now() - started;
+    for (const hashes of [this.partnerHashes, this.staffHashes]) hashes.calibrate(ms);
   }
 
   /**
