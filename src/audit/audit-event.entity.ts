@@ -1,6 +1,6 @@
 import { Column, Entity, Index } from 'typeorm';
 
-export const TARGET_TYPES = ['channel-user', 'staff', 'signing-key', 'token', 'settings'] as const;
+export const TARGET_TYPES = ['channel-user', 'staff', 'signing-key', 'token', 'settings', 'import'] as const;
 export type TargetType = (typeof TARGET_TYPES)[number];
 
 /**

@@ -26,6 +26,8 @@ import { ChannelUserNotFoundError, OutdatedVersionError, UsernameTakenError } fr
 import { CredentialService } from './credential.service.ts';
 import { usernameKeyOf } from './username.ts';
 
+export { ChannelUserDescription } from './channel-user.dto.ts';
+
 /** Lists count exactly up to here; counting on would cost as much as reading everything. */
 const MAX_TOTAL = 10_000;
 const EXPORTED_AT_ONCE = 500;
@@ -145,6 +147,17 @@ export class ChannelUserService {
     });
     channelUser.searchText = searchTextOf(channelUser);
     return channelUser;
+  }
+
+  /** What makes a username unique. */
+  keyOf(username: string): string {
+    return usernameKeyOf(username);
+  }
+
+  /** An account as a row of its table, by the names of the columns. */
+  columnsOf(channelUser: Partial<ChannelUser>): Record<string, unknown> {
+    const { columns } = this.channelUsers.metadata;
+    return Object.fromEntries(columns.map((column) => [column.databaseName, column.getEntityValue(channelUser)]));
   }
 
   /**

@@ -5,8 +5,7 @@ import { performance } from 'node:perf_hooks';
 import { DataSource } from 'typeorm';
 import { Clock } from '../common/clock.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
-import { NotRunError } from '../rate-limit/fair-queue.ts';
-import { WaitingRoom } from '../rate-limit/waiting-room.service.ts';
+import { NotRunError, WaitingRoom } from '../rate-limit/waiting-room.service.ts';
 import type { Account, AccountCredential } from './account.ts';
 import { CHANNEL_USER_TOPIC } from './directory.service.ts';
 import {
@@ -19,7 +18,7 @@ import {
   verifySlowHash,
 } from './secret-hash.ts';
 
-export { derivePassword, isBearableHash, isRandomUuid, slowHashOf } from './secret-hash.ts';
+export { derivePassword, isBearableHash, isRandomUuid, relativeCost, slowHashOf } from './secret-hash.ts';
 
 const RANK = { active: 0, expired: 1, revoked: 2 };
 const MAX_ACCEPTED = 100_000;

@@ -31,21 +31,52 @@ export class Uploads {
   }
 }
 
-/**
- * The bytes of an upload as they arrive.
- *
- * @param source the request's body
- * @param maxBytes more are refused
- * @param stallMs how long the sender may send nothing while it is waited for
- * @throws AppError 413, 408
- */
-export async function* uploaded(
-  source: AsyncIterable<Uint8Array>,
-  { maxBytes, stallMs }: { maxBytes: number; stallMs: number },
-): AsyncGenerator<Uint8Array> {
-  const chunks = source[Symbol.asyncIterator]();
-  let bytes = 0;
-  for (;;) {
+interface UploadLimits {
+  /** More are refused. */
+  readonly maxBytes: number;
+  /** How long the sender may send nothing while it is waited for. */
+  readonly stallMs: number;
+}
+
+/** The bytes of an upload as they arrive. */
+export class Upload implements AsyncIterable<Uint8Array> {
+  readonly #chunks: AsyncIterator<Uint8Array>;
+
+  constructor(
+    source: AsyncIterable<Uint8Array>,
+    private readonly limits: UploadLimits,
+  ) {
+    this.#chunks = source[Symbol.asyncIterator]();
+  }
+
+  /** @throws AppError 413, 408 */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    const { maxBytes } = this.limits;
+    let bytes = 0;
+    for (;;) {
+      const next = await this.#next();
+      if (next.done === true) return;
+      bytes += next.value.length;
+      if (bytes > maxBytes) {
+        const detail = `The file has more than ${String(maxBytes)} bytes.`;
+        throw new AppError({ status: 413, code: 'request.too-large', detail });
+      }
+      yield next.value;
+    }
+  }
+
+  /** Reads on, for a moment: a connection that is cut while the client sends loses the answer. */
+  async discard(): Promise<void> {
+    const patience = new AbortController();
+    const drain = async (): Promise<void> => {
+      while ((await this.#chunks.next()).done !== true && !patience.signal.aborted);
+    };
+    await Promise.race([drain(), wait(LINGER_MS, undefined, { signal: patience.signal })]).catch(() => undefined);
+    patience.abort();
+  }
+
+  async #next(): Promise<IteratorResult<Uint8Array, unknown>> {
+    const { stallMs } = this.limits;
     let timer: NodeJS.Timeout | undefined;
     const stalled = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
@@ -53,28 +84,10 @@ export async function* uploaded(
         reject(new AppError({ status: 408, code: 'request.timeout', detail }));
       }, stallMs);
     });
-    const next = await Promise.race([chunks.next(), stalled]).finally(() => {
+    try {
+      return await Promise.race([this.#chunks.next(), stalled]);
+    } finally {
       clearTimeout(timer);
-    });
-    if (next.done === true) return;
-    bytes += next.value.length;
-    if (bytes > maxBytes) {
-      const detail = `The file has more than ${String(maxBytes)} bytes.`;
-      throw new AppError({ status: 413, code: 'request.too-large', detail });
     }
-    yield next.value;
   }
-}
-
-/**
- * Reads on what belongs to a refused upload, for a moment: a connection that is cut while the client sends loses the
- * answer.
- */
-export async function discard({ raw }: FastifyRequest): Promise<void> {
-  if (raw.complete || raw.destroyed) return;
-  const ended = Promise.withResolvers<undefined>();
-  raw.once('close', ended.resolve).once('end', ended.resolve).resume();
-  const patience = new AbortController();
-  await Promise.race([ended.promise, wait(LINGER_MS, undefined, { signal: patience.signal })]).catch(() => undefined);
-  patience.abort();
 }

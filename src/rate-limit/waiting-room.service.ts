@@ -5,6 +5,8 @@ import { performance } from 'node:perf_hooks';
 import type { FailureThrottle, Standing } from './failure-throttle.ts';
 import { FairQueue, NotRunError } from './fair-queue.ts';
 
+export { NotRunError };
+
 /** Refused sign-ins leave this long after they arrived, or after a multiple of it. */
 const MOMENT_MS = 250;
 /** Two seconds: the deadline of a request is four. */
@@ -19,6 +21,8 @@ const GRID_MS = 25;
 const CAPACITY = 2_000;
 const MAX_WAITING_HASHES = 256;
 const MAX_WAITING_HASHES_PER_USER = 4;
+/** Of today's cost, on one core. */
+const ARGON2_MS = 30;
 
 /** How slowly it is forgotten that sign-ins need slow hashes: by this part with each that does not. */
 const FORGETTING = 0.02;
@@ -35,7 +39,6 @@ export class SlowHashes {
   #undecided = 0;
   /** How likely a sign-in is to need one. */
   #share = 0;
-  #unitMs = 0;
 
   /** How long it may take until the hash of a sign-in that begins now is verified, in milliseconds. */
   get estimatedMs(): number {
@@ -57,17 +60,11 @@ export class SlowHashes {
   /**
    * From now on any sign-in may need one.
    *
-   * @param cost how many times as long it takes as the one that was measured at the start
+   * @param cost how many times as long it takes as the argon2id of today
    */
   expect(cost = 1): void {
     this.#share = 1;
-    this.queue.expect(cost * this.#unitMs);
-  }
-
-  /** Notes how long a hash of today's cost takes here. */
-  calibrate(ms: number): void {
-    this.#unitMs = ms;
-    this.queue.measured(ms);
+    this.queue.expect(cost * ARGON2_MS);
   }
 }
 
@@ -162,8 +159,7 @@ export class WaitingRoom implements OnModuleInit {
   async onModuleInit(): Promise<void> {
     const started = performance.now();
     await hash('');
-    const ms = performance.now() - started;
-    for (const hashes of [this.partnerHashes, this.staffHashes]) hashes.calibrate(ms);
+    for (const { queue } of [this.partnerHashes, this.staffHashes]) queue.measured(performance.now() - started);
   }
 
   /**
