@@ -66,6 +66,7 @@ export class ImportRun implements ImportCounts {
   readonly #key = randomBytes(32);
   readonly #costs = new Map<number, string>();
   #staged = 0;
+  #lastRow = 0;
 
   constructor(
     readonly id: string,
@@ -108,7 +109,9 @@ export class ImportRun implements ImportCounts {
     }
     let batch: RawRow[] = [];
     for await (const raw of rowsOf(digested(), this.options.format)) {
-      if (++this.rows > MAX_ROWS) throw new UnreadableFileError(`there are more than ${String(MAX_ROWS)} rows`);
+      if (raw.row > MAX_ROWS) throw new UnreadableFileError(`there are more than ${String(MAX_ROWS)} rows`);
+      this.rows++;
+      this.#lastRow = raw.row;
       batch.push(raw);
       if (batch.length < AT_ONCE) continue;
       await this.#take(batch);
@@ -132,12 +135,9 @@ export class ImportRun implements ImportCounts {
     await audit.transaction(async (manager) => {
       let seen = 0;
       this.created = 0;
-      for (let after = 0; ;) {
+      for (let after = 0; after < this.#lastRow; after += AT_ONCE) {
         this.signal.throwIfAborted();
         const batch = await move(manager, this.id, after, LABEL);
-        const last = batch.at(-1);
-        if (!last) break;
-        after = last.row;
         seen += batch.length;
         // Somebody took the name after it was looked for.
         const lost = batch.filter(({ created }) => !created).map(({ row }) => row);
@@ -157,15 +157,11 @@ export class ImportRun implements ImportCounts {
   /** The passwords that were generated, by row; read and made as they are asked for. */
   async *credentials(): AsyncGenerator<IssuedCredential> {
     if (this.options.dryRun) return;
-    let batch: StagedCredential[];
-    let after = 0;
-    do {
-      batch = await generated(this.services.manager, this.id, after);
-      for (const credential of batch) {
+    for (let after = 0; after < this.#lastRow; after += AT_ONCE) {
+      for (const credential of await generated(this.services.manager, this.id, after)) {
         yield { ...credential, password: derivePassword(this.#key, credential.row).password };
       }
-      after = batch.at(-1)?.row ?? after;
-    } while (batch.length === AT_ONCE);
+    }
   }
 
   /** Forgets what it has staged, and the passwords. */
@@ -259,22 +255,22 @@ const TAKEN: FieldError = { field: 'username', messages: ['is taken'] };
 
 /** The chunks until a signal ends them, also while none comes. */
 async function* endedBy<T>(signal: AbortSignal, source: AsyncIterable<T>): AsyncGenerator<T> {
-  const ended = Promise.withResolvers<never>();
-  ended.promise.catch(() => undefined);
-  const end = (): void => {
-    ended.reject(signal.reason);
-  };
-  signal.addEventListener('abort', end);
-  try {
+  const chunks = source[Symbol.asyncIterator]();
+  for (;;) {
     signal.throwIfAborted();
-    const chunks = source[Symbol.asyncIterator]();
-    for (;;) {
+    // A promise of its own for each: one for all would keep every chunk.
+    const ended = Promise.withResolvers<never>();
+    const end = (): void => {
+      ended.reject(signal.reason);
+    };
+    signal.addEventListener('abort', end);
+    try {
       const next = await Promise.race([chunks.next(), ended.promise]);
       if (next.done === true) return;
       yield next.value;
+    } finally {
+      signal.removeEventListener('abort', end);
     }
-  } finally {
-    signal.removeEventListener('abort', end);
   }
 }
 

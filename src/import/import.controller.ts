@@ -14,6 +14,7 @@ import { ImportLog } from './import-log.service.ts';
 import { type FinishedImport, ImportService } from './import.service.ts';
 
 const LIMITS = { maxBytes: 100_000_000, stallMs: 30_000 };
+const PIECE_LENGTH = 16 * 1024;
 const settings: RouteSettings = { body: UPLOAD_TYPES };
 
 @Controller('admin/channel-users')
@@ -98,12 +99,16 @@ export class ImportController {
   }
 }
 
-/** One JSON document, however many passwords there are. */
+/** One JSON document, however many passwords there are, in pieces that are worth sending. */
 async function* answerOf(finished: FinishedImport): AsyncGenerator<string> {
-  let before = `${JSON.stringify(finished.summary).slice(0, -1)},"credentials":[`;
+  let piece = `${JSON.stringify(finished.summary).slice(0, -1)},"credentials":[`;
+  let separator = '';
   for await (const credential of finished.credentials()) {
-    yield before + JSON.stringify(credential);
-    before = ',';
+    piece += separator + JSON.stringify(credential);
+    separator = ',';
+    if (piece.length < PIECE_LENGTH) continue;
+    yield piece;
+    piece = '';
   }
-  yield before.startsWith('{') ? `${before}]}` : ']}';
+  yield `${piece}]}`;
 }

@@ -42,7 +42,7 @@ const FIRST = `
 const MOVE = `
   WITH batch AS MATERIALIZED (
     SELECT row_number, secret_hash, fingerprint, (account ->> 'id')::uuid AS account_id, account
-    FROM channel_user_import_row WHERE import_id = $1 AND row_number > $2 ORDER BY row_number LIMIT ${String(AT_ONCE)}
+    FROM channel_user_import_row WHERE import_id = $1 AND row_number BETWEEN $2 + 1 AND $2 + ${String(AT_ONCE)}
   ), moved AS (
     INSERT INTO channel_user
     SELECT (columns).* FROM batch, LATERAL (
@@ -60,7 +60,8 @@ const MOVE = `
 const GENERATED = `
   SELECT row_number AS row, account ->> 'username' AS username, account ->> 'id' AS id, fingerprint
   FROM channel_user_import_row
-  WHERE import_id = $1 AND row_number > $2 AND fingerprint IS NOT NULL ORDER BY row_number LIMIT ${String(AT_ONCE)}`;
+  WHERE import_id = $1 AND row_number BETWEEN $2 + 1 AND $2 + ${String(AT_ONCE)} AND fingerprint IS NOT NULL
+  ORDER BY row_number`;
 
 /** A part of what an import left behind that is over, or whose instance is. */
 const DELETE_SOME = `
@@ -94,10 +95,11 @@ export async function stage(
 }
 
 /**
- * Makes accounts of the next staged rows.
+ * Makes accounts of some of the staged rows. They are named by their numbers: of a table that has just been filled, the
+ * planner does not know yet how to find the first ones.
  *
- * @param after the last row of the batch before
- * @returns nothing when there are no more
+ * @param after the number before the first of {@link AT_ONCE} rows
+ * @returns those of them that were staged, and whether their usernames were free
  */
 export const move = (
   manager: EntityManager,
@@ -115,7 +117,7 @@ export async function unstage(manager: EntityManager, importId: string, rows: re
   ]);
 }
 
-/** The next accounts whose passwords were generated. */
+/** Those of some accounts whose passwords were generated, see {@link move}. */
 export const generated = (manager: EntityManager, importId: string, after: number): Promise<StagedCredential[]> =>
   manager.query(GENERATED, [importId, after]);
 
