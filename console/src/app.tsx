@@ -15,6 +15,8 @@ import { staff } from './staff.tsx';
 import { store } from './store.ts';
 import { darkTheme, lightTheme } from './theme.ts';
 
+// Few open it, and seldom.
+const ImportPage = lazy(async () => ({ default: (await import('./partners/import-page.tsx')).ImportPage }));
 // Its charts are large, and the sign-in page needs none.
 const Overview = lazy(() => import('./overview/overview.tsx'));
 
@@ -38,6 +40,7 @@ export function App(): ReactNode {
       <Resource {...staff} />
       <Resource name="audit-events" options={{ label: 'Audit' }} list={AuditList} />
       <CustomRoutes>
+        <Route path="/import" element={<ImportPage />} />
         <Route path="/signing-keys" element={<SigningKeys />} />
         <Route path="/settings" element={<SettingsPage />} />
         <Route path="/profile" element={<Profile />} />
