@@ -44,7 +44,7 @@ async function* decoded(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<string
     // The end of a file may be within a character.
     decoder.decode();
   } catch (error) {
-    if (error instanceof TypeError && 'code' in error && error.code === 'ERR_ENCODING_INVALID_ENCODED_DATA') {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_ENCODING_INVALID_ENCODED_DATA') {
       throw new UnreadableFileError('is not UTF-8');
     }
     throw error;
@@ -54,7 +54,7 @@ async function* decoded(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<string
 /** A cell as JSON would have it. What is no number stays text, for the rules to refuse. */
 function valueOf(column: string, cell: string): unknown {
   if (LISTS.has(column)) return cell.split(' ').filter((entry) => entry !== '');
-  return NUMBERS.has(column) && /^-?\d{1,9}$/.test(cell) ? Number(cell) : cell;
+  return NUMBERS.has(column) && /^-?\d{1,9}(\.\d{1,9})?$/.test(cell) ? Number(cell) : cell;
 }
 
 /** @throws UnreadableFileError */
@@ -70,6 +70,14 @@ function checkHeader(names: readonly string[], row: number): void {
   }
 }
 
+/** What the parser has read. */
+interface Position {
+  readonly records?: number;
+  readonly empty_lines?: number;
+}
+
+const rowOf = ({ records = 0, empty_lines: empty = 0 }: Position): number => records + empty;
+
 /** RFC 4180 with a line of names. The row of the first partner is 2, as in a spreadsheet. */
 async function* csvRows(text: AsyncIterable<string>): AsyncGenerator<RawRow> {
   const parser = parse({
@@ -81,11 +89,9 @@ async function* csvRows(text: AsyncIterable<string>): AsyncGenerator<RawRow> {
   // What fails on the way to the parser ends the parser, and so the loop.
   pipeline(Readable.from(text, { objectMode: false }), parser, () => undefined);
   let names: string[] | undefined;
-  let last = 0;
   try {
-    for await (const { record, info } of parser as AsyncIterable<{ record: string[]; info: Record<string, number> }>) {
-      const row = (info['records'] ?? 0) + (info['empty_lines'] ?? 0);
-      last = row;
+    for await (const { record, info } of parser as AsyncIterable<{ record: string[]; info: Position }>) {
+      const row = rowOf(info);
       if (!names) {
         checkHeader(record, row);
         names = record;
@@ -98,7 +104,7 @@ async function* csvRows(text: AsyncIterable<string>): AsyncGenerator<RawRow> {
       }
     }
   } catch (error) {
-    if (error instanceof CsvError) throw new UnreadableFileError(messageOf(error), last + 1);
+    if (error instanceof CsvError) throw new UnreadableFileError(messageOf(error), rowOf(error) + 1);
     throw error;
   }
   if (!names) throw new UnreadableFileError('there is no line with the names of the columns');
