@@ -104,7 +104,7 @@ async function* csvRows(text: AsyncIterable<string>): AsyncGenerator<RawRow> {
       }
     }
   } catch (error) {
-    if (error instanceof CsvError) throw new UnreadableFileError(messageOf(error), rowOf(error) + 1);
+    if (error instanceof CsvError) throw new UnreadableFileError(messageOf(error), rowOf(parser.info) + 1);
     throw error;
   }
   if (!names) throw new UnreadableFileError('there is no line with the names of the columns');
