@@ -15,7 +15,7 @@ import TableHead from '@mui/material/TableHead';
 import TableRow from '@mui/material/TableRow';
 import Typography from '@mui/material/Typography';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
-import { useEffect, useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { Link } from 'react-router-dom';
 import { ApiError, type FieldError } from '../api.ts';
 import { messageOf, Time } from '../feedback.tsx';
@@ -28,6 +28,8 @@ import { countOf } from './words.ts';
 const MAX_BYTES = 100_000_000;
 const POLL_MS = 1_000;
 const SHOWN_ERRORS = 200;
+/** A wide table scrolls by itself, not the page. */
+const WITHIN = { display: 'grid', gridTemplateColumns: 'minmax(0, 1fr)', overflowX: 'auto' } as const;
 
 type Step = 'check' | 'import';
 
@@ -59,7 +61,7 @@ function Errors({ errors, errorCount }: Pick<Outcome, 'errors' | 'errorCount'>) 
   const shown = errors.slice(0, SHOWN_ERRORS);
   return (
     <Stack spacing={1}>
-      <TableContainer sx={{ maxHeight: 360 }} tabIndex={0}>
+      <TableContainer sx={{ ...WITHIN, maxHeight: 360 }} tabIndex={0}>
         <Table size="small" stickyHeader aria-label="What is wrong with the file">
           <TableHead>
             <TableRow>
@@ -111,7 +113,7 @@ function Result({ outcome }: { outcome: Outcome }) {
 }
 
 /** The generated passwords, in this page's memory alone until they are downloaded. */
-function Passwords({ credentials }: { credentials: ImportAnswer['credentials'] }) {
+function Passwords({ credentials, onDone }: { credentials: ImportAnswer['credentials']; onDone: () => void }) {
   const [url, setUrl] = useState<string>();
   useEffect(() => {
     const made = URL.createObjectURL(new Blob([passwordsCsv(credentials)], { type: 'text/csv;charset=utf-8' }));
@@ -121,16 +123,26 @@ function Passwords({ credentials }: { credentials: ImportAnswer['credentials'] }
     };
   }, [credentials]);
   return (
-    <Alert
-      severity="warning"
-      action={
-        <Button color="inherit" component="a" href={url} download="passwords.csv" startIcon={<DownloadIcon />}>
+    <Alert severity="warning">
+      <Typography variant="body2">
+        {countOf(credentials.length, 'password was', 'passwords were')} generated. Download them now: nobody can read
+        them again. Keep the file where only you can, and delete it when the partners have theirs.
+      </Typography>
+      <Stack direction="row" spacing={1} useFlexGap sx={{ mt: 1, flexWrap: 'wrap' }}>
+        <Button
+          color="inherit"
+          variant="outlined"
+          component="a"
+          href={url}
+          download="passwords.csv"
+          startIcon={<DownloadIcon />}
+        >
           Download passwords
         </Button>
-      }
-    >
-      {countOf(credentials.length, 'password was', 'passwords were')} generated. Download them now: nobody can read them
-      again. Keep the file where only you can, and delete it when the partners have theirs.
+        <Button color="inherit" onClick={onDone}>
+          I have them, forget them here
+        </Button>
+      </Stack>
     </Alert>
   );
 }
@@ -140,7 +152,7 @@ function LastImports() {
   if (!data || data.items.length === 0) return null;
   return (
     <Section title="Last imports">
-      <TableContainer>
+      <TableContainer sx={WITHIN} tabIndex={0}>
         <Table size="small" aria-label="Last imports">
           <TableHead>
             <TableRow>
@@ -175,6 +187,7 @@ function LastImports() {
 /** Brings the partners of an older system over: checks a file first, then imports it. */
 export function ImportPage() {
   const mayImport = useMay('operator');
+  const input = useRef<HTMLInputElement>(null);
   const queries = useQueryClient();
   const [file, setFile] = useState<File>();
   const [isPartial, setPartial] = useState(false);
@@ -254,19 +267,24 @@ export function ImportPage() {
           has no password in the file gets a new one.
         </Typography>
         <Stack direction="row" spacing={2} useFlexGap sx={{ alignItems: 'center', flexWrap: 'wrap' }}>
-          <Button component="label" variant="outlined" startIcon={<UploadFileIcon />} disabled={running !== undefined}>
+          <input
+            ref={input}
+            type="file"
+            hidden
+            accept=".csv,.ndjson,.jsonl,text/csv,application/x-ndjson"
+            onChange={({ currentTarget }) => {
+              setFile(currentTarget.files?.[0]);
+              setOutcome(undefined);
+              setFailure(undefined);
+            }}
+          />
+          <Button
+            variant="outlined"
+            startIcon={<UploadFileIcon />}
+            disabled={running !== undefined}
+            onClick={() => input.current?.click()}
+          >
             Choose a file
-            <Box
-              component="input"
-              type="file"
-              accept=".csv,.ndjson,.jsonl,text/csv,application/x-ndjson"
-              sx={{ position: 'absolute', width: 1, height: 1, opacity: 0, overflow: 'hidden' }}
-              onChange={({ currentTarget }: { currentTarget: HTMLInputElement }) => {
-                setFile(currentTarget.files?.[0]);
-                setOutcome(undefined);
-                setFailure(undefined);
-              }}
-            />
           </Button>
           <Typography sx={{ overflowWrap: 'anywhere' }}>
             {file ? `${file.name}, ${Math.ceil(file.size / 1000).toLocaleString()} kB` : 'No file yet'}
@@ -316,7 +334,14 @@ export function ImportPage() {
         )}
         {failure !== undefined && <Alert severity="error">{messageOf(failure)}</Alert>}
         {outcome && <Result outcome={outcome} />}
-        {credentials.length > 0 && <Passwords credentials={credentials} />}
+        {credentials.length > 0 && (
+          <Passwords
+            credentials={credentials}
+            onDone={() => {
+              setCredentials([]);
+            }}
+          />
+        )}
       </Section>
       <LastImports />
     </Page>
