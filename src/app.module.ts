@@ -17,6 +17,7 @@ import { HandoverModule } from './handover/handover.module.ts';
 import { HealthModule } from './health/health.module.ts';
 import { MetricsModule } from './metrics/metrics.module.ts';
 import { NoticeModule } from './notice/notice.module.ts';
+import { ImportModule } from './import/import.module.ts';
 import { OAuthModule } from './oauth/oauth.module.ts';
 import { OverviewModule } from './overview/overview.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
@@ -33,6 +34,7 @@ const features = [
   ChannelUserModule,
   GrantModule,
   HandoverModule,
+  ImportModule,
   StaffModule,
   SettingsModule,
   AuditModule,

@@ -119,7 +119,8 @@ export async function createApp(
     http,
     routerOptions: { maxParamLength: 500 },
     clientErrorHandler: (error, socket) => {
-      answerParserError(error, socket, { options: config, stats: instance.stats, planes: listeners.publicPlanes });
+      const { stats, uploads } = instance;
+      answerParserError(error, socket, { options: config, stats, uploads, planes: listeners.publicPlanes });
     },
     frameworkErrors: (error, request, reply) => {
       const planes = listeners.servedTo(request);

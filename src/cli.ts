@@ -1,8 +1,10 @@
 import type { INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { createWriteStream } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { type FileHandle, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { BlockList } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import { createApp } from './app.ts';
@@ -11,7 +13,7 @@ import { AuditChain, type ChainReport } from './audit/audit-chain.service.ts';
 import { AuditProof, verifyExport } from './audit/audit-proof.service.ts';
 import { AuditService } from './audit/audit.service.ts';
 import type { Link } from './audit/chain-link.ts';
-import { AppError, InvalidInputError } from './common/errors.ts';
+import { AppError, type FieldError, InvalidInputError } from './common/errors.ts';
 import { createLogger, NestLogger } from './common/logging.ts';
 import { UUID_PATTERN } from './common/page.ts';
 import { type Actor, type Role, ROLES } from './common/request-context.ts';
@@ -22,6 +24,10 @@ import { EncryptionService } from './encryption/encryption.service.ts';
 import { exitWith } from './exit.ts';
 import { HandoverService } from './handover/handover.service.ts';
 import { WebhookService } from './notice/webhook.service.ts';
+import type { ImportSummaryDto } from './import/import.dto.ts';
+import { ImportLog } from './import/import-log.service.ts';
+import type { IssuedCredential } from './import/import-run.ts';
+import { ImportService } from './import/import.service.ts';
 import { buildOpenApi } from './openapi.ts';
 import { type SigningKeyPurpose, SigningKeyService } from './signing-key/signing-key.service.ts';
 import { CreateStaffRequest } from './staff/staff.dto.ts';
@@ -35,6 +41,12 @@ const CLI: Actor = { type: 'cli', id: null, name: 'cli', address: null, requestI
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
+
+/** As in `line 17 username: is taken`, for what is wrong with a row of a file. */
+function sayRowError({ field, messages }: FieldError): void {
+  const words = field.replace(/^rows\.(\d+)\.?/, 'line $1 ').trim();
+  process.stderr.write(words === '' ? `  ${messages.join(', ')}\n` : `  ${words}: ${messages.join(', ')}\n`);
+}
 
 /** Runs a command with the application's own services, on the database that the environment names. */
 async function withServices(work: (context: INestApplicationContext) => Promise<void>): Promise<void> {
@@ -296,6 +308,83 @@ audit
     }),
   );
 
+const channelUser = program.command('channel-user').description("the partners' accounts");
+
+/** A line of a CSV file that no spreadsheet takes for a formula: the values are UUIDs and usernames in quotes. */
+const passwordLine = ({ row, username, id, fingerprint, password }: IssuedCredential): string =>
+  `${String(row)},"${/^[@-]/.test(username) ? "'" : ''}${username}",${id},${fingerprint},${password}\r\n`;
+
+/** @throws AppError when it exists */
+async function createFile(file: string): Promise<FileHandle> {
+  try {
+    return await open(file, 'wx', 0o600);
+  } catch (error) {
+    throw new InvalidInputError([], `${file} cannot be created: ${(error as Error).message}`);
+  }
+}
+
+function sayImport({ outcome, rows, created, failed, errorCount }: ImportSummaryDto): void {
+  const result = outcome === 'checked' ? 'would be imported' : 'were imported';
+  process.stderr.write(
+    `${String(created)} of ${String(rows)} rows ${result}, ${String(failed)} have ${String(errorCount)} errors.\n`,
+  );
+}
+
+channelUser
+  .command('import')
+  .description('bring the partners of an older system over; passwords that were generated are shown this once, as CSV')
+  .argument('<file>', 'CSV, or NDJSON if its name ends so')
+  .option('--dry-run', 'check everything, keep nothing', false)
+  .option('--partial', 'import the rows that are valid, though others are not', false)
+  .option('--passwords-to <file>', 'where to, in place of the standard output; it must not exist')
+  .action(async (file: string, options: { dryRun: boolean; partial: boolean; passwordsTo?: string }) => {
+    const { dryRun, partial, passwordsTo } = options;
+    // Before anything is imported.
+    const source = createReadStream(file);
+    await once(source, 'open').catch((error: unknown) => {
+      throw new InvalidInputError([], `${file} cannot be read: ${(error as Error).message}`);
+    });
+    const target = passwordsTo === undefined ? undefined : await createFile(passwordsTo);
+    const shown = { passwords: 0 };
+    try {
+      await withServices(async (context) => {
+        const id = randomUUID();
+        const progress = setInterval(() => {
+          void context
+            .get(ImportLog)
+            .get(id)
+            .then(({ rows }) => process.stderr.write(`${String(rows)} rows…\n`))
+            .catch(() => undefined);
+        }, 2_000);
+        const format = /\.(nd)?jsonl?$/i.test(file) ? 'ndjson' : 'csv';
+        try {
+          const finished = await context.get(ImportService).run(source, { id, format, dryRun, partial }, CLI);
+          clearInterval(progress);
+          sayImport(finished.summary);
+          for (const error of finished.summary.errors) sayRowError(error);
+          const lines = async function* (): AsyncGenerator<string> {
+            for await (const credential of finished.credentials()) {
+              const header = shown.passwords++ === 0 ? 'row,username,id,fingerprint,password\r\n' : '';
+              yield header + passwordLine(credential);
+            }
+          };
+          try {
+            if (target) await pipeline(lines, target.createWriteStream({ flush: true }));
+            else await pipeline(lines, process.stdout, { end: false });
+          } finally {
+            await finished.release();
+          }
+          if (finished.summary.failed > 0) process.exitCode = 1;
+        } finally {
+          clearInterval(progress);
+        }
+      });
+    } finally {
+      await target?.close().catch(() => undefined);
+      if (passwordsTo !== undefined && shown.passwords === 0) await rm(passwordsTo, { force: true });
+    }
+  });
+
 const migrate = program.command('migrate').description('the database schema');
 
 migrate
@@ -325,6 +414,6 @@ program
 program.parseAsync().catch((error: unknown) => {
   if (!(error instanceof AppError)) exitWith(error);
   process.stderr.write(`${error.message}\n`);
-  for (const { field, messages } of error.errors ?? []) process.stderr.write(`  ${field} ${messages.join(', ')}\n`);
+  for (const each of error.errors ?? []) sayRowError(each);
   process.exit(1);
 });

@@ -400,6 +400,36 @@ const FIXTURES: Fixture[] = [
       expires_at: null,
     },
   },
+  ...[1101, 1102].map((n) => ({
+    table: 'channel_user_import',
+    row: {
+      id: uuid(n),
+      state: n === 1101 ? 'running' : 'refused',
+      format: 'csv',
+      dry_run: n === 1101,
+      partial: n === 1102,
+      rows: MAX_INTEGER,
+      created: 0,
+      failed: MAX_INTEGER,
+      file_sha256: n === 1101 ? null : 'x',
+      actor_type: n === 1101 ? 'cli' : 'staff',
+      actor_id: n === 1101 ? null : uuid(301),
+      started_at: EARLY,
+      heartbeat_at: LATE,
+      finished_at: n === 1101 ? null : LATE,
+    },
+  })),
+  ...[1, 2].map((n) => ({
+    table: 'channel_user_import_row',
+    row: {
+      import_id: uuid(1101),
+      row_number: n,
+      username_key: `row-${String(n)}`,
+      account: { text: LONG },
+      secret_hash: 'x',
+      fingerprint: n === 1 ? null : '00000000',
+    },
+  })),
 ];
 /** One row each, so that a column cannot be both NULL and not. */
 const ONE_ROW = new Set(['quickstart', 'settings', 'audit_chain']);
@@ -454,6 +484,7 @@ const MEANINGS: Record<string, { adds?: Record<string, Meaning>; removes?: strin
   AuditChain1795900000000: { adds: { 'audit_event.mac': isNull } },
   Notices1795910000000: {},
   Grants1796000000000: {},
+  Import1796010000000: {},
 };
 
 const migrations = await loadMigrations();

@@ -3,8 +3,15 @@ import type { Schemas } from './types.ts';
 /** Which field breaks which rules, in the API's words; `field` is empty for the body as a whole. */
 export type FieldError = Schemas['FieldErrorDto'];
 
+/** What the refusal of an import tells besides. */
+interface Counts {
+  readonly rows?: number;
+  readonly failed?: number;
+  readonly errorCount?: number;
+}
+
 /** A proxy's answer may lack any part. */
-type Problem = Partial<Schemas['ProblemDto']>;
+type Problem = Partial<Schemas['ProblemDto']> & Counts;
 
 const sentence = (messages: string[]): string => messages.join('; ').replace(/^./, (first) => first.toUpperCase());
 
@@ -17,10 +24,11 @@ export class ApiError extends Error {
   readonly detail: string;
   readonly errors: FieldError[];
   readonly requestId: string | undefined;
+  readonly extension: Counts;
   /** Where react-admin looks for the messages of a form's fields. */
   readonly body: { errors: Record<string, string> };
 
-  constructor(status: number, { detail, code, requestId, errors = [] }: Problem) {
+  constructor(status: number, { detail, code, requestId, errors = [], ...extension }: Problem) {
     super(detail ?? `The server answered ${String(status)}.`);
     this.name = 'ApiError';
     this.status = status;
@@ -28,6 +36,7 @@ export class ApiError extends Error {
     this.detail = this.message;
     this.errors = errors;
     this.requestId = requestId;
+    this.extension = extension;
     const messages: Record<string, string> = {};
     for (const { field, messages: broken } of errors) {
       if (field === '') continue;
@@ -92,9 +101,16 @@ export async function api<T>(
   {
     query,
     json,
+    body,
     headers = {},
     signal,
-  }: { query?: Query; json?: unknown; headers?: Record<string, string>; signal?: AbortSignal | undefined } = {},
+  }: {
+    query?: Query;
+    json?: unknown;
+    body?: Blob;
+    headers?: Record<string, string>;
+    signal?: AbortSignal | undefined;
+  } = {},
 ): Promise<{ data: T; headers: Headers }> {
   let response: Response;
   try {
@@ -108,6 +124,7 @@ export async function api<T>(
         ...headers,
       },
       ...(json !== undefined && { body: JSON.stringify(json) }),
+      ...(body && { body }),
       ...(signal && { signal }),
     });
   } catch (error) {

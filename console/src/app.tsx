@@ -15,6 +15,8 @@ import { staff } from './staff.tsx';
 import { store } from './store.ts';
 import { darkTheme, lightTheme } from './theme.ts';
 
+// Few open it, and seldom.
+const ImportPage = lazy(async () => ({ default: (await import('./partners/import-page.tsx')).ImportPage }));
 // Its charts are large, and the sign-in page needs none.
 const Overview = lazy(() => import('./overview/overview.tsx'));
 const Notices = lazy(() => import('./notices/notices.tsx'));
@@ -42,6 +44,7 @@ export function App(): ReactNode {
       <CustomRoutes>
         <Route path="/notices" element={<Notices />} />
         <Route path="/webhooks" element={<Webhooks />} />
+        <Route path="/import" element={<ImportPage />} />
         <Route path="/signing-keys" element={<SigningKeys />} />
         <Route path="/settings" element={<SettingsPage />} />
         <Route path="/profile" element={<Profile />} />

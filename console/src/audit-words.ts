@@ -12,6 +12,7 @@ const WORDS: Partial<Record<string, ActionWords>> = {
   'channel-user.reactivated': { title: 'Partner reactivated', deed: 'reactivated it' },
   'channel-user.tokens-revoked': { title: 'All tokens revoked', deed: 'revoked all its tokens' },
   'channel-user.deleted': { title: 'Partner deleted', deed: 'deleted it' },
+  'channel-users.imported': { title: 'Partners imported' },
   'credential.created': { title: 'Password made', deed: 'made a password' },
   'credential.retired': { title: 'Old password given an end', deed: 'let an old password end' },
   'credential.revoked': { title: 'Password revoked', deed: 'revoked a password' },

@@ -1,6 +1,6 @@
 import { Column, Entity, Index } from 'typeorm';
 
-export const TARGET_TYPES = ['channel-user', 'staff', 'signing-key', 'token', 'settings', 'webhook'] as const;
+export const TARGET_TYPES = ['channel-user', 'staff', 'signing-key', 'token', 'settings', 'webhook', 'import'] as const;
 export type TargetType = (typeof TARGET_TYPES)[number];
 
 /**

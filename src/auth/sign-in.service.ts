@@ -177,7 +177,10 @@ export class SignInService {
       if (!(await this.waitingRoom.inTime(verification, moment))) return WRONG_PASSWORD;
     }
     const verdict = this.#judgeMatch(account, credential, address);
-    if (verdict.kind === 'ok') this.passwords.noteAccepted(credential, address);
+    if (verdict.kind === 'ok') {
+      this.passwords.noteAccepted(credential, address);
+      this.passwords.upgrade(account, credential, password);
+    }
     return verdict;
   }
 

@@ -1,4 +1,4 @@
-import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Patch, Post, Query, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, Headers, HttpCode, Param, Patch, Post, Put, Query, Res } from '@nestjs/common';
 import {
   ApiCreatedResponse,
   ApiHeader,
@@ -17,6 +17,7 @@ import type { Actor } from '../common/request-context.ts';
 import { CurrentActor, Roles } from '../common/security.ts';
 import { UuidPipe } from '../common/validation.ts';
 import {
+  ChannelUserAnswer,
   ChannelUserDto,
   ChannelUserFilterQuery,
   ChannelUserPageDto,
@@ -27,14 +28,18 @@ import {
   NewChannelUserAnswer,
   NewCredentialAnswer,
   OptionalReasonRequest,
+  PutChannelUserRequest,
   ReasonRequest,
   UpdateChannelUserRequest,
+  UsernamePipe,
 } from './channel-user.dto.ts';
 import type { ChannelUser } from './channel-user.entity.ts';
 import { ChannelUserService } from './channel-user.service.ts';
 import { CredentialService } from './credential.service.ts';
 
 const ETAG = { ETag: { description: 'The version, in quotes.', schema: { type: 'string' as const } } };
+const CREATED = { ...ETAG, Location: { description: 'Path of the resource.', schema: { type: 'string' as const } } };
+const pathOf = ({ id }: { id: string }): string => `/admin/channel-users/${id}`;
 const Id = (): ParameterDecorator => Param('id', UuidPipe);
 
 @Controller('admin/channel-users')
@@ -54,7 +59,7 @@ export class ChannelUserController {
   })
   @ApiCreatedResponse({
     type: NewChannelUserAnswer,
-    headers: { ...ETAG, Location: { description: 'Path of the resource.', schema: { type: 'string' } } },
+    headers: CREATED,
   })
   @ApiProblems(400, 409, 413, 415)
   async create(
@@ -64,7 +69,7 @@ export class ChannelUserController {
   ): Promise<NewChannelUserAnswer> {
     const answer = await this.channelUsers.create(request, actor);
     void reply.headers({
-      location: `/admin/channel-users/${answer.channelUser.id}`,
+      location: pathOf(answer.channelUser),
       etag: etagOf(answer.channelUser.version),
     });
     return answer;
@@ -125,6 +130,38 @@ export class ChannelUserController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<ChannelUserDto> {
     return this.#answer(await this.channelUsers.update(id, request, ifMatch(header), actor), reply);
+  }
+
+  @Put('by-username/:username')
+  @Roles('operator')
+  @HttpCode(200)
+  @ApiOperation({
+    operationId: 'putChannelUser',
+    summary: 'Create the channel user of this name, or bring it to the given state',
+    description:
+      'Doing it twice changes nothing. Of an existing channel user, fields that the body names are set and those that ' +
+      'it leaves out stay as they are; so do its passwords, and `deliver` says nothing. Case makes no difference to ' +
+      'the name, and the spelling of the first time stays.',
+  })
+  @ApiParam({ name: 'username', example: 'blue-channel' })
+  @ApiHeader({ name: 'If-Match', required: false, description: 'The ETag the change is based on.' })
+  @ApiOkResponse({ type: ChannelUserAnswer, headers: ETAG, description: 'It existed.' })
+  @ApiCreatedResponse({ type: NewChannelUserAnswer, headers: CREATED })
+  @ApiProblems(400, 412, 413, 415)
+  async put(
+    @Param('username', UsernamePipe) username: string,
+    @Body() request: PutChannelUserRequest,
+    @Headers('if-match') header: string | undefined,
+    @CurrentActor() actor: Actor,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<NewChannelUserAnswer | ChannelUserAnswer> {
+    const matches = ifMatch(header);
+    // RFC 9110 §13.1.1: what does not exist matches nothing.
+    const accepts = (version?: number): boolean => (version === undefined ? header === undefined : matches(version));
+    const answer = await this.channelUsers.put(username, request, accepts, actor);
+    if ('credential' in answer) void reply.status(201).header('location', pathOf(answer.channelUser));
+    void reply.header('etag', etagOf(answer.channelUser.version));
+    return answer;
   }
 
   @Delete(':id')

@@ -1,4 +1,4 @@
-import { applyDecorators } from '@nestjs/common';
+import { applyDecorators, Injectable, type PipeTransform } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import {
   ArrayMaxSize,
@@ -14,6 +14,7 @@ import {
   type ValidationArguments,
 } from 'class-validator';
 import { PageCursor, PageLimit } from '../common/api.ts';
+import { InvalidInputError } from '../common/errors.ts';
 import {
   IsDateTime,
   IsEmailAddress,
@@ -142,16 +143,47 @@ export class UpdateChannelUserRequest extends ChannelUserFields {
   displayName?: string;
 }
 
-export class CreateChannelUserRequest extends ChannelUserFields {
-  @ApiProperty({ minLength: 3, maxLength: 64, pattern: '^[A-Za-z0-9._@-]{3,64}$', example: 'blue-channel' })
-  @IsString({ message: 'must be text' })
-  @Matches(/^[A-Za-z0-9._@-]{3,64}$/, { message: 'must be 3 to 64 of ASCII letters, digits, and . _ - @' })
-  username!: string;
-
+/** An account with a name, as a person or an older system describes it. */
+class NamedChannelUserFields extends ChannelUserFields {
   @ApiProperty({ minLength: 1, maxLength: 200, example: 'Blue Channel Manager' })
   @IsPlainText(1, 200)
   displayName!: string;
+}
 
+const USERNAME = /^[A-Za-z0-9._@-]{3,64}$/;
+const USERNAME_MESSAGE = 'must be 3 to 64 of ASCII letters, digits, and . _ - @';
+
+const Username = (): PropertyDecorator =>
+  applyDecorators(
+    ApiProperty({ minLength: 3, maxLength: 64, pattern: USERNAME.source, example: 'blue-channel' }),
+    IsString({ message: 'must be text' }),
+    Matches(USERNAME, { message: USERNAME_MESSAGE }),
+  );
+
+/** A username in the path. */
+@Injectable()
+export class UsernamePipe implements PipeTransform {
+  transform(value: string): string {
+    if (!USERNAME.test(value)) throw new InvalidInputError([{ field: 'username', messages: [USERNAME_MESSAGE] }]);
+    return value;
+  }
+}
+
+/** Everything that may be said about an account that does not exist yet. */
+export class ChannelUserDescription extends NamedChannelUserFields {
+  @Username()
+  username!: string;
+}
+
+export class CreateChannelUserRequest extends ChannelUserDescription {
+  @Deliver()
+  deliver?: Delivery['deliver'];
+
+  @LinkTtlSeconds()
+  linkTtlSeconds?: number;
+}
+
+export class PutChannelUserRequest extends NamedChannelUserFields {
   @Deliver()
   deliver?: Delivery['deliver'];
 
@@ -396,6 +428,11 @@ export class NewCredentialAnswer {
 }
 
 export class NewChannelUserAnswer extends NewCredentialAnswer {
+  @ApiProperty()
+  channelUser!: ChannelUserDto;
+}
+
+export class ChannelUserAnswer {
   @ApiProperty()
   channelUser!: ChannelUserDto;
 }

@@ -3,17 +3,20 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { DataSource, type EntityManager, Repository } from 'typeorm';
 import { type Changes, changesBetween, AuditService } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
+import { UnavailableError } from '../common/errors.ts';
 import { uniqueViolation } from '../common/postgres-errors.ts';
 import { decodeCursor, DEFAULT_PAGE, encodeCursor, pageOf, isTimestamp, isUuid } from '../common/page.ts';
 import type { Actor } from '../common/request-context.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
 import type {
+  ChannelUserDescription,
   ChannelUserDto,
   ChannelUserFilterQuery,
   ChannelUserPageDto,
   CreateChannelUserRequest,
   ListChannelUsersQuery,
   NewChannelUserAnswer,
+  PutChannelUserRequest,
   UpdateChannelUserRequest,
 } from './channel-user.dto.ts';
 import { CSV_HEADER, csvLine } from './channel-user-csv.ts';
@@ -23,9 +26,13 @@ import { ChannelUserNotFoundError, OutdatedVersionError, UsernameTakenError } fr
 import { CredentialService } from './credential.service.ts';
 import { usernameKeyOf } from './username.ts';
 
+export { ChannelUserDescription } from './channel-user.dto.ts';
+
 /** Lists count exactly up to here; counting on would cost as much as reading everything. */
 const MAX_TOTAL = 10_000;
 const EXPORTED_AT_ONCE = 500;
+/** How often somebody may create and delete an account between two statements of a request. */
+const PUT_ATTEMPTS = 5;
 const DAY_MS = 86_400_000;
 
 /** As one relation, so that the planner may begin with what expires or with the list, whichever is shorter. */
@@ -116,13 +123,8 @@ export class ChannelUserService {
     };
   }
 
-  /**
-   * Provisions a channel user with its first credential.
-   *
-   * @returns the resource and the credential with its password, or a link to it, which nobody can read again
-   * @throws UsernameTakenError
-   */
-  async create(request: CreateChannelUserRequest, actor: Actor): Promise<NewChannelUserAnswer> {
+  /** A new account as a request describes it, with everything that it leaves open at its default. */
+  described(request: ChannelUserDescription): ChannelUser {
     const now = new Date(this.clock.now());
     const channelUser = this.channelUsers.create({
       username: request.username,
@@ -144,6 +146,28 @@ export class ChannelUserService {
       tokensRevokedAt: null,
     });
     channelUser.searchText = searchTextOf(channelUser);
+    return channelUser;
+  }
+
+  /** What makes a username unique. */
+  keyOf(username: string): string {
+    return usernameKeyOf(username);
+  }
+
+  /** An account as a row of its table, by the names of the columns. */
+  columnsOf(channelUser: Partial<ChannelUser>): Record<string, unknown> {
+    const { columns } = this.channelUsers.metadata;
+    return Object.fromEntries(columns.map((column) => [column.databaseName, column.getEntityValue(channelUser)]));
+  }
+
+  /**
+   * Provisions a channel user with its first credential.
+   *
+   * @returns the resource and the credential with its password, or a link to it, which nobody can read again
+   * @throws UsernameTakenError
+   */
+  async create(request: CreateChannelUserRequest, actor: Actor): Promise<NewChannelUserAnswer> {
+    const channelUser = this.described(request);
     try {
       return await this.audit.transaction(async (manager) => {
         await manager.insert(ChannelUser, channelUser);
@@ -229,6 +253,37 @@ export class ChannelUserService {
       await this.#save(manager, channelUser);
       this.#record(manager, 'channel-user.updated', channelUser, actor, { changes });
     });
+  }
+
+  /**
+   * Creates the channel user of this name, or brings the one that there is to the given state: what the request names
+   * is set, what it leaves out stays. Of several at once, one creates and the others update.
+   *
+   * @param accepts what If-Match demands of the version; of none, where there is no such channel user
+   * @returns with the credential if it was created
+   * @throws OutdatedVersionError
+   */
+  async put(
+    username: string,
+    { deliver, linkTtlSeconds, ...state }: PutChannelUserRequest,
+    accepts: (version: number | undefined) => boolean,
+    actor: Actor,
+  ): Promise<NewChannelUserAnswer | { readonly channelUser: ChannelUserDto }> {
+    let last: unknown;
+    for (let i = 0; i < PUT_ATTEMPTS; i++) {
+      const existing = await this.channelUsers.findOneBy({ usernameKey: usernameKeyOf(username) });
+      try {
+        if (existing) return { channelUser: this.present(await this.update(existing.id, state, accepts, actor)) };
+        if (!accepts(undefined)) throw new OutdatedVersionError();
+        const delivery = { ...(deliver && { deliver }), ...(linkTtlSeconds !== undefined && { linkTtlSeconds }) };
+        return await this.create({ username, ...state, ...delivery }, actor);
+      } catch (error) {
+        // Somebody created or deleted it meanwhile.
+        if (!(error instanceof UsernameTakenError || error instanceof ChannelUserNotFoundError)) throw error;
+        last = error;
+      }
+    }
+    throw new UnavailableError(last);
   }
 
   /** Deletes the account; its credentials and tokens die with it, its audit trail stays. */

@@ -1,20 +1,42 @@
-import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import { Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { DataSource } from 'typeorm';
 import { Clock } from '../common/clock.ts';
-import { WaitingRoom } from '../rate-limit/waiting-room.service.ts';
+import { ChangeFeed } from '../database/change-feed.service.ts';
+import { NotRunError, WaitingRoom } from '../rate-limit/waiting-room.service.ts';
 import type { Account, AccountCredential } from './account.ts';
-import { fastHashOf, isFastHash, sameHash, verifySlowHash } from './secret-hash.ts';
+import { CHANNEL_USER_TOPIC } from './directory.service.ts';
+import {
+  fastHashOf,
+  isFastHash,
+  isOutdatedHash,
+  relativeCost,
+  sameHash,
+  slowHashOf,
+  verifySlowHash,
+} from './secret-hash.ts';
+
+export { derivePassword, isBearableHash, isRandomUuid, relativeCost, slowHashOf } from './secret-hash.ts';
 
 const RANK = { active: 0, expired: 1, revoked: 2 };
 const MAX_ACCEPTED = 100_000;
 const MAX_ADDRESSES = 16;
+/** In the queue: all renewals together have one turn. */
+const UPGRADES = 'upgrades';
 
-/** The last password that was accepted for a slow hash, and where from. */
+/** One of each kind and cost. */
+const SLOW_HASHES = `
+  SELECT min(secret_hash) AS "secretHash" FROM credential
+  WHERE revoked_at IS NULL AND NOT starts_with(secret_hash, '$sha256$')
+  GROUP BY substring(secret_hash FROM '^[$](?:2[aby][$][0-9]+|argon2id[$]v=[0-9]+[$][^$]+)')`;
+
+/**
+ * The last password that was accepted for a slow hash, and where from. Its credential names it, not its hash: a
+ * credential has one password as long as it lives, and hashing that anew does not change it.
+ */
 interface Accepted {
-  readonly secretHash: string;
   /** HMAC of the password under a key that lives as long as the process. */
   readonly mac: Buffer;
   /** The latest last. */
@@ -33,20 +55,20 @@ export class PasswordService implements OnApplicationBootstrap {
   readonly #key = randomBytes(32);
   readonly #accepted = new LRUCache<string, Accepted>({ max: MAX_ACCEPTED });
   readonly #underWay = new Map<string, Verification>();
+  readonly #upgrading = new Set<string>();
+  readonly #logger = new Logger(PasswordService.name);
 
   constructor(
     private readonly dataSource: DataSource,
     private readonly waitingRoom: WaitingRoom,
+    private readonly feed: ChangeFeed,
     private readonly clock: Clock,
   ) {}
 
   /** Where there are passwords of an older system, sign-ins have to expect them from the first one on. */
   async onApplicationBootstrap(): Promise<void> {
-    const [row] = await this.dataSource.query<{ found: boolean }[]>(
-      `SELECT EXISTS (SELECT FROM credential
-         WHERE revoked_at IS NULL AND NOT starts_with(secret_hash, '$sha256$')) AS found`,
-    );
-    if (row?.found === true) this.waitingRoom.partnerHashes.expect();
+    const rows = await this.dataSource.query<{ secretHash: string }[]>(SLOW_HASHES);
+    for (const { secretHash } of rows) this.expect(secretHash);
   }
 
   /** What {@link match} compares. */
@@ -68,9 +90,9 @@ export class PasswordService implements OnApplicationBootstrap {
   }
 
   /** Whether a password is the one that was accepted last, which costs no slow hash. */
-  isLastAccepted({ id, secretHash }: AccountCredential, password: string): boolean {
+  isLastAccepted({ id }: AccountCredential, password: string): boolean {
     const accepted = this.#accepted.get(id);
-    return accepted?.secretHash === secretHash && timingSafeEqual(accepted.mac, this.#mac(password));
+    return accepted !== undefined && timingSafeEqual(accepted.mac, this.#mac(password));
   }
 
   /** Whether that password has signed in from an address. */
@@ -119,10 +141,39 @@ export class PasswordService implements OnApplicationBootstrap {
     if (addresses.size > MAX_ADDRESSES && oldest !== undefined) addresses.delete(oldest);
   }
 
-  #remember({ id, secretHash }: AccountCredential, mac: Buffer): void {
-    const known = this.#accepted.get(id);
-    const addresses = known?.secretHash === secretHash ? known.addresses : new Set<string>();
-    this.#accepted.set(id, { secretHash, mac, addresses });
+  /**
+   * Hashes a password anew that was verified just now, if its hash is weaker than today's. In the queue, so that
+   * sign-ins reckon with it, and only while nobody waits there: whoever signs in next tries again.
+   */
+  upgrade({ id: channelUserId }: Account, { id, secretHash }: AccountCredential, password: string): void {
+    if (!isOutdatedHash(secretHash) || this.#upgrading.has(id)) return;
+    const { queue } = this.waitingRoom.partnerHashes;
+    const rehash = async (): Promise<void> => {
+      const renewed = await slowHashOf(password);
+      // Another instance may have been first, or staff may have revoked it.
+      await this.dataSource.query(
+        'UPDATE credential SET secret_hash = $1 WHERE id = $2 AND secret_hash = $3 AND revoked_at IS NULL',
+        [renewed, id, secretHash],
+      );
+      this.feed.announce(CHANNEL_USER_TOPIC, channelUserId);
+    };
+    this.#upgrading.add(id);
+    queue
+      .run(UPGRADES, rehash, () => queue.length > 0)
+      .catch((error: unknown) => {
+        if (!(error instanceof NotRunError)) this.#logger.warn(`A hash was not renewed: ${(error as Error).message}`);
+      })
+      .finally(() => this.#upgrading.delete(id));
+  }
+
+  /** Sign-ins have to reckon with a hash from now on, however long it takes. */
+  expect(secretHash: string): void {
+    if (isFastHash(secretHash)) return;
+    this.waitingRoom.partnerHashes.expect(relativeCost(secretHash));
+  }
+
+  #remember({ id }: AccountCredential, mac: Buffer): void {
+    this.#accepted.set(id, { mac, addresses: this.#accepted.get(id)?.addresses ?? new Set<string>() });
   }
 
   #mac(password: string): Buffer {

@@ -71,11 +71,12 @@ const DESCRIPTIONS: Record<number, string> = {
   401: 'No valid token.',
   403: 'Not allowed: role, scope, plane or origin.',
   404: 'There is no such resource.',
+  408: 'It took too long to arrive.',
   409: 'Conflicts with what is there.',
   410: 'It works no longer.',
   412: 'The version in If-Match is outdated.',
   413: 'The body is too large.',
-  415: 'The body must be application/json.',
+  415: 'The body has another media type.',
   429: 'Too many attempts.',
   503: 'The database cannot answer; try again after Retry-After seconds.',
 };

@@ -15,6 +15,8 @@ const SWEEP_MS = 50;
  */
 export class Deadline {
   readonly #pending = new Map<string, Pending>();
+  /** Those that take the time they need. */
+  readonly #unhurried = new Map<string, Pending>();
   readonly #timer: NodeJS.Timeout;
 
   /**
@@ -37,18 +39,26 @@ export class Deadline {
     this.#pending.set(request.id, { request, reply });
   }
 
-  end(request: FastifyRequest): void {
+  /** From now on it may take longer. */
+  lift(request: FastifyRequest): void {
+    const pending = this.#pending.get(request.id);
+    if (!pending) return;
     this.#pending.delete(request.id);
+    this.#unhurried.set(request.id, pending);
+  }
+
+  end(request: FastifyRequest): void {
+    if (!this.#pending.delete(request.id)) this.#unhurried.delete(request.id);
   }
 
   /** How many requests are being answered. */
   get pending(): number {
-    return this.#pending.size;
+    return this.#pending.size + this.#unhurried.size;
   }
 
   /** Those that have begun say `Connection: close` with their answer: their clients send the next request elsewhere. */
   endConnections(): void {
-    for (const { reply } of this.#pending.values()) reply.raw.shouldKeepAlive = false;
+    for (const { reply } of [...this.#pending.values(), ...this.#unhurried.values()]) reply.raw.shouldKeepAlive = false;
   }
 
   close(): void {

@@ -52,6 +52,7 @@ export function problemOf(error: AppError, requestId: string): Record<string, un
     detail: error.message,
     code: error.code,
     requestId,
+    ...error.extension,
     ...(error.errors && { errors: error.errors }),
   };
 }

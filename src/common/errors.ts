@@ -10,6 +10,8 @@ export interface PublicError {
   headers?: Record<string, string>;
   /** For input: which field breaks which rules. */
   errors?: FieldError[];
+  /** Further members of the problem document (RFC 9457 §3.2). */
+  extension?: Record<string, unknown>;
 }
 
 export interface FieldError {
@@ -27,6 +29,7 @@ export class AppError extends Error {
   readonly code: string;
   readonly headers: Record<string, string>;
   readonly errors: FieldError[] | undefined;
+  readonly extension: Record<string, unknown>;
 
   constructor(error: PublicError, cause?: unknown) {
     super(error.detail, cause === undefined ? undefined : { cause });
@@ -34,6 +37,7 @@ export class AppError extends Error {
     this.code = error.code;
     this.headers = error.headers ?? {};
     this.errors = error.errors;
+    this.extension = error.extension ?? {};
   }
 }
 

@@ -13,6 +13,7 @@ import { HttpStats } from './http-stats.ts';
 import type { Listeners, Planes } from './listeners.ts';
 import { planeOfRoute } from './planes.ts';
 import type { HttpOptions, RouteSettings } from './request-context.ts';
+import { UPLOAD_TYPES, Uploads } from './uploads.ts';
 
 /** Headers and body together may take this long to arrive; then the connection ends. */
 export const REQUEST_TIMEOUT_MS = 15_000;
@@ -50,11 +51,14 @@ function hasBody(request: FastifyRequest): boolean {
   return encoding !== undefined || (length !== undefined && length !== '0');
 }
 
-function unsupportedContentType(form: boolean): AppError {
+const JSON_ONLY = ['application/json'];
+const FORM_ONLY = ['application/x-www-form-urlencoded'];
+
+function unsupportedContentType(expected: readonly string[]): AppError {
   return new AppError({
     status: 415,
     code: 'request.unsupported-content-type',
-    detail: `The body must be ${form ? 'application/x-www-form-urlencoded' : 'application/json'}.`,
+    detail: `The body must be ${expected.join(' or ')}.`,
   });
 }
 
@@ -144,9 +148,11 @@ export function prepareFastify(
 
   const stats = new HttpStats(() => deadline.pending);
   fastify.decorate('stats', stats);
+  const uploads = new Uploads(deadline);
+  fastify.decorate('uploads', uploads);
 
   listeners.attach(fastify, (error, socket, planes) => {
-    answerParserError(error, socket, { options, stats, planes });
+    answerParserError(error, socket, { options, stats, uploads, planes });
   });
 
   fastify.addHook('onRoute', (route) => {
@@ -177,8 +183,9 @@ export function prepareFastify(
       }
       request.stats = settings.stats;
       settings.beforeBody?.(request, options);
-      if (settings.body !== 'form' && hasBody(request) && mediaTypeOf(request) !== 'application/json') {
-        throw unsupportedContentType(false);
+      if (settings.body !== 'form' && hasBody(request)) {
+        const expected = settings.body ?? JSON_ONLY;
+        if (!expected.includes(mediaTypeOf(request))) throw unsupportedContentType(expected);
       }
       if (held) held.push(done);
       else done();
@@ -210,6 +217,7 @@ export function prepareFastify(
 
   fastify.addHook('onResponse', (request, reply, done) => {
     deadline.end(request);
+    uploads.end(request);
     // What had begun to leave before could not say `Connection: close`; the server ends when no connection is left.
     if (closing) {
       setImmediate(() => {
@@ -256,19 +264,24 @@ export function prepareFastify(
       done(null, body);
     },
   );
+  // Not read here: whoever may send one is known only later.
+  fastify.addContentTypeParser([...UPLOAD_TYPES], (_request, payload, done) => {
+    done(null, payload);
+  });
 }
 
 /** For `beforeBody` of a route that takes a form. @throws AppError 415 */
 export function requireForm(request: FastifyRequest): void {
-  if (mediaTypeOf(request) !== 'application/x-www-form-urlencoded') throw unsupportedContentType(true);
+  if (mediaTypeOf(request) !== 'application/x-www-form-urlencoded') throw unsupportedContentType(FORM_ONLY);
 }
 
 /** Answers what Node's HTTP parser refuses before there is a request: 431, 408 and 400. */
 export function answerParserError(
   error: NodeJS.ErrnoException,
   socket: Socket,
-  { options, stats, planes }: { options: HttpOptions; stats: HttpStats; planes: Planes },
+  { options, stats, uploads, planes }: { options: HttpOptions; stats: HttpStats; uploads: Uploads; planes: Planes },
 ): void {
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && uploads.allow(socket)) return;
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;

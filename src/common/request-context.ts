@@ -3,6 +3,7 @@ import type { BlockList } from 'node:net';
 import type { AppError } from './errors.ts';
 import type { HttpStats, RouteStats } from './http-stats.ts';
 import type { RoutePlane } from './planes.ts';
+import type { Uploads } from './uploads.ts';
 
 /** A channel user as its token presents it: what `@CurrentChannelUser()` gives. */
 export interface CurrentChannelUser {
@@ -44,6 +45,7 @@ declare module 'fastify' {
   interface FastifyContextConfig extends RouteSettings {}
   interface FastifyInstance {
     readonly stats: HttpStats;
+    readonly uploads: Uploads;
   }
   interface FastifyRequest {
     /** When its headers were read, on the monotonic clock, in milliseconds. */
@@ -72,8 +74,8 @@ export interface HttpOptions {
 
 /** What a controller may say to the HTTP layer with `@RouteConfig()`. */
 export interface RouteSettings {
-  /** The media type of the body; JSON unless said otherwise. */
-  body?: 'form';
+  /** What the body is; JSON unless said otherwise. Media types: an upload, which the handler reads as it arrives. */
+  body?: 'form' | readonly string[];
   /** Runs before the content type is looked at and the body is read; throws to refuse. */
   beforeBody?: (request: FastifyRequest, options: HttpOptions) => void;
   /** Writes errors in the route's own form instead of `application/problem+json`. */

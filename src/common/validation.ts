@@ -128,6 +128,24 @@ function isTooDeep(value: object): boolean {
   return false;
 }
 
+/** The fields of an object as a DTO, and every one that breaks a rule; unknown fields do. */
+export function checkFields<T extends object>(dto: new () => T, input: object): { dto: T; errors: FieldError[] } {
+  if (isTooDeep(input)) return { dto: new dto(), errors: [{ field: '', messages: ['must not be nested so deeply'] }] };
+  const instance = plainToInstance(dto, input, { exposeUnsetFields: false });
+  const errors = validateSync(instance, {
+    whitelist: true,
+    forbidNonWhitelisted: true,
+    forbidUnknownValues: true,
+    stopAtFirstError: false,
+  });
+  // class-transformer leaves out names that an object inherits, so the whitelist does not see them.
+  const inherited = Object.keys(input).filter((key) => !Object.hasOwn(instance, key));
+  return {
+    dto: instance,
+    errors: [...fieldErrors(errors), ...inherited.map((field) => ({ field, messages: ['is not a known field'] }))],
+  };
+}
+
 /**
  * Turns bodies and queries into their DTO, or answers 400 with every field that breaks a rule. Unknown fields are
  * refused. Unlike Nest's own pipe it refuses a body that is not an object, arrays included.
@@ -140,21 +158,8 @@ export class DtoPipe implements PipeTransform {
     if (typeof input !== 'object' || input === null || Array.isArray(input) || Buffer.isBuffer(input)) {
       throw new InvalidInputError([{ field: '', messages: ['must be a JSON object'] }]);
     }
-    if (isTooDeep(input)) throw new InvalidInputError([{ field: '', messages: ['must not be nested so deeply'] }]);
-    const dto = plainToInstance(metatype as Dto, input, { exposeUnsetFields: false });
-    const errors = validateSync(dto, {
-      whitelist: true,
-      forbidNonWhitelisted: true,
-      forbidUnknownValues: true,
-      stopAtFirstError: false,
-    });
-    // class-transformer leaves out names that an object inherits, so the whitelist does not see them.
-    const inherited = Object.keys(input).filter((key) => !Object.hasOwn(dto, key));
-    const found = [
-      ...fieldErrors(errors),
-      ...inherited.map((field) => ({ field, messages: ['is not a known field'] })),
-    ];
-    if (found.length > 0) throw new InvalidInputError(found);
+    const { dto, errors } = checkFields(metatype as Dto, input);
+    if (errors.length > 0) throw new InvalidInputError(errors);
     return dto;
   }
 }

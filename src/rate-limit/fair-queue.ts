@@ -13,7 +13,7 @@ export class NotRunError extends Error {}
 const FADING = 0.9;
 /** By how much a machine may become slower while jobs wait. */
 const CAUTION = 1.5;
-/** What a hash may take that has not been met yet: bcrypt of cost 10, or argon2id, on one core. */
+/** What a hash may take that nobody has told of: bcrypt of cost 10, or argon2id, on one core. */
 const LEAST_MS = 65;
 
 /**
@@ -26,6 +26,7 @@ export class FairQueue {
   #waitingJobs = 0;
   #running = 0;
   #completed = 0;
+  #leastMs = LEAST_MS;
   #slowestMs = LEAST_MS;
 
   /**
@@ -59,7 +60,13 @@ export class FairQueue {
 
   /** Notes how long a job took, in milliseconds. */
   measured(ms: number): void {
-    this.#slowestMs = Math.max(LEAST_MS, ms, this.#slowestMs * FADING);
+    this.#slowestMs = Math.max(this.#leastMs, ms, this.#slowestMs * FADING);
+  }
+
+  /** A job may take so long, though none of late did, in milliseconds. */
+  expect(ms: number): void {
+    this.#leastMs = Math.max(this.#leastMs, ms);
+    this.measured(0);
   }
 
   /** Jobs that run now. */

@@ -5,6 +5,8 @@ import { performance } from 'node:perf_hooks';
 import type { FailureThrottle, Standing } from './failure-throttle.ts';
 import { FairQueue, NotRunError } from './fair-queue.ts';
 
+export { NotRunError };
+
 /** Refused sign-ins leave this long after they arrived, or after a multiple of it. */
 const MOMENT_MS = 250;
 /** Two seconds: the deadline of a request is four. */
@@ -19,6 +21,8 @@ const GRID_MS = 25;
 const CAPACITY = 2_000;
 const MAX_WAITING_HASHES = 256;
 const MAX_WAITING_HASHES_PER_USER = 4;
+/** Of today's cost, on one core. */
+const ARGON2_MS = 30;
 
 /** How slowly it is forgotten that sign-ins need slow hashes: by this part with each that does not. */
 const FORGETTING = 0.02;
@@ -53,9 +57,14 @@ export class SlowHashes {
     else this.#share -= this.#share * FORGETTING;
   }
 
-  /** From now on any sign-in may need one. */
-  expect(): void {
+  /**
+   * From now on any sign-in may need one.
+   *
+   * @param cost how many times as long it takes as the argon2id of today
+   */
+  expect(cost = 1): void {
     this.#share = 1;
+    this.queue.expect(cost * ARGON2_MS);
   }
 }
 

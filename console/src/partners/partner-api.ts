@@ -14,6 +14,8 @@ export type Impact = Schemas['CredentialImpactDto'];
 export type Handover = Schemas['HandoverDto'];
 export type Activity = Schemas['ActivityDto'];
 export type Grant = Schemas['GrantDto'];
+export type Import = Schemas['ImportDto'];
+export type ImportAnswer = Schemas['ImportAnswer'];
 
 export interface Page<T> {
   items: T[];
@@ -61,5 +63,14 @@ export const partnerApi = {
 
   activity: (id: string, cursor: string | null) => pageOf<Activity>(`${pathOf(id)}/activity`, { cursor }),
   audit: (target: string, cursor: string | null) => pageOf<AuditEvent>('/admin/audit-events', { target, cursor }),
+  sendImport: (file: File, options: { id: string; dryRun: boolean; partial: boolean }) =>
+    ask<ImportAnswer>('POST', '/admin/channel-users/import', {
+      query: options,
+      body: file,
+      // Browsers do not agree on the media type of a name.
+      headers: { 'content-type': /\.(nd)?jsonl?$/i.test(file.name) ? 'application/x-ndjson' : 'text/csv' },
+    }),
+  import: (id: string) => ask<Import>('GET', `/admin/channel-users/imports/${id}`),
+  imports: () => ask<Schemas['ImportListDto']>('GET', '/admin/channel-users/imports'),
   scopes: () => ask<Schemas['ScopeListDto']>('GET', '/admin/scopes'),
 };

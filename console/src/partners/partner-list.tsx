@@ -1,5 +1,6 @@
 import DownloadIcon from '@mui/icons-material/Download';
 import PersonAddIcon from '@mui/icons-material/PersonAdd';
+import UploadFileIcon from '@mui/icons-material/UploadFile';
 import Box from '@mui/material/Box';
 import Button from '@mui/material/Button';
 import Stack from '@mui/material/Stack';
@@ -55,6 +56,9 @@ function Actions({ isPhone }: { isPhone: boolean }) {
       {!isPhone && <ColumnsButton />}
       <ExportButton />
       <IfRole role="operator">
+        <ToolbarButton label="Import" component={Link} to="/import">
+          <UploadFileIcon />
+        </ToolbarButton>
         <CreateButton label="Add partner" icon={<PersonAddIcon />} />
       </IfRole>
     </TopToolbar>

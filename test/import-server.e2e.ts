@@ -1,0 +1,189 @@
+import { execFile } from 'node:child_process';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { request as httpRequest } from 'node:http';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import pg from 'pg';
+import { createDatabase } from './support/database.ts';
+import { keepOutput, secret } from './support/secrets.ts';
+import { ServerProcess } from './support/server.ts';
+import { eventually } from './support/sign-ins.ts';
+
+/** On the built server and the built command line. */
+let folder: string;
+let database: { url: string; drop: () => Promise<void> };
+let client: pg.Client;
+let env: Record<string, string>;
+let url: string;
+let token: string;
+let server: ServerProcess;
+
+interface Run {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+const cli = (...args: string[]): Promise<Run> =>
+  new Promise((resolve) => {
+    const options = { env: { PATH: process.env['PATH'] ?? '', ...env } };
+    execFile(process.execPath, ['dist/src/cli.js', ...args], options, (error, stdout, stderr) => {
+      keepOutput(stderr);
+      resolve({ code: error ? Number(error.code) : 0, stdout, stderr });
+    });
+  });
+
+const countOf = async (sql: string): Promise<number> => {
+  const { rows } = await client.query<{ count: number }>(`SELECT count(*)::int AS count FROM ${sql}`);
+  return rows[0]?.count ?? -1;
+};
+
+async function start(flags: string[] = []): Promise<void> {
+  server = new ServerProcess({ command: [process.execPath, ...flags, 'dist/src/main.js'], env: { ...env, PORT: '0' } });
+  url = await server.listening();
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), 'latchkey-import-'));
+  database = await createDatabase();
+  client = new pg.Client({ connectionString: database.url });
+  await client.connect();
+  env = {
+    DATABASE_URL: database.url,
+    PUBLIC_URL: 'http://latchkey.test',
+    KEY_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+  };
+  const { stdout } = await cli('staff', 'create', '--email', 'a@staff.example', '--name', 'A');
+  const password = secret(/^Password: (.+)$/m.exec(stdout)?.[1] ?? '');
+  // A heap that would not hold the file and its answer many times over.
+  await start(['--max-old-space-size=96', '--max-semi-space-size=8']);
+  const signedIn = await fetch(`${url}/admin/session`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ email: 'a@staff.example', password }),
+  });
+  token = secret(((await signedIn.json()) as { accessToken: string }).accessToken);
+}, 120_000);
+
+afterAll(async () => {
+  await server.kill('SIGKILL').catch(() => undefined);
+  keepOutput(server.stdout + server.stderr);
+  await client.end();
+  await database.drop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const HEADER = 'username,displayName,contactEmail,scopes,notes\n';
+const rowsOf = (prefix: string, from: number, count: number): string =>
+  Array.from(
+    { length: count },
+    (_, i) =>
+      `${prefix}-${String(from + i)},"Partner, Ltd",ops@p.example,calendar:write property:read,${'n'.repeat(200)}\n`,
+  ).join('');
+
+/** Resident memory of the server, in MB. */
+async function residentMb(): Promise<number> {
+  const status = await readFile(`/proc/${String(server.pid)}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1_000;
+}
+
+it('takes as much memory for 20,000 rows as for few', async () => {
+  const send = (file: string): Promise<Response> =>
+    fetch(`${url}/admin/channel-users/import`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'text/csv' },
+      body: file,
+    });
+  const first = (await (await send(HEADER + rowsOf('warm', 0, 2_000))).json()) as { credentials: unknown[] };
+  expect(first.credentials.length).toBe(2_000);
+  const before = await residentMb();
+  let most = 0;
+  const sampling = setInterval(() => {
+    residentMb().then(
+      (mb) => (most = Math.max(most, mb)),
+      () => undefined,
+    );
+  }, 50);
+  try {
+    const answer = await send(HEADER + rowsOf('many', 0, 20_000));
+    const { created, credentials } = (await answer.json()) as { created: number; credentials: { password: string }[] };
+    expect([created, credentials.length]).toEqual([20_000, 20_000]);
+    expect(server.stdout).not.toContain(credentials[0]?.password);
+  } finally {
+    clearInterval(sampling);
+  }
+  expect(most).toBeGreaterThan(50);
+  // The file has 6 MB and the answer 3; 20,000 rows as objects would be far more.
+  expect(most - before).toBeLessThan(60);
+}, 120_000);
+
+it('an instance that is killed leaves nothing half done, and the next import may begin', async () => {
+  const id = randomUUID();
+  const upload = httpRequest(`${url}/admin/channel-users/import?id=${id}`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'text/csv' },
+  });
+  upload.on('error', () => undefined);
+  upload.write(HEADER + rowsOf('killed', 0, 3_000));
+  await eventually(
+    async () => ((await countOf('channel_user_import_row')) >= 2_500 ? true : undefined),
+    'rows wait',
+    60_000,
+  );
+  await server.kill('SIGKILL');
+  keepOutput(server.stdout + server.stderr);
+  upload.destroy();
+  expect(await countOf(`channel_user WHERE starts_with(username_key, 'killed')`)).toBe(0);
+
+  // It is believed to be alive for half a minute.
+  const file = path.join(folder, 'after.csv');
+  await writeFile(file, HEADER + rowsOf('after', 0, 2));
+  const early = await cli('channel-user', 'import', file);
+  expect([early.code, early.stderr]).toEqual([1, 'Another import runs. There is one at a time.\n']);
+  await client.query(`UPDATE channel_user_import SET heartbeat_at = now() - interval '31 seconds' WHERE id = $1`, [id]);
+  await start();
+  await eventually(
+    async () => ((await countOf('channel_user_import_row')) === 0 ? true : undefined),
+    'it is swept',
+    30_000,
+  );
+  const { rows } = await client.query('SELECT state FROM channel_user_import WHERE id = $1', [id]);
+  expect(rows).toEqual([{ state: 'interrupted' }]);
+  const late = await cli('channel-user', 'import', file);
+  for (const line of late.stdout.trim().split('\r\n').slice(1)) secret(line.split(',')[4] ?? '');
+  expect(late.code).toBe(0);
+}, 120_000);
+
+it('the command checks, tells of rows, and writes passwords where nobody else reads them', async () => {
+  const file = path.join(folder, 'partners.csv');
+  const passwords = path.join(folder, 'passwords.csv');
+  await writeFile(file, 'username,displayName\n@first,First\nsecond-one,\n');
+  const refused = await cli('channel-user', 'import', file, '--passwords-to', passwords);
+  expect([refused.code, refused.stdout]).toEqual([1, '']);
+  expect(refused.stderr).toMatch(/^ {2}line 3 displayName: must be text/m);
+  await expect(stat(passwords)).rejects.toThrow('ENOENT');
+
+  const checked = await cli('channel-user', 'import', file, '--dry-run', '--partial');
+  expect(checked.stderr).toMatch(/^1 of 2 rows would be imported, 1 have 1 errors\.$/m);
+
+  const imported = await cli('channel-user', 'import', file, '--partial', '--passwords-to', passwords);
+  expect([imported.code, imported.stdout]).toEqual([1, '']);
+  expect((await stat(passwords)).mode & 0o777).toBe(0o600);
+  const [header, line = ''] = (await readFile(passwords, 'utf8')).split('\r\n');
+  expect(header).toBe('row,username,id,fingerprint,password');
+  const [row, username, , , password = ''] = line.split(',');
+  secret(password);
+  expect([row, username]).toEqual(['2', `"'@first"`]);
+  const answer = await fetch(`${url}/generateToken`, {
+    method: 'POST',
+    body: new URLSearchParams({ Username: '@first', Password: password }),
+  });
+  expect(answer.status).toBe(200);
+  secret(await answer.text());
+
+  await writeFile(file, 'username,displayName\nthird-one,Third\n');
+  const again = await cli('channel-user', 'import', file, '--passwords-to', passwords);
+  expect([again.code, again.stderr]).toEqual([1, expect.stringMatching(/passwords\.csv cannot be created: EEXIST/)]);
+  expect(await countOf(`channel_user WHERE username_key = 'third-one'`)).toBe(0);
+}, 120_000);
