@@ -1,65 +1,11 @@
-import { createApp } from './app.ts';
-import { serveReference } from './openapi.ts';
-import { createLogger } from './common/logging.ts';
-import { loadConfig } from './config/config.ts';
-import { type FirstStart, QuickstartService } from './quickstart/quickstart.service.ts';
-import { prepare } from './startup.ts';
+import { parseArgs } from 'node:util';
 import { exitWith } from './exit.ts';
 
-const say = (line: string): void => {
-  process.stdout.write(`${line}\n`);
-};
-
-function sayFirstStart({ admin, demo }: FirstStart, url: string): void {
-  const token = `curl -s -d 'Username=${demo.username}' -d 'Password=${demo.password}' ${url}/generateToken`;
-  say('');
-  say('This is the first start. These secrets are shown this once:');
-  say('');
-  say(`Admin e-mail: ${admin.email}`);
-  say(`Admin password: ${admin.password}`);
-  say('');
-  say('Obtain a token as the demo partner, and use one:');
-  say('');
-  say(token);
-  say(`curl -s -H "Authorization: Bearer $(${token})" ${url}/me`);
-  say('');
-}
-
+/** `node dist/src/main.js [--application <file>]`; what is imported first stays first, everything else comes after it. */
 async function main(): Promise<void> {
-  const environment = loadConfig(process.env);
-  const logger = createLogger(environment.logLevel);
-  const runtime = await prepare(environment, 'serve');
-  let stop = (): Promise<void> => runtime.stop();
-  try {
-    const app = await createApp(runtime.config, logger);
-    let stopping: Promise<void> | undefined;
-    stop = () => (stopping ??= shutDown());
-    const shutDown = async (): Promise<void> => {
-      try {
-        await app.close();
-      } finally {
-        // Last: everything before may still write.
-        await runtime.stop();
-        await app.end();
-      }
-    };
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-      process.on(signal, () => {
-        stop().then(() => process.exit(0), exitWith);
-      });
-    }
-    serveReference(app.nest);
-    await app.nest.init();
-    const firstStart = runtime.embedded ? await app.nest.get(QuickstartService).provisionOnce() : undefined;
-    const urls = await app.listen(environment.host, environment.port);
-    if (firstStart) sayFirstStart(firstStart, urls.public);
-    if (urls.staff !== undefined) say(`Staff plane on ${urls.staff}`);
-    if (urls.ops !== undefined) say(`Operations on ${urls.ops}`);
-    say(`Listening on ${urls.public}`);
-  } catch (error) {
-    await stop().catch(() => undefined);
-    throw error;
-  }
+  const { values } = parseArgs({ options: { application: { type: 'string' } } });
+  const { serve } = await import('./serve.ts');
+  await serve(values.application);
 }
 
 main().catch(exitWith);

