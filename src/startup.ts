@@ -50,7 +50,9 @@ async function prepareOwn(
   try {
     if (!environment.production) await runMigrations(databaseUrl, folders);
     else if (mode === 'serve' && (await hasPendingMigrations(databaseUrl, folders))) {
-      throw new StartError('The database has pending migrations. Run them first: npm run migration:run');
+      throw new StartError(
+        'The database has pending migrations. Run them first: npm run migration:run, with the same --application if there is one',
+      );
     }
   } catch (error) {
     throw error instanceof StartError ? error : unreachable(databaseUrl, error);

@@ -33,7 +33,7 @@ export function grantedRoutes({ app }: TestApp): GrantedRoute[] {
       const rules = handler && said<GrantedRule[]>(GRANTED, handler);
       if (!rules) return [];
       const method = RequestMethod[said<RequestMethod>(METHOD_METADATA, handler) ?? RequestMethod.GET];
-      const scopes = said<string[]>(SCOPES, handler) ?? said<string[]>(SCOPES, metatype) ?? [];
+      const scopes = [handler, metatype].flatMap((target) => said<string[]>(SCOPES, target) ?? []);
       const paths = [said<string | string[]>(PATH_METADATA, metatype) ?? '']
         .flat()
         .flatMap((prefix) =>
