@@ -51,6 +51,9 @@ const run = promisify(execFile);
 /** Writes a year of inventory of a room. */
 type Push = (room: string, inventory: number) => Promise<void>;
 
+/** Each with a room of its own. */
+type Contenders = Record<'latchkey' | 'pg', readonly [push: Push, room: string]>;
+
 interface Measured {
   /** Milliseconds of one push. */
   readonly year: { readonly latchkey: Spread; readonly pg: Spread };
@@ -123,7 +126,7 @@ const throughPg =
 /** Both in turn, on rooms of their own. @param inventoryOf the n-th push */
 async function alternate(
   pushes: number,
-  contenders: { latchkey: [Push, string]; pg: [Push, string] },
+  contenders: Contenders,
   inventoryOf: (n: number) => number,
 ): Promise<Measured['year']> {
   const times = { latchkey: [] as number[], pg: [] as number[] };
@@ -153,7 +156,7 @@ async function measure({ pushes, rounds }: typeof FULL, folder: string): Promise
   const pool = new pg.Pool({ connectionString: database.url, max: PARALLEL });
   try {
     const push = throughLatchkey(server.origin, await tokenOf(server.origin));
-    const contenders = { latchkey: [push, first], pg: [throughPg(pool), second] };
+    const contenders: Contenders = { latchkey: [push, first], pg: [throughPg(pool), second] };
     tell('a year for one room');
     const year = await alternate(pushes, contenders, (n) => n % 1_000);
     tell('the same year again');
