@@ -17,6 +17,7 @@ import { GrantModule } from './grant/grant.module.ts';
 import { HandoverModule } from './handover/handover.module.ts';
 import { HealthModule } from './health/health.module.ts';
 import { MetricsModule } from './metrics/metrics.module.ts';
+import { NoticeModule } from './notice/notice.module.ts';
 import { OAuthModule } from './oauth/oauth.module.ts';
 import { OverviewModule } from './overview/overview.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
@@ -36,6 +37,7 @@ const features = [
   StaffModule,
   SettingsModule,
   AuditModule,
+  NoticeModule,
   OverviewModule,
   ScopeModule,
   UsageModule,

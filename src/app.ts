@@ -61,8 +61,11 @@ export class App {
   /**
    * Tells probes that it goes, answers what has been received, and ends everything but the listener of the operators:
    * {@link end} is for that.
+   *
+   * @param lingerMs how long a proxy may still use the connections that it keeps
    */
-  async close(): Promise<void> {
+  async close(lingerMs = 0): Promise<void> {
+    this.listeners.lingerMs = lingerMs;
     this.nest.get(Lifecycle).state = 'shutting-down';
     const cut = setTimeout(() => {
       this.listeners.cut();

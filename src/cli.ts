@@ -23,6 +23,7 @@ import { MigrationFolders } from './database/migration-folders.ts';
 import { EncryptionService } from './encryption/encryption.service.ts';
 import { exitWith } from './exit.ts';
 import { HandoverService } from './handover/handover.service.ts';
+import { WebhookService } from './notice/webhook.service.ts';
 import { buildOpenApi } from './openapi.ts';
 import { type SigningKeyPurpose, SigningKeyService } from './signing-key/signing-key.service.ts';
 import { CreateStaffRequest } from './staff/staff.dto.ts';
@@ -41,7 +42,7 @@ const say = (line: string): void => {
 async function withServices(work: (context: INestApplicationContext) => Promise<void>): Promise<void> {
   const environment = loadConfig(process.env);
   const application = await chosenApplication();
-  const runtime = await prepare(environment, 'command', application.migrations);
+  const runtime = await prepare(environment, 'command', { migrations: application.migrations });
   try {
     const logger = createLogger('warn', pino.destination({ fd: 2, sync: true }));
     const context = await NestFactory.createApplicationContext(AppModule.for(runtime.config, application), {
@@ -66,7 +67,8 @@ const checked = (options: { email: string; name: string; role: Role }): CreateSt
 async function withDatabase(work: (url: string, folders: readonly URL[]) => Promise<void>): Promise<void> {
   const environment = loadConfig(process.env);
   const folders = await new MigrationFolders((await chosenApplication()).migrations).all();
-  if (environment.databaseUrl !== undefined) return work(environment.databaseUrl, folders);
+  const direct = environment.databaseDirectUrl ?? environment.databaseUrl;
+  if (direct !== undefined) return work(direct, folders);
   const { startEmbeddedPostgres } = await import('./database/embedded-postgres.ts');
   const postgres = await startEmbeddedPostgres({ dataDir: environment.dataDir, mode: 'command' });
   try {
@@ -83,6 +85,7 @@ const NOWHERE: Config = {
   adminPort: undefined,
   opsPort: undefined,
   databaseUrl: 'postgres://nowhere',
+  databaseDirectUrl: undefined,
   databasePoolSize: 1,
   directoryCacheSize: 1_000,
   tokenCacheSize: 1_000,
@@ -93,6 +96,7 @@ const NOWHERE: Config = {
   keyEncryptionKeys: [Buffer.alloc(32)],
   signingKeyRotationDays: 0,
   trustedProxies: new BlockList(),
+  webhookAllowedNetworks: new BlockList(),
   legacyQueryCredentials: false,
 };
 
@@ -194,9 +198,11 @@ keys
       const personalKeys = await context.get(AuditService).reencrypt();
       const secondFactors = await context.get(SecondFactorService).reencrypt();
       const handovers = await context.get(HandoverService).reencrypt();
+      const webhooks = await context.get(WebhookService).reencrypt();
       say(
         `Encrypted anew: ${String(signingKeys)} signing keys, ${String(personalKeys)} keys of the audit trail, ` +
-          `${String(secondFactors)} second factors, ${String(handovers)} passwords that wait to be handed over.`,
+          `${String(secondFactors)} second factors, ${String(handovers)} passwords that wait to be handed over, ` +
+          `the secrets of ${String(webhooks)} webhooks.`,
       );
     }),
   );

@@ -1,11 +1,20 @@
+import { performance } from 'node:perf_hooks';
 import { createApp } from './app.ts';
 import { loadApplication } from './application.ts';
 import { serveReference } from './openapi.ts';
+import { LINGER_MS } from './common/closing.ts';
 import { createLogger } from './common/logging.ts';
 import { loadConfig } from './config/config.ts';
 import { type FirstStart, QuickstartService } from './quickstart/quickstart.service.ts';
 import { prepare } from './startup.ts';
 import { exitWith } from './exit.ts';
+
+/** What telemetry has not sent yet may take this long, and must not keep the process beyond its ten seconds. */
+const TELEMETRY_MS = 2_000;
+const EXIT_MS = 9_500;
+
+// What a person is told may have no room to go to, or nobody to read it: no reason to end.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
 
 const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
@@ -34,25 +43,39 @@ function sayFirstStart({ admin, demo }: FirstStart, url: string): void {
  */
 export async function serve(file?: string): Promise<void> {
   const environment = loadConfig(process.env);
-  const logger = createLogger(environment.logLevel);
+  // Loaded only where it is asked for.
+  const telemetry =
+    environment.telemetry && (await import('./telemetry/telemetry.ts')).startTelemetry(environment.telemetry);
+  const logger = createLogger(environment.logLevel, undefined, telemetry?.logFields);
+  // After telemetry: what it watches is imported here.
   const application = await loadApplication(file);
-  const runtime = await prepare(environment, 'serve', application.migrations);
+  const runtime = await prepare(environment, 'serve', {
+    migrations: application.migrations,
+    tell: (line) => {
+      logger.warn(line);
+    },
+  });
   let stop = (): Promise<void> => runtime.stop();
   try {
     const app = await createApp(runtime.config, logger, { application });
     let stopping: Promise<void> | undefined;
+    let lingerMs = 0;
     stop = () => (stopping ??= shutDown());
     const shutDown = async (): Promise<void> => {
+      const begunAt = performance.now();
       try {
-        await app.close();
+        await app.close(lingerMs);
       } finally {
         // Last: everything before may still write.
-        await runtime.stop();
+        const leftMs = begunAt + EXIT_MS - performance.now();
+        await Promise.all([runtime.stop(), telemetry?.stop(Math.min(TELEMETRY_MS, leftMs))]);
         await app.end();
       }
     };
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       process.on(signal, () => {
+        // Ctrl-C is somebody at a terminal, without a proxy.
+        if (signal === 'SIGTERM') lingerMs = LINGER_MS;
         stop().then(() => process.exit(0), exitWith);
       });
     }

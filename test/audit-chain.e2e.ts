@@ -244,6 +244,30 @@ describe('with all rights in the database and without the key encryption key', (
     expect((await verify(app, kept)).kinds).toEqual(['truncated']);
   });
 
+  it('an event put back that was written at that place before the end was cut off: found', async () => {
+    const { token } = await app.asStaff('operator');
+    const { rows } = await superuser.query<{ id: string }>('SELECT id FROM channel_user LIMIT 1');
+    const written = async (reason: string): Promise<void> => {
+      const path = `${USERS}/${rows[0]?.id ?? ''}/revoke-tokens`;
+      expect((await app.request('POST', path, { token, json: { reason } })).status).toBe(204);
+    };
+    await superuser.query('CREATE TABLE before_chain AS TABLE audit_chain');
+    await written('the one that is put back');
+    await superuser.query(`CREATE TABLE before_event AS SELECT * FROM audit_event WHERE seq = ${last};
+      DELETE FROM audit_event WHERE seq = ${last};
+      DELETE FROM audit_chain; INSERT INTO audit_chain SELECT * FROM before_chain`);
+    await written('the one that is replaced');
+    await written('the next');
+    await expectIntact();
+    // Each of the two is genuine and has its place: only the event after them knows which one was there.
+    await superuser.query(`DELETE FROM audit_event WHERE seq = ${last} - 1;
+      INSERT INTO audit_event OVERRIDING SYSTEM VALUE SELECT * FROM before_event;
+      DROP TABLE before_chain, before_event`);
+    const { kinds, head } = await verify();
+    expect(kinds).toEqual(['edited']);
+    expect(head?.sequence).toBeGreaterThan(0);
+  });
+
   it('everything taken back to before the chain: found by the kept head', async () => {
     const kept = await app.app.nest.get(AuditChain).head();
     await superuser.query(`DELETE FROM audit_event WHERE mac IS NOT NULL;

@@ -148,7 +148,7 @@ describe('every route of the server', () => {
     const viewer = await app.asStaff('viewer');
     // What belongs to one's own session is everybody's.
     const mayCall =
-      /^(GET|HEAD) \/admin\/(audit-events|channel-users|grants|overview|scopes|settings)|^\w+ \/admin\/session(\/|$)/;
+      /^(GET|HEAD) \/admin\/(audit-events|channel-users|grants|notices|overview|scopes|settings|webhooks)|^\w+ \/admin\/session(\/|$)/;
     let refused = 0;
     for (const { method, path } of routes().filter(({ plane }) => plane === 'staff')) {
       if (mayCall.test(`${method} ${path}`)) continue;

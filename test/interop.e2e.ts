@@ -3,7 +3,6 @@ import { calculateJwkThumbprint, createRemoteJWKSet, type JWK, type JWTPayload, 
 import { execFile, execFileSync } from 'node:child_process';
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
@@ -11,6 +10,7 @@ import { SigningKeyService } from '../src/signing-key/signing-key.service.ts';
 import { TestApp } from './support/app.ts';
 import { createDatabase } from './support/database.ts';
 import { keepOutput, secret } from './support/secrets.ts';
+import { freePort } from './support/ports.ts';
 import { isRunning, ServerProcess } from './support/server.ts';
 
 /**
@@ -72,14 +72,6 @@ interface Client {
   readonly id: string;
   readonly username: string;
   readonly password: string;
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 function start(env: Record<string, string>, command?: string[]): ServerProcess {

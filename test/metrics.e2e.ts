@@ -92,6 +92,9 @@ const TYPES = {
   slow_hashes_total: 'counter',
   slow_hash_running: 'gauge',
   signing_key_age_seconds: 'gauge',
+  audit_events_total: 'counter',
+  audit_chain_sequence: 'gauge',
+  notice_deliveries_total: 'counter',
   shutting_down: 'gauge',
   build_info: 'gauge',
 };
@@ -449,4 +452,14 @@ it('the age of the keys grows with time, and ends with a rotation', async () => 
   expect(rotated.status).toBeLessThan(300);
   await eventually(async () => ((await ageOf('partner')) < 600 ? true : undefined), 'the new key is young');
   expect(await ageOf('staff')).toBeGreaterThanOrEqual(3_600);
+});
+
+it('of the audit trail count what this instance wrote, and say how long the chain is', async () => {
+  const before = await scrape(app.opsUrl);
+  await app.newPartner();
+  const after = await scrape(app.opsUrl);
+  const written = after.value('latchkey_audit_events_total') - before.value('latchkey_audit_events_total');
+  // The account, and its password.
+  expect(written).toBe(2);
+  expect(after.value('latchkey_audit_chain_sequence')).toBe(before.value('latchkey_audit_chain_sequence') + 2);
 });

@@ -300,6 +300,107 @@ const FIXTURES: Fixture[] = [
       verified: BYTES,
     },
   },
+  {
+    table: 'webhook',
+    row: {
+      id: uuid(1001),
+      url: 'https://receiver.example/',
+      description: LONG,
+      events: ['credential.rotated'],
+      enabled: true,
+      disabled_reason: null,
+      sealed_secret: BYTES,
+      sealed_previous_secret: BYTES,
+      previous_secret_until: LATE,
+      created_at: EARLY,
+      updated_at: LATE,
+    },
+  },
+  {
+    table: 'webhook',
+    row: {
+      id: uuid(1002),
+      url: 'https://other.example/?a=b',
+      description: null,
+      events: [],
+      enabled: false,
+      disabled_reason: 'gone',
+      sealed_secret: BYTES,
+      sealed_previous_secret: null,
+      previous_secret_until: null,
+      created_at: LATE,
+      updated_at: EARLY,
+    },
+  },
+  ...[1011, 1012].map((n) => ({
+    table: 'notice',
+    row: {
+      id: uuid(n),
+      type: 'credential.rotated',
+      once: `once ${String(n)}`,
+      channel_user_id: n === 1011 ? uuid(101) : null,
+      data: { text: LONG },
+      created_at: n === 1011 ? EARLY : LATE,
+    },
+  })),
+  {
+    table: 'notice_delivery',
+    row: {
+      id: uuid(1021),
+      notice_id: uuid(1011),
+      webhook_id: uuid(1001),
+      state: 'failed',
+      attempts: MAX_INTEGER,
+      next_attempt_at: LATE,
+      claim: uuid(1031),
+      last_attempt_at: EARLY,
+      last_status: 503,
+      last_error: LONG,
+      last_duration_ms: MAX_INTEGER,
+      delivered_at: LATE,
+    },
+  },
+  {
+    table: 'notice_delivery',
+    row: {
+      id: uuid(1022),
+      notice_id: uuid(1012),
+      webhook_id: uuid(1002),
+      state: 'given-up',
+      attempts: 0,
+      next_attempt_at: null,
+      claim: null,
+      last_attempt_at: null,
+      last_status: null,
+      last_error: null,
+      last_duration_ms: null,
+      delivered_at: null,
+    },
+  },
+  {
+    table: 'resource_grant',
+    row: {
+      channel_user_id: uuid(101),
+      resource_type: 'property',
+      resource_id: '7',
+      permissions: ['read', 'write'],
+      granted_by: uuid(301),
+      granted_at: EARLY,
+      expires_at: LATE,
+    },
+  },
+  {
+    table: 'resource_grant',
+    row: {
+      channel_user_id: uuid(102),
+      resource_type: 'property',
+      resource_id: LONG.slice(0, 100),
+      permissions: [],
+      granted_by: null,
+      granted_at: LATE,
+      expires_at: null,
+    },
+  },
 ];
 /** One row each, so that a column cannot be both NULL and not. */
 const ONE_ROW = new Set(['quickstart', 'settings', 'audit_chain']);
@@ -352,6 +453,8 @@ const MEANINGS: Record<string, { adds?: Record<string, Meaning>; removes?: strin
     },
   },
   AuditChain1795900000000: { adds: { 'audit_event.mac': isNull } },
+  Notices1795910000000: {},
+  Grants1796000000000: {},
 };
 
 /** Modules prove theirs where they stand. */
@@ -372,7 +475,7 @@ async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T
 
 /** Brings a database to the schema of the first so many migrations. */
 async function migrateTo(url: string, count: number): Promise<void> {
-  const dataSource = new DataSource({ ...dataSourceOptions(url, 2, false), migrations: migrations.slice(0, count) });
+  const dataSource = new DataSource({ ...dataSourceOptions(url, 2, 'none'), migrations: migrations.slice(0, count) });
   await dataSource.initialize();
   await dataSource.runMigrations({ transaction: 'each' });
   await dataSource.destroy();

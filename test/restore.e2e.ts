@@ -104,8 +104,8 @@ describe('the application as a role of its own', () => {
   it('does all its work, and cannot touch the trail', async () => {
     const owner = await TestApp.start();
     const database = new URL(owner.databaseUrl);
-    const docs = await readFile('docs/operations-audit.md', 'utf8');
-    const sql = /```sql\n([^`]+)```/.exec(docs)?.[1] ?? '';
+    const docs = await readFile('docs/operations.md', 'utf8');
+    const sql = /### Owner and application roles[^]*?```sql\n([^`]+)```/.exec(docs)?.[1] ?? '';
     await administer(`CREATE ROLE ${role} LOGIN`);
     try {
       const statements = sql.replaceAll('latchkey_app', role).split(';\n').filter(Boolean);

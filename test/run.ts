@@ -1,9 +1,12 @@
 /**
- * `npm test`: every test, or those that the arguments choose, which are Jest's. What needs the browser comes by itself,
- * after all others: some of them measure what a machine does under a load of their own making.
+/**
+ * `npm test`: every test, or those that the arguments choose, which are Jest's. Faults, several instances and what needs
+ * the browser come by themselves, after all others: some of them measure what a machine does under a load of their own
+ * making.
  */
 import { spawnSync } from 'node:child_process';
 
+const FLEET_AND_FAULTS = 'test/(faults|fleet)/';
 const BROWSER = 'console-(story|list)';
 
 function jest(...args: string[]): boolean {
@@ -14,5 +17,11 @@ function jest(...args: string[]): boolean {
 
 const chosen = process.argv.slice(2);
 const passed =
-  chosen.length > 0 ? [jest(...chosen)] : [jest('--testPathIgnorePatterns', BROWSER, '/node_modules/'), jest(BROWSER)];
+  chosen.length > 0
+    ? [jest(...chosen)]
+    : [
+        jest('--testPathIgnorePatterns', FLEET_AND_FAULTS, BROWSER, '/node_modules/'),
+        jest('--runInBand', FLEET_AND_FAULTS),
+        jest(BROWSER),
+      ];
 process.exitCode = passed.every(Boolean) ? 0 : 1;

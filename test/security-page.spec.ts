@@ -24,7 +24,7 @@ describe('SECURITY.md', () => {
 
   it('names tests that there are', () => {
     const missing = rows.filter(([, , , test = '']) => {
-      const [, file = '', title = ''] = /^`([\w-]+\.(?:e2e|spec)\.ts)` › `(.+)`$/.exec(test) ?? [];
+      const [, file = '', title = ''] = /^`([\w/-]+\.(?:e2e|spec)\.ts)` › `(.+)`$/.exec(test) ?? [];
       const found = FOLDERS.map((folder) => path.join(ROOT, folder, file)).find(
         (name) => file !== '' && existsSync(name),
       );

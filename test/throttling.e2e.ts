@@ -914,14 +914,18 @@ describe('the waiting room', () => {
       const partner = await busy.newPartner();
       // Slow hashes that wait make the common moment two seconds: time enough for everybody to come.
       const stopFlood = await floodWithSlowHashes(busy);
-      const crowd = sendPipelined(busy.url, 100, 26);
-      const inTheCrowd = await signInFrom(busy, newAddress(), partner);
-      const flood = stopFlood();
-      const statuses = await crowd;
-      await flood;
+      const comeTogether = async (): Promise<{ counts: Record<string, number>; inTheCrowd: Answer }> => {
+        const crowd = sendPipelined(busy.url, 100, 26);
+        const inTheCrowd = await signInFrom(busy, newAddress(), partner);
+        const statuses = await crowd;
+        expect(statuses).toHaveLength(2_600);
+        return { counts: tally(statuses.map((status) => ({ status }))), inTheCrowd };
+      };
+      let { counts, inTheCrowd } = await comeTogether();
+      // A machine that is busy with something else does not let 2,600 in within two seconds: then the room was never full.
+      for (let i = 0; i < 3 && counts[429] === undefined; i++) ({ counts, inTheCrowd } = await comeTogether());
+      await stopFlood();
       expectToken(inTheCrowd);
-      expect(statuses).toHaveLength(2_600);
-      const counts = tally(statuses.map((status) => ({ status })));
       expect(Object.keys(counts)).toEqual(['401', '429']);
       // Had none left before the last came, 600 and the slow hashes, which wait there too; fewer on a slow machine.
       expect(counts[401]).toBeGreaterThan(1_900);

@@ -17,6 +17,8 @@ import { darkTheme, lightTheme } from './theme.ts';
 
 // Its charts are large, and the sign-in page needs none.
 const Overview = lazy(() => import('./overview/overview.tsx'));
+const Notices = lazy(() => import('./notices/notices.tsx'));
+const Webhooks = lazy(() => import('./notices/webhooks.tsx'));
 
 /** The console: what may be done, and where. */
 export function App(): ReactNode {
@@ -38,6 +40,8 @@ export function App(): ReactNode {
       <Resource {...staff} />
       <Resource name="audit-events" options={{ label: 'Audit' }} list={AuditList} />
       <CustomRoutes>
+        <Route path="/notices" element={<Notices />} />
+        <Route path="/webhooks" element={<Webhooks />} />
         <Route path="/signing-keys" element={<SigningKeys />} />
         <Route path="/settings" element={<SettingsPage />} />
         <Route path="/profile" element={<Profile />} />

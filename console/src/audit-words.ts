@@ -39,6 +39,14 @@ const WORDS: Partial<Record<string, ActionWords>> = {
   'signing-key.retiring': { title: 'Signing key being retired' },
   'signing-key.retired': { title: 'Signing key retired' },
   'signing-key.revoked': { title: 'Signing key revoked' },
+  'webhook.created': { title: 'Webhook added' },
+  'webhook.updated': { title: 'Webhook changed' },
+  'webhook.deleted': { title: 'Webhook removed' },
+  'webhook.secret-rotated': { title: 'Webhook secret replaced' },
+  'webhook.disabled': { title: 'Webhook disabled: its receiver is gone' },
+  'webhook.tested': { title: 'Webhook tested' },
+  'webhook.delivery-retried': { title: 'Notice sent again' },
+  'personal-data.erased': { title: 'Personal data erased', deed: 'erased its personal data' },
   'settings.changed': { title: 'Settings changed' },
 };
 

@@ -3,7 +3,9 @@ import GroupIcon from '@mui/icons-material/Group';
 import HistoryIcon from '@mui/icons-material/History';
 import HubIcon from '@mui/icons-material/Hub';
 import KeyIcon from '@mui/icons-material/VpnKey';
+import NotificationsIcon from '@mui/icons-material/Notifications';
 import SettingsIcon from '@mui/icons-material/Settings';
+import WebhookIcon from '@mui/icons-material/Webhook';
 import Alert from '@mui/material/Alert';
 import Box from '@mui/material/Box';
 import ListItemIcon from '@mui/material/ListItemIcon';
@@ -64,11 +66,13 @@ function Navigation(): ReactNode {
     <Menu>
       <Menu.DashboardItem primaryText="Overview" />
       <Menu.Item to="/channel-users" primaryText="Partners" leftIcon={<HubIcon />} />
+      <Menu.Item to="/notices" primaryText="Notices" leftIcon={<NotificationsIcon />} />
       <Menu.Item to="/audit-events" primaryText="Audit" leftIcon={<HistoryIcon />} />
       <IfRole role="admin">
         <Menu.Item to="/staff" primaryText="Staff" leftIcon={<GroupIcon />} />
         <Menu.Item to="/signing-keys" primaryText="Signing keys" leftIcon={<KeyIcon />} />
       </IfRole>
+      <Menu.Item to="/webhooks" primaryText="Webhooks" leftIcon={<WebhookIcon />} />
       <Menu.Item to="/settings" primaryText="Settings" leftIcon={<SettingsIcon />} />
     </Menu>
   );

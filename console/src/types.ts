@@ -16,6 +16,10 @@ export type AuditEvent = Omit<Schemas['AuditEventDto'], 'changes'> & { changes: 
 
 /** `GET /admin/audit-events/chain`. */
 export type AuditChain = Schemas['AuditChainDto'];
+export type Webhook = Schemas['WebhookDto'];
+export type NewWebhook = Schemas['NewWebhookDto'];
+export type Notice = Schemas['NoticeDto'];
+export type NoticeDelivery = Schemas['NoticeDeliveryDto'];
 
 export type SigningKey = Schemas['SigningKeyDto'];
 export type SigningKeyList = Schemas['SigningKeyListDto'];

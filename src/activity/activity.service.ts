@@ -367,9 +367,11 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
   #write(least = BATCH_RECORDS): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    const begun = performance.now();
     this.#writing ??= this.#writeAll(least).finally(() => {
       this.#writing = undefined;
-      this.#writtenAt = performance.now();
+      // From one beginning to the next, so that a record waits no longer because the writing before it took long.
+      this.#writtenAt = this.#isFailing ? performance.now() : begun;
       if (!this.#isEmpty) this.#schedule();
     });
     return this.#writing;

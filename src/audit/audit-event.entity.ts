@@ -1,7 +1,7 @@
 import { Column, Entity, Index } from 'typeorm';
 
 /** What Latchkey's own events are about. */
-export type CoreTargetType = 'channel-user' | 'staff' | 'signing-key' | 'token' | 'settings';
+export type CoreTargetType = 'channel-user' | 'staff' | 'signing-key' | 'token' | 'settings' | 'webhook';
 /** As a module calls its resources: the same name that `@Granted()` has for them. */
 export const TARGET_TYPE = /^[a-z][a-z0-9-]{0,31}$/;
 

@@ -49,13 +49,16 @@ export class AuditProof {
   async *lines({ from, to }: { from?: Date; to?: Date } = {}): AsyncGenerator<string> {
     await this.chain.begun();
     const { head, genesis, wrappedKey, key } = await this.chain.anchor();
+    // By the indices, however long the trail is.
     const [range] = await this.events.query<{ first: string | null; last: string | null }[]>(
-      `SELECT min(seq) FILTER (WHERE $1::timestamptz IS NULL OR at >= $1) AS first,
-         max(seq) FILTER (WHERE $2::timestamptz IS NULL OR at < $2) AS last FROM audit_event WHERE seq <= $3`,
+      `SELECT CASE WHEN $1::timestamptz IS NULL THEN (SELECT seq FROM audit_event ORDER BY seq LIMIT 1)
+           ELSE (SELECT seq FROM audit_event WHERE at >= $1 ORDER BY at, seq LIMIT 1) END AS first,
+         CASE WHEN $2::timestamptz IS NULL THEN $3::bigint
+           ELSE (SELECT seq FROM audit_event WHERE at < $2 ORDER BY at DESC, seq DESC LIMIT 1) END AS last`,
       [from ?? null, to ?? null, head.sequence],
     );
     const first = Number(range?.first ?? head.sequence + 1);
-    const last = Number(range?.last ?? 0);
+    const last = Math.min(Number(range?.last ?? 0), head.sequence);
     const seal = exportSeal(key);
     let count = 0;
     let page: LinkedEvent[] = [];

@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { Clock } from '../common/clock.ts';
 import { UUID_PATTERN } from '../common/page.ts';
 import type { CurrentChannelUser } from '../common/request-context.ts';
+import { signatureTraces } from '../common/tracing.ts';
 import { Config } from '../config/config.ts';
 import { type SigningKeyPurpose, SigningKeyService, type VerificationKey } from '../signing-key/signing-key.service.ts';
 import { InvalidTokenError } from './auth.errors.ts';
@@ -106,11 +107,12 @@ export class TokenService {
     };
     const { kid, privateKey } = await this.keys.current(plane);
     // A KeyObject: a PEM string would be parsed at each call. JwtService types only take strings.
-    const token = this.jwt.sign(payload, {
+    const options = {
       privateKey: privateKey as unknown as string,
       algorithm: ALGORITHM,
       header: { alg: ALGORITHM, typ: TYPES[plane], kid },
-    });
+    } as const;
+    const token = signatureTraces.traceSync(() => this.jwt.sign(payload, options));
     return { token, claims: payload };
   }
 

@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { clientAddress } from './client-address.ts';
+import { acceptWaiting, keepIdleConnections } from './closing.ts';
 import { Deadline } from './deadline.ts';
 import { type ErrorFilter, problemOf } from './error.filter.ts';
 import { AppError, UnavailableError } from './errors.ts';
@@ -20,6 +21,13 @@ const DEADLINE_MS = 4_000;
 export const MAX_HEADER_BYTES = 32 * 1024;
 const MAX_JSON_BYTES = 256 * 1024;
 const MAX_FORM_BYTES = 8 * 1024;
+
+/** RFC 9110 §15.5.9: the connection ends with the answer. */
+class RequestTimeoutError extends AppError {
+  constructor() {
+    super({ status: 408, code: 'request.timeout', detail: 'The request took too long to arrive.' });
+  }
+}
 
 /** Sent with every answer, also where no route matched. */
 function securityHeaders(requestId: string, { publicUrl }: HttpOptions): Record<string, string> {
@@ -125,7 +133,13 @@ export function prepareFastify(
   fastify.decorateRequest('stats', undefined);
 
   const deadline = new Deadline(DEADLINE_MS, (request, reply) => {
-    filter.answer(new UnavailableError(new Error('The deadline of the request has passed')), request, reply);
+    // A client that has not sent all of it is not waiting for us.
+    if (request.raw.complete) {
+      filter.answer(new UnavailableError(new Error('The deadline of the request has passed')), request, reply);
+    } else {
+      void reply.header('connection', 'close');
+      filter.answer(new RequestTimeoutError(), request, reply);
+    }
   });
 
   const stats = new HttpStats(() => deadline.pending);
@@ -140,6 +154,13 @@ export function prepareFastify(
     route.config = { ...route.config, plane, stats: stats.ofRoute(plane, route.url) };
     for (const each of [route.method].flat()) table.add(each, route.url, route.config);
   });
+
+  let closing = false;
+  /**
+   * While waiting connections are accepted: requests that have come on them. Clients that wait for an answer send
+   * nothing, so that there is an end to it.
+   */
+  let held: (() => void)[] | undefined;
 
   fastify.addHook('onRequest', (request, reply, done) => {
     request.arrivedAt = performance.now();
@@ -159,19 +180,27 @@ export function prepareFastify(
       if (settings.body !== 'form' && hasBody(request) && mediaTypeOf(request) !== 'application/json') {
         throw unsupportedContentType(false);
       }
-      done();
+      if (held) held.push(done);
+      else done();
     } catch (error) {
       filter.answer(error, request, reply);
     }
   });
 
-  let closing = false;
   fastify.addHook('preClose', (done) => {
     closing = true;
     deadline.endConnections();
-    // Waited for below: first, the public listener closes too.
-    void listeners.drain();
-    done();
+    held = [];
+    const servers = listeners.requested;
+    for (const server of servers) keepIdleConnections(server, listeners.lingerMs);
+    acceptWaiting(servers, () => {
+      // Waited for below: the listener of staff closes, and the public one with `done`.
+      void listeners.drain();
+      done();
+      const begin = held ?? [];
+      held = undefined;
+      for (const each of begin) each();
+    });
   });
 
   fastify.addHook('onClose', async () => {

@@ -88,6 +88,8 @@ export class Listeners {
   readonly #ops: Listener | undefined;
   readonly #public: Planes;
   #fastify: FastifyInstance | undefined;
+  /** How long idle connections are kept after the listeners were closed, in milliseconds. */
+  lingerMs = 0;
 
   /** @param options those of the public server: what it limits, all limit */
   constructor({ adminPort, opsPort }: Ports, options: ServerOptions) {
@@ -126,6 +128,11 @@ export class Listeners {
   /** What the public port serves. */
   get publicPlanes(): Planes {
     return this.#public;
+  }
+
+  /** The servers whose requests are all answered before the process ends. */
+  get requested(): Server[] {
+    return [this.#fastify, this.#staff].flatMap((of) => (of ? [of.server as Server] : []));
   }
 
   /** Opens the further ports. @throws ListenError */

@@ -3,6 +3,8 @@ import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'p
 
 const BLOCK_BYTES = 8_192;
 const FLUSH_MS = 100;
+/** Lines that wait while they cannot be written. */
+const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 
 interface SerializedError {
   type: string;
@@ -39,26 +41,59 @@ const OPTIONS: LoggerOptions = {
 /** Nothing logs these on purpose; should a line do so by accident, the value does not get out. */
 const SECRETS = ['authorization', 'cookie', 'password', 'token'];
 
+/** Fields that every line has, made anew for each. */
+type CommonFields = () => object;
+
 /**
  * The one logger: JSON lines on standard output.
  *
  * @param level pino's level
  * @param destination where to write instead, for tests
+ * @param commonFields what every line says besides, such as the trace that it belongs to
  */
-export function createLogger(level: string, destination: DestinationStream = standardOutput()): Logger {
+export function createLogger(
+  level: string,
+  destination: DestinationStream = standardOutput(),
+  commonFields?: CommonFields,
+): Logger {
   const paths = [...SECRETS, ...SECRETS.map((name) => `*.${name}`), '*.headers.authorization', '*.headers.cookie'];
-  return pino({ ...OPTIONS, level, redact: { paths, censor: '[redacted]' } }, destination);
+  const options = { ...OPTIONS, level, redact: { paths, censor: '[redacted]' } };
+  return pino(commonFields ? { ...options, mixin: commonFields } : options, destination);
 }
 
 /** For lines whose every field is chosen by their author: looking for secrets in them costs more than writing them. */
 export function withoutRedaction(logger: Logger): Logger {
-  const { [pino.symbols.streamSym]: destination } = logger as unknown as Record<symbol, DestinationStream>;
-  return pino({ ...OPTIONS, level: logger.level }, destination);
+  const { streamSym, mixinSym } = pino.symbols as unknown as Record<'streamSym' | 'mixinSym', symbol>;
+  const { [streamSym]: destination, [mixinSym]: commonFields } = logger as unknown as Record<symbol, unknown>;
+  const options = { ...OPTIONS, level: logger.level };
+  return pino(
+    commonFields ? { ...options, mixin: commonFields as CommonFields } : options,
+    destination as DestinationStream,
+  );
 }
 
-/** Lines leave in blocks, after a moment at the latest and when the process ends. */
+/**
+ * Lines leave in blocks, after a moment at the latest and when the process ends. A log that cannot be written (a full
+ * disk, a reader that has gone) ends nothing: lines wait up to a bound, and those beyond are counted and given up.
+ */
 function standardOutput(): DestinationStream {
-  const output = pino.destination({ fd: 1, sync: false, minLength: BLOCK_BYTES });
+  const output = pino.destination({ fd: 1, sync: false, minLength: BLOCK_BYTES, maxLength: MAX_WAITING_BYTES });
+  const flushSync = output.flushSync.bind(output);
+  let lost = 0;
+  output.on('error', () => {
+    // The next flush tries again with what it holds. Its flushSync() would try for ever, and the process never end.
+    output.flushSync = () => undefined;
+  });
+  output.on('drop', () => {
+    lost++;
+  });
+  output.on('write', () => {
+    output.flushSync = flushSync;
+    if (lost === 0) return;
+    const msg = `${String(lost)} lines of the log are lost: it could not be written`;
+    lost = 0;
+    output.write(`${JSON.stringify({ level: 'warn', time: new Date().toISOString(), msg })}\n`);
+  });
   setInterval(() => {
     output.flush();
   }, FLUSH_MS).unref();

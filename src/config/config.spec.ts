@@ -54,6 +54,8 @@ it.each([
   [{ LEGACY_QUERY_CREDENTIALS: 'yes' }, 'LEGACY_QUERY_CREDENTIALS must be true or false'],
   [{ TRUSTED_PROXIES: '10.0.0.0/33' }, 'TRUSTED_PROXIES must be a comma-separated list'],
   [{ DATABASE_URL: 'mysql://root@localhost/x' }, 'DATABASE_URL must be a URL such as'],
+  [{ DATABASE_DIRECT_URL: 'mysql://root@localhost/x' }, 'DATABASE_DIRECT_URL must be a URL such as'],
+  [{ DATABASE_DIRECT_URL: 'postgres://db.internal/latchkey' }, 'DATABASE_DIRECT_URL is the way around'],
   [{ PUBLIC_URL: 'latchkey.example' }, 'PUBLIC_URL must be an http or https URL'],
   [{ PUBLIC_URL: 'https://latchkey.example/?a=b' }, 'PUBLIC_URL must be an http or https URL'],
   [{ KEY_ENCRYPTION_KEY: 'c2hvcnQ=' }, 'KEY_ENCRYPTION_KEY must be 32 random bytes'],
@@ -118,5 +120,54 @@ describe('a key encryption key', () => {
     for (const text of ['', 'x', KEY.slice(4), `${KEY}AAAA`, '!'.repeat(44)]) {
       expect(parseKeyEncryptionKey(text)).toBeUndefined();
     }
+  });
+});
+
+describe('OpenTelemetry', () => {
+  const telemetryOf = (variables: Record<string, string>): unknown => loadConfig(variables).telemetry;
+  const otlp = (protocol: string): object => ({ exporter: 'otlp', protocol });
+
+  it('is off unless an exporter or an endpoint is named, and where it is disabled', () => {
+    for (const variables of [
+      {},
+      { OTEL_SERVICE_NAME: 'latchkey', OTEL_TRACES_SAMPLER: 'always_on', OTEL_EXPORTER_OTLP_ENDPOINT: '' },
+      { OTEL_TRACES_EXPORTER: 'none', OTEL_METRICS_EXPORTER: 'none', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://x:4318' },
+      { OTEL_SDK_DISABLED: 'True', OTEL_TRACES_EXPORTER: 'otlp', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://x:4318' },
+    ]) {
+      expect(telemetryOf(variables as Record<string, string>)).toBeUndefined();
+    }
+  });
+
+  it('sends the signals that have somewhere to go', () => {
+    const both = { traces: otlp('http/protobuf'), metrics: otlp('http/protobuf'), metricIntervalMs: 60_000 };
+    expect(telemetryOf({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://x:4318' })).toEqual(both);
+    expect(
+      telemetryOf({
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://x:4318/v1/traces',
+        OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+      }),
+    ).toEqual({ traces: otlp('grpc'), metrics: undefined, metricIntervalMs: 60_000 });
+    expect(
+      telemetryOf({
+        OTEL_EXPORTER_OTLP_ENDPOINT: 'http://x:4318',
+        OTEL_TRACES_EXPORTER: 'none',
+        OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: 'http/json',
+        OTEL_METRIC_EXPORT_INTERVAL: '15000',
+      }),
+    ).toEqual({ traces: undefined, metrics: otlp('http/json'), metricIntervalMs: 15_000 });
+  });
+
+  it('names what cannot be meant', () => {
+    expect(
+      problemsOf({
+        OTEL_METRICS_EXPORTER: 'prometheus',
+        OTEL_EXPORTER_OTLP_PROTOCOL: 'http',
+        OTEL_METRIC_EXPORT_INTERVAL: '1m',
+      }),
+    ).toEqual([
+      'OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf or http/json or grpc',
+      'OTEL_METRICS_EXPORTER must be otlp or console or none',
+      'OTEL_METRIC_EXPORT_INTERVAL must be a whole number of milliseconds',
+    ]);
   });
 });

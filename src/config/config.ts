@@ -17,6 +17,7 @@ import {
 } from 'class-validator';
 import type { BlockList } from 'node:net';
 import { parseNetworks } from './networks.ts';
+import { parseTelemetry, type TelemetryConfig } from './telemetry.ts';
 
 /** Secrets that stand in examples; production refuses to start with one of them. */
 const EXAMPLE_SECRETS = new Set(['change-me', 'changeme', 'example', 'secret', 'password', 'postgres', 'latchkey']);
@@ -117,6 +118,14 @@ export class Environment {
   DATABASE_URL?: string;
 
   @IsOptional()
+  @IsUrl(
+    { protocols: ['postgres', 'postgresql'], require_tld: false, require_protocol: true, allow_underscores: true },
+    { message: 'must be a URL such as postgres://user:password@host:5432/database' },
+  )
+  @Transform(emptyIsAbsent)
+  DATABASE_DIRECT_URL?: string;
+
+  @IsOptional()
   @IsInt({ message: 'must be a whole number' })
   @Min(1, { message: 'must be at least 1' })
   @Max(1000, { message: 'must be at most 1000' })
@@ -190,6 +199,11 @@ export class Environment {
   TRUSTED_PROXIES = '';
 
   @IsOptional()
+  @Validate(IsNetworkList)
+  @Transform(emptyIsAbsent)
+  WEBHOOK_ALLOWED_NETWORKS = '';
+
+  @IsOptional()
   @IsBoolean({ message: 'must be true or false' })
   @Transform(toBoolean)
   LEGACY_QUERY_CREDENTIALS = false;
@@ -205,6 +219,7 @@ export const OPTIONAL = [
   'ADMIN_PORT',
   'OPS_PORT',
   'DATABASE_URL',
+  'DATABASE_DIRECT_URL',
   'PUBLIC_URL',
   'TOKEN_AUDIENCE',
   'KEY_ENCRYPTION_KEY',
@@ -228,6 +243,7 @@ export interface EnvironmentConfig {
   readonly adminPort: number | undefined;
   readonly opsPort: number | undefined;
   readonly databaseUrl: string | undefined;
+  readonly databaseDirectUrl: string | undefined;
   readonly databasePoolSize: number;
   readonly directoryCacheSize: number;
   readonly tokenCacheSize: number;
@@ -242,8 +258,12 @@ export interface EnvironmentConfig {
   readonly signingKeyRotationDays: number;
   /** Peers whose `Forwarded` and `X-Forwarded-*` headers are believed. */
   readonly trustedProxies: BlockList;
+  /** Where webhooks may lead although it is not the Internet, without https and at any port too. */
+  readonly webhookAllowedNetworks: BlockList;
   readonly legacyQueryCredentials: boolean;
   readonly logLevel: Environment['LOG_LEVEL'];
+  /** Absent: nothing of OpenTelemetry is loaded. */
+  readonly telemetry: TelemetryConfig | undefined;
 }
 
 /** The configuration of a running application, complete. Injected by this class. */
@@ -255,6 +275,11 @@ export abstract class Config {
   /** Where health and metrics are served; absent: nowhere. */
   abstract readonly opsPort: number | undefined;
   abstract readonly databaseUrl: string;
+  /**
+   * The same database without the pooler that `databaseUrl` then leads to: for what needs a session (LISTEN,
+   * migrations). Absent: `databaseUrl` is direct.
+   */
+  abstract readonly databaseDirectUrl: string | undefined;
   abstract readonly databasePoolSize: number;
   /** Accounts kept in memory. */
   abstract readonly directoryCacheSize: number;
@@ -272,6 +297,8 @@ export abstract class Config {
   /** Days after which the signing key is replaced; 0: only by hand. */
   abstract readonly signingKeyRotationDays: number;
   abstract readonly trustedProxies: BlockList;
+  /** Where webhooks may lead although it is not the Internet, without https and at any port too. */
+  abstract readonly webhookAllowedNetworks: BlockList;
   abstract readonly legacyQueryCredentials: boolean;
 }
 
@@ -303,10 +330,11 @@ function productionProblems(environment: Environment): string[] {
   const problems: string[] = [];
   if (environment.DATABASE_URL === undefined) {
     problems.push('DATABASE_URL is required in production (the embedded database is for trying Latchkey out)');
-  } else {
-    const password = decodeURIComponent(new URL(environment.DATABASE_URL).password);
-    if (EXAMPLE_SECRETS.has(password.toLowerCase())) {
-      problems.push('DATABASE_URL must not carry an example password in production');
+  }
+  for (const name of ['DATABASE_URL', 'DATABASE_DIRECT_URL'] as const) {
+    const url = environment[name];
+    if (url !== undefined && EXAMPLE_SECRETS.has(decodeURIComponent(new URL(url).password).toLowerCase())) {
+      problems.push(`${name} must not carry an example password in production`);
     }
   }
   if (environment.PUBLIC_URL !== undefined && !environment.PUBLIC_URL.startsWith('https://')) {
@@ -336,6 +364,7 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
   const problems = validateSync(environment).map(
     ({ property, constraints = {} }) => `${property} ${Object.values(constraints).at(-1) ?? 'is not valid'}`,
   );
+  const telemetry = parseTelemetry(variables, problems);
   if (problems.length === 0) {
     problems.push(...portProblems(environment));
     if (environment.DATABASE_URL !== undefined || environment.NODE_ENV === 'production') {
@@ -347,13 +376,17 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
         }
       }
     }
+    if (environment.DATABASE_DIRECT_URL !== undefined && environment.DATABASE_URL === undefined) {
+      problems.push('DATABASE_DIRECT_URL is the way around the pooler of DATABASE_URL: set that one too');
+    }
     if (environment.KEY_ENCRYPTION_KEY !== undefined && environment.KEY_ENCRYPTION_KEYS !== undefined) {
       problems.push('KEY_ENCRYPTION_KEYS takes the place of KEY_ENCRYPTION_KEY: set one of them');
     }
     if (environment.NODE_ENV === 'production') problems.push(...productionProblems(environment));
   }
   const trustedProxies = parseNetworks(environment.TRUSTED_PROXIES);
-  if (problems.length > 0 || trustedProxies === undefined) throw new ConfigError(problems);
+  const webhookAllowedNetworks = parseNetworks(environment.WEBHOOK_ALLOWED_NETWORKS);
+  if (problems.length > 0 || !trustedProxies || !webhookAllowedNetworks) throw new ConfigError(problems);
   return {
     production: environment.NODE_ENV === 'production',
     host: environment.HOST,
@@ -361,6 +394,7 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
     adminPort: environment.ADMIN_PORT,
     opsPort: environment.OPS_PORT,
     databaseUrl: environment.DATABASE_URL,
+    databaseDirectUrl: environment.DATABASE_DIRECT_URL,
     databasePoolSize: environment.DATABASE_POOL_SIZE,
     directoryCacheSize: environment.DIRECTORY_CACHE_SIZE,
     tokenCacheSize: environment.TOKEN_CACHE_SIZE,
@@ -372,7 +406,9 @@ export function loadConfig(variables: Record<string, string | undefined>): Envir
     keyEncryptionKeys: parseKeys(environment.KEY_ENCRYPTION_KEYS ?? environment.KEY_ENCRYPTION_KEY),
     signingKeyRotationDays: environment.SIGNING_KEY_ROTATION_DAYS,
     trustedProxies,
+    webhookAllowedNetworks,
     legacyQueryCredentials: environment.LEGACY_QUERY_CREDENTIALS,
     logLevel: environment.LOG_LEVEL,
+    telemetry,
   };
 }

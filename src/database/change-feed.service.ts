@@ -1,7 +1,9 @@
 import { Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { performance } from 'node:perf_hooks';
 import pg from 'pg';
+import { DataSource } from 'typeorm';
 import { Config } from '../config/config.ts';
+import { renewConnections } from './data-source.ts';
 
 const CHANNEL = 'latchkey_change';
 /** What the listening connections of all instances are called. */
@@ -40,7 +42,10 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
   #attempts = 0;
   #closed = false;
 
-  constructor(private readonly config: Config) {}
+  constructor(
+    private readonly config: Config,
+    private readonly dataSource: DataSource,
+  ) {}
 
   /** A database that does not answer here is no reason not to start: memory is bypassed until it does. */
   async onModuleInit(): Promise<void> {
@@ -105,7 +110,7 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
 
   async #connect(): Promise<void> {
     const client = new pg.Client({
-      connectionString: this.config.databaseUrl,
+      connectionString: this.config.databaseDirectUrl ?? this.config.databaseUrl,
       application_name: APPLICATION_NAME,
       keepAlive: true,
       keepAliveInitialDelayMillis: 1_000,
@@ -126,11 +131,13 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
       await client.connect();
       const sent = performance.now();
       await client.query(`LISTEN ${CHANNEL}`);
+      await demandWritable(client);
       if (this.#closed) {
         this.#drop(client);
         return;
       }
-      // What was read while nobody listened may be outdated.
+      // What was read while nobody listened may be outdated, and those that read it be connected to another server.
+      if (this.#attempts > 0) renewConnections(this.dataSource);
       for (const listener of [...this.#listeners.values()].flat()) listener.reset();
       this.#client = client;
       this.#heardAt = sent;
@@ -146,7 +153,7 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
   async #heartbeat(client: pg.Client): Promise<void> {
     const sent = performance.now();
     try {
-      await client.query('SELECT 1');
+      await demandWritable(client);
     } catch (error) {
       this.#lost(client, error as Error);
       return;
@@ -162,6 +169,9 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
     this.#client = undefined;
     clearTimeout(this.#timer);
     this.#drop(client);
+    if (this.#closed) return;
+    // Whatever ended this one may have ended them too, and they need not know it yet.
+    renewConnections(this.dataSource);
     this.#retry(error);
   }
 
@@ -178,4 +188,13 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
   #drop(client: pg.Client | undefined): void {
     client?.end().catch(() => undefined);
   }
+}
+
+/**
+ * A heartbeat. After a failover the old server may go on answering whoever is connected to it, but only another one
+ * takes changes, and tells of them.
+ */
+async function demandWritable(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ transaction_read_only: string }>('SHOW transaction_read_only');
+  if (rows[0]?.transaction_read_only !== 'off') throw new Error('the server is read-only');
 }

@@ -11,8 +11,8 @@ import { MigrationFolders } from './migration-folders.ts';
   imports: [
     TypeOrmModule.forRootAsync({
       inject: [Config],
-      useFactory: (config: Config) => ({
-        ...dataSourceOptions(config.databaseUrl, config.databasePoolSize),
+      useFactory: ({ databaseUrl, databaseDirectUrl, databasePoolSize }: Config) => ({
+        ...dataSourceOptions(databaseUrl, databasePoolSize, databaseDirectUrl === undefined ? 'connection' : 'role'),
         autoLoadEntities: true,
         retryAttempts: 0,
       }),

@@ -11,7 +11,7 @@ export class EmbeddedPostgresError extends Error {
 
 /** The error code of the operating system (`ENOENT`, …), if it is such an error. */
 export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+  return Error.isError(error) ? (error as NodeJS.ErrnoException).code : undefined;
 }
 
 const DISK_FULL = new Set(['ENOSPC', 'EDQUOT']);
@@ -26,7 +26,7 @@ const NO_DIRECTORY = new Set(['ENOTDIR', 'EEXIST']);
  */
 export function explainError(error: unknown, place: string): EmbeddedPostgresError {
   if (error instanceof EmbeddedPostgresError) return error;
-  const { message, path = place }: NodeJS.ErrnoException = error instanceof Error ? error : new Error(String(error));
+  const { message, path = place }: NodeJS.ErrnoException = Error.isError(error) ? error : new Error(String(error));
   const because = { cause: error };
   const code = errorCode(error) ?? '';
   if (DISK_FULL.has(code)) return new EmbeddedPostgresError(`There is no space left on the disk for ${path}.`, because);

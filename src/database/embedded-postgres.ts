@@ -64,6 +64,9 @@ const FAST_STOP_MS = 8_000;
 const IMMEDIATE_STOP_MS = 10_000;
 const POLL_MS = 20;
 const MAX_LOG_BYTES = 10 * 1024 * 1024;
+/** Between two attempts to bring a server back that has ended by itself. */
+const MIN_RESTART_MS = 500;
+const MAX_RESTART_MS = 5_000;
 /** Between choosing a free port and listening on it, somebody else may take it. */
 const PORT_ATTEMPTS = 5;
 
@@ -94,25 +97,32 @@ const SETTINGS = {
  * @param options.dataDir Latchkey's data directory; created (mode 0700) if absent
  * @param options.mode `serve` is the one owner; `command` uses the server of a live owner, or else starts one for the
  *   time of the command
+ * @param options.tell is told when the server ends by itself, and when it runs again
  * @returns once the server accepts logins and the database is there
  * @throws EmbeddedPostgresError for every failure, the reason in its `cause`
  */
 export async function startEmbeddedPostgres(options: {
   dataDir: string;
   mode: 'serve' | 'command';
+  tell?: (line: string) => void;
 }): Promise<EmbeddedPostgres> {
   const dataDir = path.resolve(options.dataDir);
   try {
     const source = await findPackage();
     await prepareDirectory(dataDir);
     const found = await attachOrOwn(dataDir, options.mode);
-    return 'url' in found ? found : await startOwned(source, dataDir, found);
+    return 'url' in found ? found : await startOwned(source, dataDir, found, options.tell);
   } catch (error) {
     throw explainError(error, dataDir);
   }
 }
 
-async function startOwned(source: PostgresPackage, dataDir: string, owned: Ownership): Promise<EmbeddedPostgres> {
+async function startOwned(
+  source: PostgresPackage,
+  dataDir: string,
+  owned: Ownership,
+  tell: (line: string) => void = () => undefined,
+): Promise<EmbeddedPostgres> {
   const cluster = path.join(dataDir, CLUSTER);
   let server: Postmaster | undefined;
   try {
@@ -123,15 +133,21 @@ async function startOwned(source: PostgresPackage, dataDir: string, owned: Owner
     const password = await ownPassword(dataDir, isNew);
     if (isNew) await createCluster(programs, dataDir, cluster, user, password);
     else await clearUp(cluster);
-    const started = await launch(path.join(programs, 'postgres'), dataDir, cluster, user);
+    const program = path.join(programs, 'postgres');
+    const started = await launch(program, dataDir, cluster, user);
+    const { port } = started;
     server = started.server;
-    await ensureDatabase(started.port, password);
-    await owned.publish(started.port);
+    await ensureDatabase(port, password);
+    await owned.publish(port);
+    const keeper = new Keeper(started.server, tell, async () => {
+      await clearUp(cluster);
+      return (await launch(program, dataDir, cluster, user, port)).server;
+    });
     let stopping: Promise<void> | undefined;
     return {
-      url: urlOf(started.port, password),
+      url: urlOf(port, password),
       created: isNew,
-      stop: () => (stopping ??= shutDown(started.server, dataDir).finally(() => owned.release())),
+      stop: () => (stopping ??= keeper.stop(dataDir).finally(() => owned.release())),
     };
   } catch (error) {
     // Whatever fails here as well must not hide the reason.
@@ -373,6 +389,63 @@ interface Postmaster {
   signal(signal: 'SIGINT' | 'SIGQUIT'): boolean;
 }
 
+/** Our child. */
+interface OwnPostmaster extends Postmaster {
+  readonly ended: Promise<unknown>;
+}
+
+/**
+ * Starts the server again whenever it ends by itself: somebody killed it, or it gave up on a full disk. The port stays
+ * the same, so that connections are simply made anew.
+ */
+class Keeper {
+  /** Ends the pause between two attempts as well. */
+  readonly #stop = new AbortController();
+  readonly #kept: Promise<void>;
+
+  #server: OwnPostmaster;
+  readonly #tell: (line: string) => void;
+  readonly #again: () => Promise<OwnPostmaster>;
+
+  /** @param again starts it at the same port */
+  constructor(server: OwnPostmaster, tell: (line: string) => void, again: () => Promise<OwnPostmaster>) {
+    this.#server = server;
+    this.#tell = tell;
+    this.#again = again;
+    this.#kept = this.#keep();
+  }
+
+  /** @throws EmbeddedPostgresError when it does not end */
+  async stop(place: string): Promise<void> {
+    this.#stop.abort();
+    // One that is being started is waited for: nobody else could end it.
+    await Promise.all([shutDown(this.#server, place), this.#kept]);
+    await shutDown(this.#server, place);
+  }
+
+  #isStopping(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  async #keep(): Promise<void> {
+    for (;;) {
+      await this.#server.ended;
+      if (this.#isStopping()) return;
+      this.#tell('The embedded PostgreSQL has ended by itself, and is started again');
+      for (let pause = MIN_RESTART_MS; !this.#isStopping(); pause = Math.min(2 * pause, MAX_RESTART_MS)) {
+        try {
+          this.#server = await this.#again();
+          this.#tell('The embedded PostgreSQL runs again');
+          break;
+        } catch (error) {
+          this.#tell(`The embedded PostgreSQL cannot be started again yet: ${(error as Error).message}`);
+          await delay(pause, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+        }
+      }
+    }
+  }
+}
+
 interface PidFile {
   readonly pid: number;
   readonly port: number;
@@ -454,23 +527,29 @@ async function shutDown(server: Postmaster, place: string): Promise<void> {
   throw new EmbeddedPostgresError(`The PostgreSQL in ${place} does not stop.`);
 }
 
-/** Starts the server, and waits until it accepts connections. */
+/**
+ * Starts the server, and waits until it accepts connections.
+ *
+ * @param wanted its port; one that is free unless given
+ */
 async function launch(
   program: string,
   dataDir: string,
   cluster: string,
   user: ServerUser | undefined,
-): Promise<{ server: Postmaster; port: number }> {
+  wanted?: number,
+): Promise<{ server: OwnPostmaster; port: number }> {
   const logFile = path.join(dataDir, 'postgres.log');
   if ((await sizeOf(logFile)) > MAX_LOG_BYTES) await rename(logFile, `${logFile}.1`);
   const deadline = Date.now() + PATIENCE_MS;
   for (let attempt = 1; ; attempt++) {
-    const port = await freePort();
+    const port = wanted ?? (await freePort());
     const before = await sizeOf(logFile);
     const child = await spawnServer(program, cluster, user, port, logFile);
-    const server: Postmaster = {
+    const server: OwnPostmaster = {
       isRunning: () => Promise.resolve(isRunning(child)),
       signal: (signal) => child.kill(signal),
+      ended: isRunning(child) ? once(child, 'exit') : Promise.resolve(),
     };
     if (await isReady(cluster, child, port)) return { server, port };
     await shutDown(server, dataDir);

@@ -11,7 +11,7 @@ async function withMigrations<T>(
   work: (dataSource: DataSource) => Promise<T>,
 ): Promise<T> {
   const migrations = await loadMigrations(folders);
-  const dataSource = new DataSource({ ...dataSourceOptions(url, 2, false), migrations });
+  const dataSource = new DataSource({ ...dataSourceOptions(url, 2, 'none'), migrations });
   await dataSource.initialize();
   try {
     return await work(dataSource);
@@ -57,6 +57,25 @@ export function revertMigration(url: string, folders?: readonly URL[]): Promise<
   return withMigrations(url, folders, (dataSource) =>
     locked(dataSource, () => dataSource.undoLastMigration({ transaction: 'each' })),
   );
+}
+
+/**
+ * Which timeouts statements have that do not bring their own: those of the role, behind a pooler.
+ *
+ * @param url as the application connects
+ * @returns the settings that are missing
+ */
+export async function missingTimeouts(url: string): Promise<string[]> {
+  const dataSource = await new DataSource(dataSourceOptions(url, 1, 'role')).initialize();
+  try {
+    const rows = await dataSource.query<{ name: string }[]>(
+      `SELECT name FROM pg_settings
+        WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout') AND setting = '0' ORDER BY name`,
+    );
+    return rows.map(({ name }) => name);
+  } finally {
+    await dataSource.destroy();
+  }
 }
 
 /** Whether the schema is older than this version of Latchkey. */

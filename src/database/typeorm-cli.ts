@@ -7,10 +7,14 @@ import { loadMigrations } from './migration-folders.ts';
 
 /** The DataSource that `npm run migration:generate` compares with the entities. */
 async function createDataSource(): Promise<DataSource> {
-  const { databaseUrl } = loadConfig(process.env);
-  if (databaseUrl === undefined) throw new Error('Set DATABASE_URL to a database with the newest schema.');
+  const { databaseUrl, databaseDirectUrl = databaseUrl } = loadConfig(process.env);
+  if (databaseDirectUrl === undefined) throw new Error('Set DATABASE_URL to a database with the newest schema.');
   const entities = await Array.fromAsync(glob(fileURLToPath(new URL('../**/*.entity.js', import.meta.url))));
-  return new DataSource({ ...dataSourceOptions(databaseUrl, 2, false), entities, migrations: await loadMigrations() });
+  return new DataSource({
+    ...dataSourceOptions(databaseDirectUrl, 2, 'none'),
+    entities,
+    migrations: await loadMigrations(),
+  });
 }
 
 export default createDataSource();

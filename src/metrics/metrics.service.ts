@@ -3,14 +3,16 @@ import { HttpAdapterHost } from '@nestjs/core';
 import type { FastifyInstance } from 'fastify';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import { DataSource } from 'typeorm';
 import { ActivityService } from '../activity/activity.service.ts';
+import { AuditService } from '../audit/audit.service.ts';
 import { Directory } from '../channel-user/directory.service.ts';
 import { Lifecycle } from '../common/lifecycle.ts';
 import { Config } from '../config/config.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
 import { HealthService } from '../health/health.service.ts';
+import { DeliveryService } from '../notice/delivery.service.ts';
 import { LimiterStore } from '../rate-limit/limiter-store.service.ts';
 import { ThrottleService } from '../rate-limit/throttle.service.ts';
 import { WaitingRoom } from '../rate-limit/waiting-room.service.ts';
@@ -18,10 +20,12 @@ import { SigningKeyService } from '../signing-key/signing-key.service.ts';
 import { UsageService } from '../usage/usage.service.ts';
 import { httpMetrics } from './http-metrics.ts';
 import {
+  auditMetrics,
   databaseMetrics,
   directoryMetrics,
   feedMetrics,
   limiterMetrics,
+  noticeMetrics,
   processMetrics,
   queueMetrics,
   signingKeyMetrics,
@@ -38,7 +42,7 @@ const PACKAGE = path.join(
 @Injectable()
 export class MetricsService implements OnApplicationBootstrap {
   /** Of this application: a process may run several. */
-  readonly #registry = new Registry();
+  #registry: Registry | undefined;
 
   constructor(
     private readonly host: HttpAdapterHost,
@@ -54,6 +58,8 @@ export class MetricsService implements OnApplicationBootstrap {
     private readonly activity: ActivityService,
     private readonly usage: UsageService,
     private readonly keys: SigningKeyService,
+    private readonly audit: AuditService,
+    private readonly notices: DeliveryService,
   ) {}
 
   async onApplicationBootstrap(): Promise<void> {
@@ -69,20 +75,36 @@ export class MetricsService implements OnApplicationBootstrap {
       feedMetrics(this.feed),
       databaseMetrics(this.health, this.dataSource, this.config.databasePoolSize),
       slowHashMetrics(this.waitingRoom),
-      queueMetrics({ activity: this.activity, usage: this.usage, waitingRoom: this.waitingRoom }),
+      queueMetrics({
+        activity: this.activity,
+        usage: this.usage,
+        waitingRoom: this.waitingRoom,
+        notices: this.notices,
+      }),
       signingKeyMetrics(this.keys),
+      auditMetrics(this.audit),
+      noticeMetrics(this.notices),
     ];
-    for (const metric of sources.flat()) this.#registry.registerMetric(metric);
-    collectDefaultMetrics({ register: this.#registry });
+    // Loaded only where somebody scrapes: it brings more with it.
+    const { collectDefaultMetrics, Registry } = await import('prom-client');
+    const registry = new Registry();
+    for (const metric of sources.flat()) registry.registerMetric(metric);
+    collectDefaultMetrics({ register: registry });
+    this.#registry = registry;
   }
 
   /** The media type of {@link scrape}. */
   get contentType(): string {
-    return this.#registry.contentType;
+    return this.#current.contentType;
   }
 
   /** Every metric as it stands, in Prometheus' text format. */
   scrape(): Promise<string> {
-    return this.#registry.metrics();
+    return this.#current.metrics();
+  }
+
+  get #current(): Registry {
+    if (!this.#registry) throw new Error('There is no listener for metrics');
+    return this.#registry;
   }
 }

@@ -1,10 +1,12 @@
 import type { Pool } from 'pg';
 import type { DataSource } from 'typeorm';
 import type { ActivityService } from '../activity/activity.service.ts';
+import type { AuditService } from '../audit/audit.service.ts';
 import type { Directory } from '../channel-user/directory.service.ts';
 import type { Lifecycle } from '../common/lifecycle.ts';
 import type { ChangeFeed } from '../database/change-feed.service.ts';
 import type { HealthService } from '../health/health.service.ts';
+import type { DeliveryService } from '../notice/delivery.service.ts';
 import type { LimiterStore } from '../rate-limit/limiter-store.service.ts';
 import type { ThrottleService } from '../rate-limit/throttle.service.ts';
 import type { WaitingRoom } from '../rate-limit/waiting-room.service.ts';
@@ -78,18 +80,20 @@ export const slowHashMetrics = ({ partnerHashes, staffHashes }: WaitingRoom): An
   ];
 };
 
-/** What waits in memory, and may be lost there. Another queue is a line here. */
+/** What waits, in memory where it may be lost. Another queue is a line here. */
 export const queueMetrics = (queues: {
   activity: ActivityService;
   usage: UsageService;
   waitingRoom: WaitingRoom;
+  notices: DeliveryService;
 }): AnyMetric[] => {
-  const { activity, usage, waitingRoom } = queues;
+  const { activity, usage, waitingRoom, notices } = queues;
   const depths: Record<string, () => number> = {
     activity: () => activity.stats.queued,
     usage: () => usage.stats.queued,
     slow_hash: () => waitingRoom.partnerHashes.queue.length + waitingRoom.staffHashes.queue.length,
     waiting_room: () => waitingRoom.waiting,
+    notices: () => notices.stats.waiting,
   };
   const losses: Record<string, () => number> = {
     activity: () => activity.stats.lost,
@@ -98,12 +102,31 @@ export const queueMetrics = (queues: {
   const samples = (of: Record<string, () => number>): Sample[] =>
     Object.entries(of).map(([queue, read]) => [{ queue }, read()]);
   return [
-    gauge('queue_depth', 'What waits in memory.', () => samples(depths)),
+    gauge('queue_depth', 'What waits in memory; notices wait in the database.', () => samples(depths)),
     counter('records_lost_total', 'Records given up: the database was away for too long, or refused them.', () =>
       samples(losses),
     ),
   ];
 };
+
+export const auditMetrics = (audit: AuditService): AnyMetric[] => [
+  counter('audit_events_total', 'Events that this instance appended to the trail.', () => audit.stats.events),
+  gauge('audit_chain_sequence', 'The last place in the chain that this instance wrote or verified.', () => {
+    const { sequence } = audit.stats;
+    return sequence === undefined ? [] : [[{}, sequence]];
+  }),
+];
+
+export const noticeMetrics = (notices: DeliveryService): AnyMetric[] => [
+  counter('notice_deliveries_total', 'Attempts to deliver a notice: delivered, to be tried again, given up.', () => {
+    const { delivered, retried, failed } = notices.stats;
+    return [
+      [{ outcome: 'delivered' }, delivered],
+      [{ outcome: 'retried' }, retried],
+      [{ outcome: 'failed' }, failed],
+    ];
+  }),
+];
 
 export const signingKeyMetrics = (keys: SigningKeyService): AnyMetric[] => [
   gauge('signing_key_age_seconds', 'How long the key that signs has been signing.', () =>

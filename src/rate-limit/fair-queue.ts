@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { slowHashTraces, type SlowHashTrace } from '../common/tracing.ts';
 
 interface Job {
   readonly run: () => Promise<void>;
@@ -81,6 +82,12 @@ export class FairQueue {
    * @throws NotRunError and whatever the work throws
    */
   run<T>(key: string, work: () => Promise<T>, isOver: () => boolean): Promise<T> {
+    const trace: SlowHashTrace = {};
+    return slowHashTraces.tracePromise(() => this.#enqueue(key, work, isOver, trace), trace);
+  }
+
+  #enqueue<T>(key: string, work: () => Promise<T>, isOver: () => boolean, trace: SlowHashTrace): Promise<T> {
+    const added = performance.now();
     return new Promise<T>((resolve, reject) => {
       const drop = (): void => {
         reject(new NotRunError());
@@ -91,6 +98,7 @@ export class FairQueue {
           return;
         }
         const started = performance.now();
+        trace.waitedMs = started - added;
         await work().then(resolve, reject);
         this.#completed++;
         this.measured(performance.now() - started);

@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+
 /** How much one key has used of its window, and how long that lasts. */
 export interface WindowUse {
   readonly consumedPoints: number;
@@ -6,7 +8,7 @@ export interface WindowUse {
 
 interface Window {
   consumed: number;
-  /** Milliseconds since the epoch. */
+  /** On the monotonic clock: a clock that is set back must not make a window longer. */
   readonly endsAt: number;
 }
 
@@ -18,11 +20,17 @@ export class FixedWindow {
   readonly #windows = new Map<string, Window>();
   #sweepAt = 0;
 
-  /** @param durationMs how long a window lasts */
-  constructor(private readonly durationMs: number) {}
+  /**
+   * @param durationMs how long a window lasts
+   * @param now the monotonic clock, in milliseconds
+   */
+  constructor(
+    private readonly durationMs: number,
+    private readonly now = (): number => performance.now(),
+  ) {}
 
   use(key: string): WindowUse {
-    const now = Date.now();
+    const now = this.now();
     if (now >= this.#sweepAt) this.#sweep(now);
     let window = this.#windows.get(key);
     if (!window || window.endsAt <= now) {

@@ -111,6 +111,7 @@ export class TestApp {
       adminPort: undefined,
       opsPort: 0,
       databaseUrl: database.url,
+      databaseDirectUrl: undefined,
       databasePoolSize: 8,
       directoryCacheSize: 1_000,
       tokenCacheSize: 1_000,
@@ -121,6 +122,7 @@ export class TestApp {
       keyEncryptionKeys: [randomBytes(32)],
       signingKeyRotationDays: 0,
       trustedProxies: new BlockList(),
+      webhookAllowedNetworks: new BlockList(),
       legacyQueryCredentials: false,
       ...overrides,
     };

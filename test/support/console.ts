@@ -1,20 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { complaintsOf, DESKTOP, keepPicture, launch } from './browser.ts';
 import { createDatabase } from './database.ts';
 import { keepOutput, secret } from './secrets.ts';
+import { freePort } from './ports.ts';
 import { isRunning, ServerProcess } from './server.ts';
-
-async function freePort(): Promise<number> {
-  const listener = createServer().listen(0, '127.0.0.1');
-  await once(listener, 'listening');
-  const { port } = listener.address() as { port: number };
-  listener.close();
-  await once(listener, 'close');
-  return port;
-}
 
 /** The built server with its console on a database of its own, an admin, and a browser. */
 export class ConsoleStage {

@@ -2,9 +2,9 @@ import { Redis } from 'ioredis';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { freePort } from './ports.ts';
 import { eventually } from './sign-ins.ts';
 
 const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
@@ -13,6 +13,8 @@ if (isSkipped) process.stdout.write('What needs Redis is skipped: there is no re
 
 /** In CI there must be one: without it everything in here fails. */
 export const describeWithRedis = isSkipped ? describe.skip : describe;
+/** See {@link describeWithRedis}. */
+export const itWithRedis = isSkipped ? it.skip : it;
 
 /** A Redis of the test's own, which it may stop and freeze. */
 export class RedisServer {
@@ -24,12 +26,7 @@ export class RedisServer {
   ) {}
 
   static async start(): Promise<RedisServer> {
-    const listener = createServer().listen(0, '127.0.0.1');
-    await once(listener, 'listening');
-    const { port } = listener.address() as AddressInfo;
-    listener.close();
-    await once(listener, 'close');
-    const server = new RedisServer(port, await mkdtemp(path.join(tmpdir(), 'latchkey-redis-')));
+    const server = new RedisServer(await freePort(), await mkdtemp(path.join(tmpdir(), 'latchkey-redis-')));
     await server.restart();
     return server;
   }

@@ -60,6 +60,11 @@ export class ServerProcess {
     throw new Error(`The server does not serve:\n${this.stdout}\n${this.stderr}`);
   }
 
+  /** Nobody reads standard output any more. */
+  closeStdout(): void {
+    this.#child.stdout?.destroy();
+  }
+
   /** Ctrl-C: SIGINT to the whole group. @returns the exit code */
   async interrupt(): Promise<number | NodeJS.Signals> {
     process.kill(-this.pid, 'SIGINT');

@@ -1,0 +1,25 @@
+import { AppError } from '../common/errors.ts';
+
+export class WebhookNotFoundError extends AppError {
+  constructor() {
+    super({ status: 404, code: 'webhook.not-found', detail: 'There is no such webhook.' });
+  }
+}
+
+export class TooManyWebhooksError extends AppError {
+  constructor(max: number) {
+    super({ status: 409, code: 'webhook.too-many', detail: `There are ${String(max)} webhooks already.` });
+  }
+}
+
+export class WebhookDisabledError extends AppError {
+  constructor() {
+    super({ status: 409, code: 'webhook.disabled', detail: 'The webhook is disabled: nothing is sent to it.' });
+  }
+}
+
+export class DeliveryNotFoundError extends AppError {
+  constructor() {
+    super({ status: 404, code: 'notice.delivery-not-found', detail: 'This notice has no such delivery.' });
+  }
+}
