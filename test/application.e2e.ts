@@ -209,9 +209,19 @@ describe('an application that stands outside of src', () => {
       KEY_ENCRYPTION_KEY: secret(randomBytes(32).toString('base64')),
     };
   });
-  afterAll(() => database.drop());
+  afterAll(async () => {
+    // Of a test that failed.
+    await Promise.all([...running].map((server) => server.kill('SIGKILL')));
+    await database.drop();
+  });
 
-  const node = (...args: string[]): ServerProcess => new ServerProcess({ command: [process.execPath, ...args], env });
+  const running = new Set<ServerProcess>();
+  const node = (...args: string[]): ServerProcess => {
+    const server = new ServerProcess({ command: [process.execPath, ...args], env });
+    running.add(server);
+    void server.exited.then(() => running.delete(server));
+    return server;
+  };
   const serve = (...args: string[]): ServerProcess => node('dist/src/main.js', ...args);
   const health = async (server: ServerProcess): Promise<unknown> => {
     await server.listening();
