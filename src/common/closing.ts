@@ -8,8 +8,10 @@ import { performance } from 'node:perf_hooks';
 export const LINGER_MS = 4_000;
 /** How long the listener stays at most for connections that wait to be accepted. */
 const ACCEPT_MS = 1_000;
-const QUIET_TURN_MS = 0.5;
 const QUIET_TURNS = 3;
+/** How long such a turn may take at first; twice as long after each so many milliseconds, for machines that are busy. */
+const QUIET_TURN_MS = 0.5;
+const DOUBLE_MS = 100;
 
 /**
  * Node ends idle connections together with the listener. A proxy may have sent a request on one of them that has not
@@ -34,8 +36,8 @@ export function keepIdleConnections(server: Server, lingerMs: number): void {
  * @param done closes the listeners, at once
  */
 export function acceptWaiting(servers: readonly Server[], done: () => void): void {
-  const end = performance.now() + ACCEPT_MS;
-  let begun = performance.now();
+  const start = performance.now();
+  let begun = start;
   let accepted = true;
   let quietTurns = 0;
   const note = (): void => {
@@ -44,8 +46,9 @@ export function acceptWaiting(servers: readonly Server[], done: () => void): voi
   for (const server of servers) server.on('connection', note);
   const turn = (): void => {
     const now = performance.now();
-    quietTurns = accepted || now - begun > QUIET_TURN_MS ? 0 : quietTurns + 1;
-    if (quietTurns === QUIET_TURNS || now > end) {
+    const patienceMs = QUIET_TURN_MS * 2 ** Math.floor((now - start) / DOUBLE_MS);
+    quietTurns = accepted || now - begun > patienceMs ? 0 : quietTurns + 1;
+    if (quietTurns === QUIET_TURNS || now - start > ACCEPT_MS) {
       for (const server of servers) server.off('connection', note);
       done();
       return;

@@ -20,6 +20,12 @@ import { countOf } from './words.ts';
 
 type Change = 'suspend' | 'reactivate';
 
+/** What was asked for, and for whom: those that were selected then. */
+export interface BulkChange {
+  readonly change: Change;
+  readonly ids: readonly string[];
+}
+
 const WORDS = {
   suspend: {
     verb: 'Suspend',
@@ -48,7 +54,7 @@ interface Progress {
 }
 
 /** One change for many partners: asks for the reason, shows how far it is, and what did not work and why. */
-function BulkDialog({ change, ids, onClose }: { change: Change; ids: readonly string[]; onClose: () => void }) {
+export function BulkDialog({ change, ids, onClose }: BulkChange & { onClose: () => void }) {
   const titleId = useId();
   const queries = useQueryClient();
   const { onUnselectItems, onSelect } = useListContext<ChannelUser>();
@@ -200,12 +206,11 @@ function BulkDialog({ change, ids, onClose }: { change: Change; ids: readonly st
   );
 }
 
-/** Above the list while partners are selected. */
-export function BulkState() {
+/** Above the list while partners are selected. The dialog is not part of it: it stays when the list is laid out anew. */
+export function BulkState({ onAsk }: { onAsk: (asked: BulkChange) => void }) {
   const { selectedIds } = useListContext<ChannelUser>();
-  const [asked, setAsked] = useState<{ change: Change; ids: readonly string[] }>();
   const ask = (change: Change) => () => {
-    setAsked({ change, ids: [...selectedIds] });
+    onAsk({ change, ids: [...selectedIds] });
   };
   return (
     <>
@@ -215,14 +220,6 @@ export function BulkState() {
       <Button size="small" startIcon={<PlayIcon />} onClick={ask('reactivate')}>
         Reactivate
       </Button>
-      {asked && (
-        <BulkDialog
-          {...asked}
-          onClose={() => {
-            setAsked(undefined);
-          }}
-        />
-      )}
     </>
   );
 }

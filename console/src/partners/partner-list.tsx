@@ -6,7 +6,7 @@ import Stack from '@mui/material/Stack';
 import type { SxProps, Theme } from '@mui/material/styles';
 import Typography from '@mui/material/Typography';
 import useMediaQuery from '@mui/material/useMediaQuery';
-import { Children, isValidElement, type ReactNode, useMemo } from 'react';
+import { Children, isValidElement, type ReactNode, useMemo, useState } from 'react';
 import {
   Button as ToolbarButton,
   ColumnsButton,
@@ -28,7 +28,7 @@ import { Link } from 'react-router-dom';
 import { type Query, withQuery } from '../api.ts';
 import { Time } from '../feedback.tsx';
 import { IfRole, useMay } from '../permissions.ts';
-import { BulkState } from './bulk-state.tsx';
+import { type BulkChange, BulkDialog, BulkState } from './bulk-state.tsx';
 import type { ChannelUser } from './partner-api.ts';
 import { PartnerFilters } from './partner-filters.tsx';
 import { StatusChip } from './status-chip.tsx';
@@ -230,13 +230,13 @@ const COLUMNS = [
   />,
 ];
 
-function PartnerTable() {
+function PartnerTable({ onAsk }: { onAsk: (asked: BulkChange) => void }) {
   const mayChange = useMay('operator');
   return (
     <Box sx={{ display: 'grid', gridTemplateColumns: 'minmax(0, 1fr)' }}>
       <DataTable<ChannelUser>
         rowClick="show"
-        bulkActionButtons={mayChange ? <BulkState /> : false}
+        bulkActionButtons={mayChange ? <BulkState onAsk={onAsk} /> : false}
         empty={<NoPartners />}
         hiddenColumns={['contactEmail', 'tokenTtlSeconds', 'tokensPerMinute', 'allowedIps', 'createdAt']}
         body={ShownColumns}
@@ -270,6 +270,7 @@ function PartnerLines() {
 /** All partners: search, filter, sort, and change many at once. */
 export function PartnerList() {
   const isPhone = useMediaQuery((theme: Theme) => theme.breakpoints.down('sm'));
+  const [asked, setAsked] = useState<BulkChange>();
   return (
     <List<ChannelUser>
       title="Partners"
@@ -282,7 +283,15 @@ export function PartnerList() {
     >
       <PartnerFilters />
       <Total />
-      {isPhone ? <PartnerLines /> : <PartnerTable />}
+      {isPhone ? <PartnerLines /> : <PartnerTable onAsk={setAsked} />}
+      {asked && (
+        <BulkDialog
+          {...asked}
+          onClose={() => {
+            setAsked(undefined);
+          }}
+        />
+      )}
     </List>
   );
 }
