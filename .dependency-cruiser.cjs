@@ -53,23 +53,43 @@ module.exports = {
       to: { path: '^src/auth/' },
     },
     {
+      // But for what modules may use.
       name: 'features-do-not-import-the-application',
       severity: 'error',
       from: { path: '^src/[^/]+/' },
-      to: { path: '^src/[^/]+\\.ts$' },
+      to: { path: '^src/[^/]+\\.ts$', pathNot: '^src/extend\\.ts$' },
+    },
+    {
+      name: 'nothing-of-the-application-stands-on-an-example',
+      severity: 'error',
+      from: { path: '^(src|migrations|test)/' },
+      to: { path: '^examples/' },
+    },
+    {
+      // Each is what somebody else would write.
+      name: 'examples-use-what-modules-may-use',
+      severity: 'error',
+      from: { path: '^examples/([^/]+)/', pathNot: '\\.(spec|e2e)\\.ts$' },
+      to: { path: '^(src|migrations|examples|test|bench)/', pathNot: ['^examples/$1/', '^src/extend\\.ts$'] },
+    },
+    {
+      name: 'tests-of-examples-use-the-kit',
+      severity: 'error',
+      from: { path: '^examples/([^/]+)/.*\\.(spec|e2e)\\.ts$' },
+      to: { path: '^(src|migrations|examples|test|bench)/', pathNot: ['^examples/$1/', '^test/kit\\.ts$'] },
     },
     { name: 'server-does-not-import-console', severity: 'error', from: {}, to: { path: '^console/' } },
     { name: 'src-does-not-import-tests', severity: 'error', from: { path: '^src/' }, to: { path: '^test/' } },
     {
       name: 'migrations-stand-alone',
       severity: 'error',
-      from: { path: '^migrations/' },
-      to: { path: '^(src|test)/' },
+      from: { path: '(^|/)migrations/' },
+      to: { path: '^(src|test|examples)/' },
     },
     {
       name: 'production-code-uses-production-packages',
       severity: 'error',
-      from: { path: '^(src|migrations)/', pathNot: '\\.spec\\.ts$' },
+      from: { path: '^(src|migrations|examples)/', pathNot: '\\.(spec|e2e)\\.ts$' },
       to: { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['type-only'] },
     },
   ],

@@ -42,10 +42,10 @@ export default tseslint.config(
       eqeqeq: ['error', 'always', { null: 'ignore' }],
     },
   },
-  // The two entry points hand the environment to loadConfig(); console/*.ts builds.
+  // The entry points hand the environment to loadConfig(); console/*.ts builds.
   {
     files: [
-      'src/main.ts',
+      'src/serve.ts',
       'src/cli.ts',
       'src/database/typeorm-cli.ts',
       'test/**/*.ts',

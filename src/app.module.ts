@@ -1,6 +1,7 @@
-import { type DynamicModule, Module, type Type } from '@nestjs/common';
+import { type DynamicModule, Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { ActivityModule } from './activity/activity.module.ts';
+import type { Application } from './application.ts';
 import { AuditModule } from './audit/audit.module.ts';
 import { AuthModule } from './auth/auth.module.ts';
 import { JwtGuard } from './auth/jwt.guard.ts';
@@ -52,11 +53,18 @@ const features = [
 
 @Module({})
 export class AppModule {
-  /** @param more feature modules that stand outside of this folder */
-  static for(config: Config, more: Type[] = []): DynamicModule {
+  /** @param application what stands outside of this folder */
+  static for(config: Config, { features: more = [], migrations = [] }: Application = {}): DynamicModule {
     return {
       module: AppModule,
-      imports: [ConfigModule.for(config), CommonModule, DatabaseModule, EncryptionModule, ...features, ...more],
+      imports: [
+        ConfigModule.for(config),
+        CommonModule,
+        DatabaseModule.for(migrations),
+        EncryptionModule,
+        ...features,
+        ...more,
+      ],
       // Closed by default: only @Public() opens a route.
       providers: [
         { provide: APP_GUARD, useClass: JwtGuard },

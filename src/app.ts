@@ -1,10 +1,10 @@
-import type { Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { fastify, type FastifyInstance, LogController } from 'fastify';
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { AppModule } from './app.module.ts';
+import type { Application } from './application.ts';
 import { ErrorFilter } from './common/error.filter.ts';
 import {
   answerParserError,
@@ -86,8 +86,8 @@ export class App {
 export interface AppOptions {
   /** Builds the module graph and the routes without creating a provider or a connection. */
   readonly preview?: boolean;
-  /** Modules besides those of `app.module.ts`. */
-  readonly features?: Type[];
+  /** What comes besides the modules of `app.module.ts`. */
+  readonly application?: Application;
 }
 
 /**
@@ -99,7 +99,7 @@ export interface AppOptions {
 export async function createApp(
   config: Config,
   logger: Logger,
-  { preview = false, features = [] }: AppOptions = {},
+  { preview = false, application = {} }: AppOptions = {},
 ): Promise<App> {
   const filter = new ErrorFilter();
   const table = new RouteTable();
@@ -129,7 +129,7 @@ export async function createApp(
   }) as unknown as FastifyInstance;
   prepareFastify(instance, { filter, table, listeners, options: config, requestLog: withoutRedaction(logger) });
   const nest = await NestFactory.create<NestFastifyApplication>(
-    AppModule.for(config, features),
+    AppModule.for(config, application),
     new FastifyAdapter(instance as never),
     { bodyParser: false, logger: new NestLogger(logger), abortOnError: false, preview },
   );

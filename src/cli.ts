@@ -9,6 +9,7 @@ import { BlockList } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import { createApp } from './app.ts';
 import { AppModule } from './app.module.ts';
+import { type Application, loadApplication } from './application.ts';
 import { AuditChain, type ChainReport } from './audit/audit-chain.service.ts';
 import { AuditProof, verifyExport } from './audit/audit-proof.service.ts';
 import { AuditService } from './audit/audit.service.ts';
@@ -20,6 +21,7 @@ import { type Actor, type Role, ROLES } from './common/request-context.ts';
 import { DtoPipe } from './common/validation.ts';
 import { type Config, loadConfig } from './config/config.ts';
 import { revertMigration, runMigrations } from './database/migrate.ts';
+import { MigrationFolders } from './database/migration-folders.ts';
 import { EncryptionService } from './encryption/encryption.service.ts';
 import { exitWith } from './exit.ts';
 import { HandoverService } from './handover/handover.service.ts';
@@ -51,10 +53,11 @@ function sayRowError({ field, messages }: FieldError): void {
 /** Runs a command with the application's own services, on the database that the environment names. */
 async function withServices(work: (context: INestApplicationContext) => Promise<void>): Promise<void> {
   const environment = loadConfig(process.env);
-  const runtime = await prepare(environment, 'command');
+  const application = await chosenApplication();
+  const runtime = await prepare(environment, 'command', { migrations: application.migrations });
   try {
     const logger = createLogger('warn', pino.destination({ fd: 2, sync: true }));
-    const context = await NestFactory.createApplicationContext(AppModule.for(runtime.config), {
+    const context = await NestFactory.createApplicationContext(AppModule.for(runtime.config, application), {
       logger: new NestLogger(logger),
       abortOnError: false,
     });
@@ -73,14 +76,15 @@ const checked = (options: { email: string; name: string; role: Role }): CreateSt
   new DtoPipe().transform(options, { type: 'body', metatype: CreateStaffRequest }) as CreateStaffRequest;
 
 /** Migrations need the database only: with DATABASE_URL, nothing is started around them. */
-async function withDatabase(work: (url: string) => Promise<void>): Promise<void> {
+async function withDatabase(work: (url: string, folders: readonly URL[]) => Promise<void>): Promise<void> {
   const environment = loadConfig(process.env);
+  const folders = await new MigrationFolders((await chosenApplication()).migrations).all();
   const direct = environment.databaseDirectUrl ?? environment.databaseUrl;
-  if (direct !== undefined) return work(direct);
+  if (direct !== undefined) return work(direct, folders);
   const { startEmbeddedPostgres } = await import('./database/embedded-postgres.ts');
   const postgres = await startEmbeddedPostgres({ dataDir: environment.dataDir, mode: 'command' });
   try {
-    await work(postgres.url);
+    await work(postgres.url, folders);
   } finally {
     await postgres.stop();
   }
@@ -108,7 +112,13 @@ const NOWHERE: Config = {
   legacyQueryCredentials: false,
 };
 
-const program = new Command('latchkey').description('Latchkey on the command line').showHelpAfterError();
+const program = new Command('latchkey')
+  .description('Latchkey on the command line')
+  .option('--application <file>', 'of an application that stands outside of src, as it is after the build')
+  .showHelpAfterError();
+
+const chosenApplication = (): Promise<Application> =>
+  loadApplication(program.opts<{ application?: string }>().application);
 
 const staff = program.command('staff').description('the people who provision');
 
@@ -391,8 +401,8 @@ migrate
   .command('run', { isDefault: true })
   .description('bring the schema to its newest form')
   .action(() =>
-    withDatabase(async (url) => {
-      const names = await runMigrations(url);
+    withDatabase(async (url, folders) => {
+      const names = await runMigrations(url, folders);
       say(names.length === 0 ? 'Nothing to do.' : `Done: ${names.join(', ')}`);
     }),
   );
@@ -407,7 +417,8 @@ program
   .description('write openapi.json')
   .argument('[file]', 'where to', 'openapi.json')
   .action(async (file: string) => {
-    const { nest } = await createApp(NOWHERE, createLogger('silent'), { preview: true });
+    const application = await chosenApplication();
+    const { nest } = await createApp(NOWHERE, createLogger('silent'), { preview: true, application });
     await writeFile(file, `${JSON.stringify(buildOpenApi(nest), null, 2)}\n`);
   });
 

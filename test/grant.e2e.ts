@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { Body, Controller, Get, HttpCode, Module, Param, Post, Query } from '@nestjs/common';
 import { PartnerPlane } from '../src/common/api.ts';
 import { ResourceNotFoundError } from '../src/common/errors.ts';
@@ -5,16 +6,17 @@ import type { CurrentChannelUser as Principal } from '../src/common/request-cont
 import { CurrentChannelUser, Granted, Scopes } from '../src/common/security.ts';
 import { GrantModule } from '../src/grant/grant.module.ts';
 import { GrantService } from '../src/grant/grant.service.ts';
-import { type Answer, type Partner, type RequestOptions, TestApp } from './support/app.ts';
+import { type Answer, type PartnerWithToken, type RequestOptions, TestApp } from './support/app.ts';
+import { expectGrantsToHold } from './support/granted-routes.ts';
 import { PostgresProxy } from './support/postgres-proxy.ts';
-
-type PartnerWithToken = Partner & { token: string };
 
 /** A module as somebody else would write it. */
 @Controller('boats')
 @PartnerPlane('Boats')
 class BoatController {
-  constructor(private readonly grants: GrantService) {}
+  constructor(private readonly grants: GrantService) {
+    grants.through('cabin', 'boat', (id) => Promise.resolve(/^(.+)-cabin$/.exec(id)?.[1]));
+  }
 
   @Get()
   async list(@CurrentChannelUser() { id }: Principal): Promise<string[]> {
@@ -35,6 +37,12 @@ class BoatController {
     // A berth is granted with its boat.
     await this.grants.require(id, 'boat', berthId.split('-')[0] ?? '');
     return { berthId };
+  }
+
+  @Get('cabins/:cabinId')
+  @Granted('cabin', 'cabinId', 'sleep')
+  cabin(@Param('cabinId') cabinId: string): { cabinId: string } {
+    return { cabinId };
   }
 
   @Get(':boatId')
@@ -71,9 +79,9 @@ let partner: PartnerWithToken;
 let operator: string;
 
 beforeAll(async () => {
-  a = await TestApp.start({}, [BoatModule]);
+  a = await TestApp.start({}, { features: [BoatModule] });
   proxy = await PostgresProxy.start(a.databaseUrl);
-  b = await TestApp.start({ ...a.config, databaseUrl: proxy.url }, [BoatModule]);
+  b = await TestApp.start({ ...a.config, databaseUrl: proxy.url }, { features: [BoatModule] });
   operator = (await a.asStaff('operator')).token;
 });
 afterAll(async () => {
@@ -203,6 +211,40 @@ describe('a route that says @Granted()', () => {
     expect((await a.request('GET', '/boats/7')).status).toBe(401);
     expect((await a.request('POST', '/boats/sail', { token, json: { boatId: '7' } })).status).toBe(403);
     expect((await a.request('GET', '/boats/7', { token: operator })).status).toBe(403);
+  });
+});
+
+it('every route that says @Granted() holds to it', async () => {
+  const boat = { create: () => Promise.resolve(randomUUID()) };
+  const cabin = {
+    create: () => Promise.resolve(`${randomUUID()}-cabin`),
+    grantedWith: { type: 'boat', idOf: (id: string) => Promise.resolve(id.replace('-cabin', '')) },
+  };
+  expect((await expectGrantsToHold(a, { boat, harbour: boat, cabin })).sort()).toEqual([
+    'GET /boats/:boatId',
+    'GET /boats/cabins/:cabinId',
+    'GET /boats/search',
+    'POST /boats/convoy/:harbourId',
+    'POST /boats/sail',
+  ]);
+});
+
+describe('what is granted with another resource', () => {
+  it('opens and closes with it, and asks for the permission there', async () => {
+    expect(await status('/boats/cabins/7-cabin')).toBe(404);
+    await grant(['7'], { permissions: ['sleep'] });
+    expect((await call('/boats/cabins/7-cabin')).json()).toEqual({ cabinId: '7-cabin' });
+    expect(await status('/boats/cabins/8-cabin')).toBe(404);
+    expect(await status('/boats/cabins/7')).toBe(404);
+    await grant(['7']);
+    expect((await call('/boats/cabins/7-cabin')).json()).toMatchObject({ detail: 'There is no such cabin.' });
+  });
+
+  it('is said once', () => {
+    const said = (): void => {
+      a.app.nest.get(GrantService).through('cabin', 'harbour', () => Promise.resolve(undefined));
+    };
+    expect(said).toThrow('"cabin"');
   });
 });
 

@@ -1,7 +1,7 @@
 /** Unit specs stand beside the code; everything that needs a database is an end-to-end test in this folder. */
 export default {
   rootDir: '..',
-  roots: ['<rootDir>/src', '<rootDir>/test'],
+  roots: ['<rootDir>/src', '<rootDir>/test', '<rootDir>/examples'],
   testMatch: ['**/*.spec.ts', '**/*.e2e.ts'],
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],

@@ -1,7 +1,8 @@
 import pg from 'pg';
 import { DataSource } from 'typeorm';
-import { dataSourceOptions, loadMigrations } from '../src/database/data-source.ts';
+import { dataSourceOptions } from '../src/database/data-source.ts';
 import { revertMigration, runMigrations } from '../src/database/migrate.ts';
+import { CORE_MIGRATIONS, loadMigrations } from '../src/database/migration-folders.ts';
 import { TestApp } from './support/app.ts';
 import { createDatabase } from './support/database.ts';
 
@@ -487,7 +488,9 @@ const MEANINGS: Record<string, { adds?: Record<string, Meaning>; removes?: strin
   Import1796010000000: {},
 };
 
-const migrations = await loadMigrations();
+/** Modules prove theirs where they stand. */
+const CORE = [CORE_MIGRATIONS];
+const migrations = await loadMigrations(CORE);
 const names = migrations.map(({ name }) => name);
 
 async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
@@ -623,10 +626,10 @@ describe.each(names.map((name, i) => [name, i + 1] as const))('rows at the schem
 
   it('are all there at the newest schema, as they were meant; and again after the way down and up', async () => {
     const content = (): Promise<Content> => withClient(database.url, contentOf);
-    expect(await runMigrations(database.url)).toEqual(later);
+    expect(await runMigrations(database.url, CORE)).toEqual(later);
     const newest = await content();
     expect(losses(before, newest, later)).toEqual([]);
-    for (const _ of later) await revertMigration(database.url);
+    for (const _ of later) await revertMigration(database.url, CORE);
     expect(losses(before, await content(), [])).toEqual([]);
     // The older version goes on counting after the last event.
     const [next] = await withClient(database.url, async (client) => {
@@ -634,7 +637,7 @@ describe.each(names.map((name, i) => [name, i + 1] as const))('rows at the schem
       return (await client.query<{ seq: number }>(query)).rows;
     });
     if (later.includes('AuditChain1795900000000')) expect(next?.seq).toBeGreaterThan(9_000_000_000);
-    await runMigrations(database.url);
+    await runMigrations(database.url, CORE);
     expect(losses(before, await content(), later)).toEqual([]);
 
     // What the last day was is counted anew from the activity there was.

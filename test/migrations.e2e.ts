@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { DataSource } from 'typeorm';
-import { dataSourceOptions, loadMigrations } from '../src/database/data-source.ts';
+import { dataSourceOptions } from '../src/database/data-source.ts';
+import { loadMigrations } from '../src/database/migration-folders.ts';
 import { hasPendingMigrations, revertMigration, runMigrations } from '../src/database/migrate.ts';
 import { TestApp } from './support/app.ts';
 import { createDatabase } from './support/database.ts';

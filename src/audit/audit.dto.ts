@@ -1,6 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsString, IsUUID, Matches } from 'class-validator';
-import { TARGET_TYPES } from './audit-event.entity.ts';
+import { TARGET_TYPE } from './audit-event.entity.ts';
 import { PageCursor, PageLimit } from '../common/api.ts';
 import { IsDateTime, IsPlainText, MayBeAbsent } from '../common/validation.ts';
 
@@ -21,7 +21,7 @@ export class AuditFilterQuery {
 
   @ApiPropertyOptional({
     format: 'uuid',
-    description: 'Id of the channel user, staff member, key, token or settings that were changed.',
+    description: 'Id of the channel user, staff member, key, token, settings or resource of a module that was changed.',
   })
   @MayBeAbsent()
   @IsUUID('all', { message: 'must be a UUID' })
@@ -58,7 +58,11 @@ class AuditActorDto {
 }
 
 class AuditTargetDto {
-  @ApiProperty({ enum: TARGET_TYPES })
+  @ApiProperty({
+    pattern: TARGET_TYPE.source,
+    example: 'channel-user',
+    description: '`channel-user`, `staff`, `signing-key`, `token`, `settings`, or what a module calls its resources.',
+  })
   type!: string;
 
   @ApiProperty({ format: 'uuid' })

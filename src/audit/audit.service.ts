@@ -6,7 +6,7 @@ import { decodeCursor, encodeCursor, type Page, pageOf, UUID_PATTERN } from '../
 import type { Actor } from '../common/request-context.ts';
 import { DecryptionError, EncryptionService, seal, unseal } from '../encryption/encryption.service.ts';
 import { AuditChain, type UnlinkedEvent } from './audit-chain.service.ts';
-import { AuditEvent, type TargetType } from './audit-event.entity.ts';
+import { AuditEvent, type CoreTargetType, TARGET_TYPE } from './audit-event.entity.ts';
 import type { Link } from './chain-link.ts';
 import { LivingSubjectError, UnknownSubjectError } from './audit.errors.ts';
 import { PersonalKey } from './personal-key.entity.ts';
@@ -18,7 +18,8 @@ export interface AuditRecord {
   actor: Actor;
   /** `noun.past-participle`, as in `channel-user.suspended`. */
   action: string;
-  target: { type: TargetType; id: string; name: string };
+  /** Of a module's resource: its `type` as `@Granted()` has it, and its `id`, a UUID. */
+  target: { type: CoreTargetType | (string & {}); id: string; name: string };
   changes?: Changes;
   reason?: string | undefined;
 }
@@ -72,6 +73,8 @@ const PERSONAL_FIELDS = new Set(['username', 'displayName', 'contactEmail', 'not
 const SECRET_FIELDS = new Set(['password', 'secret', 'passwordHash', 'secretHash', 'token']);
 const REENCRYPTED_AT_ONCE = 500;
 const EXPORTED_AT_ONCE = 500;
+/** `noun.past-participle` */
+const ACTION = /^[a-z][a-z0-9-]{0,31}\.[a-z][a-z0-9-]{0,31}$/;
 const MASKED = '[masked]';
 const ERASED = '[erased]';
 
@@ -150,6 +153,9 @@ export class AuditService {
   record(manager: EntityManager, { actor, action, target, changes = {}, reason }: AuditRecord): void {
     const drafts = this.#drafts.get(manager);
     if (!drafts) throw new Error(`"${action}" was recorded outside of AuditService.transaction()`);
+    if (!ACTION.test(action) || !TARGET_TYPE.test(target.type) || !UUID_PATTERN.test(target.id)) {
+      throw new Error(`"${action}" of ${target.type} "${target.id}" is no event of the trail`);
+    }
     const open: Changes = {};
     const personal: TargetPersonal = { name: target.name, reason: reason ?? null, changes: {} };
     for (const [field, [before, after]] of Object.entries(changes)) {
@@ -268,7 +274,7 @@ export class AuditService {
       if (affected !== 1) throw new UnknownSubjectError();
       const known = await manager.findOne(AuditEvent, { where: { targetId: subjectId }, order: { seq: 'DESC' } });
       // Whoever only ever acted is staff. The new event brings a new key, which opens nothing of before.
-      const target = { type: (known?.targetType ?? 'staff') as TargetType, id: subjectId, name: ERASED };
+      const target = { type: known?.targetType ?? 'staff', id: subjectId, name: ERASED };
       this.record(manager, { actor, action: 'personal-data.erased', target, reason });
     });
   }

@@ -1,4 +1,4 @@
-import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import { applyDecorators, createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import type {
   Actor,
@@ -9,6 +9,7 @@ import type {
 
 export const PUBLIC = 'latchkey:public';
 export const SCOPES = 'latchkey:scopes';
+export const SCOPE_DESCRIPTIONS = 'latchkey:scope-descriptions';
 export const ROLE = 'latchkey:role';
 export const GRANTED = 'latchkey:granted';
 export const BEFORE_ENROLMENT = 'latchkey:before-enrolment';
@@ -24,12 +25,43 @@ export const BUILT_IN_SCOPES: Readonly<Record<string, string>> = {
 /** Opens a route, or every route of a controller, to callers without a token. Everything else is closed. */
 export const Public = (): MethodDecorator & ClassDecorator => SetMetadata(PUBLIC, true);
 
+/** A scope with what it is for, see {@link describedScope}. */
+export interface DescribedScope {
+  readonly name: string;
+  readonly description: string;
+}
+
+const SCOPE = /^[a-z][a-z0-9_-]{0,63}(:[a-z][a-z0-9_-]{0,63})?$/;
+
 /**
- * On the partner plane: the token must have all of these scopes, else 403 `insufficient_scope`.
+ * A scope that the catalogue and the console show with a description. To be used in {@link Scopes}: that is what
+ * declares it.
  *
- * @public For module authors.
+ * @param name `name` or `name:name` in lower case, such as `calendar:write`
+ * @param description one sentence for staff: what whoever has it may do
  */
-export const Scopes = (...scopes: string[]): MethodDecorator & ClassDecorator => SetMetadata(SCOPES, scopes);
+export function describedScope(name: string, description: string): DescribedScope {
+  if (!SCOPE.test(name)) throw new Error(`"${name}" is not a scope`);
+  return { name, description };
+}
+
+/**
+ * On the partner plane: the token must have all of these scopes, else 403 `insufficient_scope`. With that they are in
+ * the catalogue.
+ *
+ * @param scopes by name, or as {@link describedScope} makes them
+ */
+export const Scopes = (...scopes: (string | DescribedScope)[]): MethodDecorator & ClassDecorator =>
+  applyDecorators(
+    SetMetadata(
+      SCOPES,
+      scopes.map((scope) => (typeof scope === 'string' ? scope : scope.name)),
+    ),
+    SetMetadata(
+      SCOPE_DESCRIPTIONS,
+      scopes.filter((scope) => typeof scope !== 'string'),
+    ),
+  );
 
 /** What {@link Granted} says. */
 export interface GrantedRule {
@@ -40,13 +72,13 @@ export interface GrantedRule {
 
 /**
  * On the partner plane: the channel user must have been granted the resource that a field of the request names, else
- * 404, the same as for one that does not exist. The field is looked for in the path, the query and the body; where it
+ * 404, the same as for one that does not exist. Where a module said with `GrantService.through()` that resources of the
+ * type are granted with others, those are looked at. The field is looked for in the path, the query and the body; where it
  * stands more than once, or is a list, every value must be granted. Several of these on a handler all count.
  *
  * @param type as staff grant it, such as `property`
  * @param field such as `propertyId`
  * @param permission that the grant must have; seeing needs none
- * @public For module authors.
  */
 export const Granted =
   (type: string, field: string, permission?: string): MethodDecorator =>

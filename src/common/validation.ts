@@ -112,10 +112,13 @@ function fieldErrors(errors: ValidationError[], path = ''): FieldError[] {
   });
 }
 
-type Dto = new () => object;
+/** A class with rules. */
+export type Dto<T extends object = object> = new () => T;
 
 /** No request of ours is deeper than a few levels, and what walks over values does so recursively. */
 const MAX_DEPTH = 16;
+/** What is wrong with a long list is told of so many fields: the rest is wrong in the same way. */
+const MAX_LIST_ERRORS = 50;
 
 function isTooDeep(value: object): boolean {
   let level: object[] = [value];
@@ -128,37 +131,71 @@ function isTooDeep(value: object): boolean {
   return false;
 }
 
-/** The fields of an object as a DTO, and every one that breaks a rule; unknown fields do. */
-export function checkFields<T extends object>(dto: new () => T, input: object): { dto: T; errors: FieldError[] } {
-  if (isTooDeep(input)) return { dto: new dto(), errors: [{ field: '', messages: ['must not be nested so deeply'] }] };
-  const instance = plainToInstance(dto, input, { exposeUnsetFields: false });
-  const errors = validateSync(instance, {
+/** Makes a DTO of what a client sent. @returns it, and every field that breaks a rule; unknown fields do */
+export function toDto<T extends object>(input: unknown, dto: Dto<T>): { value: T; errors: FieldError[] } {
+  const refused = (message: string) => ({ value: new dto(), errors: [{ field: '', messages: [message] }] });
+  if (typeof input !== 'object' || input === null || Array.isArray(input) || Buffer.isBuffer(input)) {
+    return refused('must be a JSON object');
+  }
+  if (isTooDeep(input)) return refused('must not be nested so deeply');
+  const value = plainToInstance(dto, input, { exposeUnsetFields: false });
+  const errors = validateSync(value, {
     whitelist: true,
     forbidNonWhitelisted: true,
     forbidUnknownValues: true,
     stopAtFirstError: false,
   });
   // class-transformer leaves out names that an object inherits, so the whitelist does not see them.
-  const inherited = Object.keys(input).filter((key) => !Object.hasOwn(instance, key));
+  const inherited = Object.keys(input).filter((key) => !Object.hasOwn(value, key));
   return {
-    dto: instance,
+    value,
     errors: [...fieldErrors(errors), ...inherited.map((field) => ({ field, messages: ['is not a known field'] }))],
   };
 }
 
 /**
+ * A list of DTOs, for {@link ListBody}.
+ *
+ * @param unique a field that no two entries may share
+ * @throws InvalidInputError with the place in the list before each field, from 0
+ */
+export function validatedList<T extends object>(
+  input: unknown,
+  dto: Dto<T>,
+  { max, unique }: { max: number; unique?: (keyof T & string) | undefined },
+): T[] {
+  const refused = (message: string) => new InvalidInputError([{ field: '', messages: [message] }]);
+  if (!Array.isArray(input)) throw refused('must be a JSON list');
+  if (input.length === 0) throw refused('must have an entry');
+  if (input.length > max) throw refused(`must have at most ${String(max)} entries`);
+  const found: FieldError[] = [];
+  const places = new Map<unknown, number>();
+  const values: T[] = [];
+  for (const [i, entry] of input.entries()) {
+    const { value, errors } = toDto(entry, dto);
+    values.push(value);
+    found.push(...errors.map(({ field, messages }) => ({ field: pathOf(i, field), messages })));
+    if (unique === undefined || errors.some(({ field }) => field === unique || field === '')) continue;
+    const first = places.get(value[unique]);
+    if (first === undefined) places.set(value[unique], i);
+    else found.push({ field: pathOf(i, unique), messages: [`must not repeat that of entry ${String(first)}`] });
+    if (found.length >= MAX_LIST_ERRORS) break;
+  }
+  if (found.length > 0) throw new InvalidInputError(found.slice(0, MAX_LIST_ERRORS));
+  return values;
+}
+
+const pathOf = (place: number, field: string): string => (field === '' ? String(place) : `${String(place)}.${field}`);
+
+/**
  * Turns bodies and queries into their DTO, or answers 400 with every field that breaks a rule. Unknown fields are
- * refused. Unlike Nest's own pipe it refuses a body that is not an object, arrays included.
+ * refused. Unlike Nest's own pipe it refuses a body that is not an object, arrays included: `@ListBody()` is for those.
  */
 @Injectable()
 export class DtoPipe implements PipeTransform {
   transform(value: unknown, { type, metatype }: ArgumentMetadata): unknown {
     if ((type !== 'body' && type !== 'query') || !metatype || metatype === Object || metatype === String) return value;
-    const input = value === undefined ? {} : value;
-    if (typeof input !== 'object' || input === null || Array.isArray(input) || Buffer.isBuffer(input)) {
-      throw new InvalidInputError([{ field: '', messages: ['must be a JSON object'] }]);
-    }
-    const { dto, errors } = checkFields(metatype as Dto, input);
+    const { value: dto, errors } = toDto(value === undefined ? {} : value, metatype as Dto);
     if (errors.length > 0) throw new InvalidInputError(errors);
     return dto;
   }

@@ -1,9 +1,6 @@
-import { readdir } from 'node:fs/promises';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import type { Client, Pool, PoolClient } from 'pg';
-import { DataSource, type DataSourceOptions, type MigrationInterface } from 'typeorm';
+import { DataSource, type DataSourceOptions } from 'typeorm';
 
 /** How long a request may wait for a connection; the deadline of a request is 4 s. */
 const CONNECT_TIMEOUT_MS = 2_000;
@@ -101,16 +98,4 @@ function poolOf(dataSource: DataSource): Pool & PoolInternals {
 
 function dropIdle(pool: Pool & PoolInternals): void {
   for (const { client } of [...(pool._idle ?? [])]) pool._remove?.(client);
-}
-
-type MigrationClass = new () => MigrationInterface;
-
-/** Every migration of the `migrations` folder, in the order of their timestamps. */
-export async function loadMigrations(): Promise<MigrationClass[]> {
-  const folder = fileURLToPath(new URL('../../migrations/', import.meta.url));
-  const files = (await readdir(folder)).filter((file) => /^\d+-.*(?<!\.d)\.[jt]s$/.test(file)).sort();
-  const modules = await Promise.all(
-    files.map((file) => import(pathToFileURL(path.join(folder, file)).href) as Promise<Record<string, MigrationClass>>),
-  );
-  return modules.flatMap((module) => Object.values(module));
 }

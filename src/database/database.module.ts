@@ -1,8 +1,9 @@
-import { Global, Module } from '@nestjs/common';
+import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { Config } from '../config/config.ts';
 import { ChangeFeed } from './change-feed.service.ts';
 import { connect, dataSourceOptions } from './data-source.ts';
+import { MigrationFolders } from './migration-folders.ts';
 
 /** The one DataSource, and the feed of what changes. Features add their entities with `TypeOrmModule.forFeature()`. */
 @Global()
@@ -24,4 +25,10 @@ import { connect, dataSourceOptions } from './data-source.ts';
   providers: [ChangeFeed],
   exports: [ChangeFeed],
 })
-export class DatabaseModule {}
+export class DatabaseModule {
+  /** @param migrations folders besides the application's own */
+  static for(migrations: readonly URL[]): DynamicModule {
+    const folders = { provide: MigrationFolders, useValue: new MigrationFolders(migrations) };
+    return { module: DatabaseModule, providers: [folders], exports: [folders] };
+  }
+}

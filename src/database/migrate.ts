@@ -1,11 +1,17 @@
 import { DataSource } from 'typeorm';
-import { dataSourceOptions, loadMigrations } from './data-source.ts';
+import { dataSourceOptions } from './data-source.ts';
+import { loadMigrations } from './migration-folders.ts';
 
 /** Any number will do, as long as every instance takes the same: one migrates, the others wait for it. */
 const MIGRATION_LOCK = 7_236_001;
 
-async function withMigrations<T>(url: string, work: (dataSource: DataSource) => Promise<T>): Promise<T> {
-  const dataSource = new DataSource({ ...dataSourceOptions(url, 2, 'none'), migrations: await loadMigrations() });
+async function withMigrations<T>(
+  url: string,
+  folders: readonly URL[] | undefined,
+  work: (dataSource: DataSource) => Promise<T>,
+): Promise<T> {
+  const migrations = await loadMigrations(folders);
+  const dataSource = new DataSource({ ...dataSourceOptions(url, 2, 'none'), migrations });
   await dataSource.initialize();
   try {
     return await work(dataSource);
@@ -29,10 +35,11 @@ async function locked<T>(dataSource: DataSource, work: () => Promise<T>): Promis
  * Brings the schema to its newest form. Each migration is a transaction of its own.
  *
  * @param url the database
+ * @param folders as in {@link loadMigrations}
  * @returns the names of the migrations that were run, none when there was nothing to do
  */
-export function runMigrations(url: string): Promise<string[]> {
-  return withMigrations(url, (dataSource) =>
+export function runMigrations(url: string, folders?: readonly URL[]): Promise<string[]> {
+  return withMigrations(url, folders, (dataSource) =>
     locked(dataSource, async () => {
       const done = await dataSource.runMigrations({ transaction: 'each' });
       return done.map(({ name }) => name);
@@ -44,9 +51,10 @@ export function runMigrations(url: string): Promise<string[]> {
  * Takes back the newest migration.
  *
  * @param url the database
+ * @param folders as in {@link loadMigrations}
  */
-export function revertMigration(url: string): Promise<void> {
-  return withMigrations(url, (dataSource) =>
+export function revertMigration(url: string, folders?: readonly URL[]): Promise<void> {
+  return withMigrations(url, folders, (dataSource) =>
     locked(dataSource, () => dataSource.undoLastMigration({ transaction: 'each' })),
   );
 }
@@ -71,6 +79,6 @@ export async function missingTimeouts(url: string): Promise<string[]> {
 }
 
 /** Whether the schema is older than this version of Latchkey. */
-export function hasPendingMigrations(url: string): Promise<boolean> {
-  return withMigrations(url, (dataSource) => dataSource.showMigrations());
+export function hasPendingMigrations(url: string, folders?: readonly URL[]): Promise<boolean> {
+  return withMigrations(url, folders, (dataSource) => dataSource.showMigrations());
 }

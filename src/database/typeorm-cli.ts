@@ -2,7 +2,8 @@ import { glob } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { DataSource } from 'typeorm';
 import { loadConfig } from '../config/config.ts';
-import { dataSourceOptions, loadMigrations } from './data-source.ts';
+import { dataSourceOptions } from './data-source.ts';
+import { loadMigrations } from './migration-folders.ts';
 
 /** The DataSource that `npm run migration:generate` compares with the entities. */
 async function createDataSource(): Promise<DataSource> {

@@ -31,6 +31,16 @@ interface GrantRow {
 /** What of a grant decides. */
 type Terms = Pick<GrantRow, 'permissions' | 'expires_at'>;
 
+/** With which other resource one is granted. */
+interface Through {
+  readonly type: string;
+  /** @returns the id of the other; `undefined` when there is no such resource */
+  readonly idOf: (id: string) => Promise<string | undefined>;
+}
+
+/** Names nothing: ids have a character at least. */
+const NOTHING = '';
+
 /** Types have no colon. */
 const resourceKey = (type: string, id: string): string => `${type}:${id}`;
 
@@ -65,6 +75,7 @@ export class GrantService implements ChangeListener {
   });
   readonly #underWay = new Set<Batch>();
   #waiting: Batch[] = [];
+  readonly #through = new Map<string, Through>();
 
   constructor(
     private readonly dataSource: DataSource,
@@ -75,6 +86,19 @@ export class GrantService implements ChangeListener {
   }
 
   /**
+   * Says that resources of a type are granted with those of another, as rooms are with their property. Grants of the type
+   * itself count for nothing from then on. To be said before requests come: in a constructor or in `onModuleInit()`.
+   *
+   * @param type such as `room`
+   * @param other such as `property`
+   * @param idOf finds the other one's id for whatever text a request names; `undefined` when there is no such resource
+   */
+  through(type: string, other: string, idOf: (id: string) => Promise<string | undefined>): void {
+    if (this.#through.has(type)) throw new Error(`It was said before with what "${type}" is granted`);
+    this.#through.set(type, { type: other, idOf });
+  }
+
+  /**
    * Whether a channel user may see a resource, and has a permission for it where one is asked for. Without a promise
    * where memory knows.
    *
@@ -82,6 +106,8 @@ export class GrantService implements ChangeListener {
    * @param permission one of the grant's; seeing needs none
    */
   permits(channelUserId: string, type: string, id: string, permission?: string): boolean | Promise<boolean> {
+    const through = this.#through.get(type);
+    if (through) return this.#permitsThrough(through, channelUserId, id, permission);
     if (this.feed.trusted) {
       const terms = this.#remembered.get(channelUserId)?.get(resourceKey(type, id));
       if (terms && this.#allows(terms, permission)) return true;
@@ -120,6 +146,17 @@ export class GrantService implements ChangeListener {
   reset(): void {
     this.#remembered.clear();
     for (const batch of this.#underWay) batch.mayRemember = false;
+  }
+
+  async #permitsThrough(
+    { type, idOf }: Through,
+    channelUserId: string,
+    id: string,
+    permission: string | undefined,
+  ): Promise<boolean> {
+    const other = await idOf(id);
+    // What does not exist is asked for as well: it takes as long as what is not granted.
+    return this.permits(channelUserId, type, other ?? NOTHING, permission);
   }
 
   #allows({ permissions, expires_at }: Terms, permission: string | undefined): boolean {

@@ -10,7 +10,7 @@ import { Clock } from '../common/clock.ts';
 import { Lifecycle } from '../common/lifecycle.ts';
 import { Recent } from '../common/recent.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
-import { loadMigrations } from '../database/data-source.ts';
+import { loadMigrations, MigrationFolders } from '../database/migration-folders.ts';
 import { LimiterStore } from '../rate-limit/limiter-store.service.ts';
 
 /** How long a probe waits for PostgreSQL. Those who probe wait for a second or so. */
@@ -50,6 +50,7 @@ export class HealthService {
     private readonly feed: ChangeFeed,
     private readonly limiterStore: LimiterStore,
     private readonly lifecycle: Lifecycle,
+    private readonly folders: MigrationFolders,
     clock: Clock,
   ) {
     this.#recent = new Recent(clock, KEEP_MS, () => this.#askInTime());
@@ -155,9 +156,10 @@ export class HealthService {
   }
 
   async #compare(run: readonly string[]): Promise<DatabaseState['migrations']> {
-    this.#known ??= loadMigrations().then((classes) =>
-      classes.map((migration) => new migration().name ?? migration.name),
-    );
+    this.#known ??= this.folders
+      .all()
+      .then(loadMigrations)
+      .then((classes) => classes.map((migration) => new migration().name ?? migration.name));
     const known = await this.#known;
     if (known.some((name) => !run.includes(name))) return 'pending';
     return run.length > known.length ? 'newer' : 'current';

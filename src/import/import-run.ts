@@ -13,7 +13,7 @@ import {
 } from '../channel-user/password.service.ts';
 import type { FieldError } from '../common/errors.ts';
 import type { Actor } from '../common/request-context.ts';
-import { checkFields } from '../common/validation.ts';
+import { toDto } from '../common/validation.ts';
 import { ImportRow, type ImportSummaryDto } from './import.dto.ts';
 import { ImportRefusedError, UnreadableFileError } from './import.errors.ts';
 import { type RawRow, rowsOf } from './import-file.ts';
@@ -210,7 +210,7 @@ export class ImportRun implements ImportCounts {
         wrong.set(row, [error]);
         continue;
       }
-      const { dto: request, errors } = checkFields(ImportRow, fields);
+      const { value: request, errors } = toDto(fields, ImportRow);
       if (errors.length > 0) wrong.set(row, errors);
       else checked.push({ row, request, usernameKey: this.services.channelUsers.keyOf(request.username) });
     }

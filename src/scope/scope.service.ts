@@ -3,7 +3,7 @@ import { DiscoveryService, MetadataScanner, Reflector } from '@nestjs/core';
 import { DataSource } from 'typeorm';
 import { Clock } from '../common/clock.ts';
 import { Recent } from '../common/recent.ts';
-import { BUILT_IN_SCOPES, SCOPES } from '../common/security.ts';
+import { BUILT_IN_SCOPES, type DescribedScope, SCOPE_DESCRIPTIONS, SCOPES } from '../common/security.ts';
 import type { ScopeListDto } from './scope.dto.ts';
 
 /** Counting reads every channel user once. */
@@ -34,8 +34,14 @@ export class ScopeService implements OnApplicationBootstrap {
       if (typeof metatype !== 'function') continue;
       const prototype = metatype.prototype as Record<string, () => unknown>;
       const handlers = this.scanner.getAllMethodNames(prototype).flatMap((name) => prototype[name] ?? []);
-      for (const scope of [metatype, ...handlers].flatMap((said) => this.#saidBy(said))) {
-        if (!this.#declared.has(scope)) this.#declared.set(scope, null);
+      for (const said of [metatype, ...handlers]) {
+        for (const scope of this.#saidBy<string>(said, SCOPES)) {
+          if (!this.#declared.has(scope)) this.#declared.set(scope, null);
+        }
+        // Of several descriptions the first counts.
+        for (const { name, description } of this.#saidBy<DescribedScope>(said, SCOPE_DESCRIPTIONS)) {
+          this.#declared.set(name, this.#declared.get(name) ?? description);
+        }
       }
     }
   }
@@ -52,8 +58,8 @@ export class ScopeService implements OnApplicationBootstrap {
     }));
   }
 
-  #saidBy(target: object): string[] {
-    return this.reflector.get<string[] | undefined>(SCOPES, target as () => unknown) ?? [];
+  #saidBy<T>(target: object, key: string): T[] {
+    return this.reflector.get<T[] | undefined>(key, target as () => unknown) ?? [];
   }
 
   async #count(): Promise<ReadonlyMap<string, number>> {

@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { BlockList } from 'node:net';
-import type { Type } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { type App, createApp } from '../../src/app.ts';
+import type { Application } from '../../src/application.ts';
 import { Clock } from '../../src/common/clock.ts';
 import { createLogger } from '../../src/common/logging.ts';
 import type { Actor, Role } from '../../src/common/request-context.ts';
 import type { Config } from '../../src/config/config.ts';
+import { runMigrations } from '../../src/database/migrate.ts';
+import { MigrationFolders } from '../../src/database/migration-folders.ts';
 import { StaffService } from '../../src/staff/staff.service.ts';
 import { serveReference } from '../../src/openapi.ts';
 import { createDatabase } from './database.ts';
@@ -32,6 +34,23 @@ export interface Partner {
   readonly username: string;
   readonly password: string;
   readonly credentialId: string;
+}
+
+export interface PartnerWithToken extends Partner {
+  readonly token: string;
+}
+
+/** As `POST /admin/channel-users/:id/grants` takes it. */
+export interface GrantFields {
+  readonly resourceType: string;
+  readonly resourceIds: readonly string[];
+  readonly permissions?: readonly string[];
+  readonly expiresAt?: string | null;
+}
+
+export interface PartnerFields extends Record<string, unknown> {
+  readonly scopes?: readonly string[];
+  readonly grants?: readonly GrantFields[];
 }
 
 export interface RequestOptions {
@@ -75,13 +94,17 @@ export class TestApp {
 
   /**
    * @param overrides with the `config` of an application that runs, another instance on its database
-   * @param features modules besides the application's own
+   * @param application modules and migrations besides the application's own
    */
-  static async start(overrides: Partial<Config> = {}, features: Type[] = []): Promise<TestApp> {
+  static async start(overrides: Partial<Config> = {}, application: Application = {}): Promise<TestApp> {
     const database =
       overrides.databaseUrl === undefined
         ? await createDatabase()
         : { url: overrides.databaseUrl, drop: () => Promise.resolve() };
+    // The template has those of `src`.
+    if (application.migrations && overrides.databaseUrl === undefined) {
+      await runMigrations(database.url, await new MigrationFolders(application.migrations).all());
+    }
     const config: Config = {
       production: false,
       port: 3000,
@@ -104,7 +127,7 @@ export class TestApp {
       ...overrides,
     };
     const logger = createLogger('trace', { write: keepOutput });
-    const app = await createApp(config, logger, { features });
+    const app = await createApp(config, logger, { application });
     serveReference(app.nest);
     try {
       return new TestApp(app, await app.listen('127.0.0.1', 0), config, database.url, database.drop);
@@ -203,9 +226,21 @@ export class TestApp {
     return secret(answer.text);
   }
 
-  /** A partner with a token. */
-  async asPartner(fields: Record<string, unknown> = {}): Promise<Partner & { token: string }> {
+  /**
+   * A partner with a token.
+   *
+   * @param fields of the channel user, such as `scopes`, and what is granted to it
+   */
+  async asPartner({ grants = [], ...fields }: PartnerFields = {}): Promise<PartnerWithToken> {
     const partner = await this.newPartner(fields);
+    for (const grant of grants) await this.grant(partner, grant);
     return { ...partner, token: await this.generateToken(partner) };
+  }
+
+  /** Grants resources to a partner, as an operator would. */
+  async grant({ id }: Pick<Partner, 'id'>, grant: GrantFields): Promise<void> {
+    const { token } = await this.asStaff('operator');
+    const answer = await this.request('POST', `/admin/channel-users/${id}/grants`, { token, json: grant });
+    if (answer.status !== 200) throw new Error(`Granting answered ${String(answer.status)}: ${answer.text}`);
   }
 }
