@@ -301,6 +301,10 @@ describe('a file', () => {
   });
 });
 
+/** It goes when the answer has left. */
+const nothingStaged = (): Promise<true> =>
+  eventually(async () => ((await countOf('channel_user_import_row')) === 0 ? true : undefined), 'what was staged goes');
+
 describe('all or nothing', () => {
   const file = (prefix: string): string =>
     [
@@ -324,7 +328,8 @@ describe('all or nothing', () => {
     expect(summary.credentials.length).toBe(1_200);
     expect(new Set(summary.credentials.map(({ password }) => password)).size).toBe(1_200);
     expect(summary.credentials.some(({ row }) => row === 702)).toBe(false);
-    expect([await accounts(prefix), await countOf('channel_user_import_row')]).toEqual([1_200, 0]);
+    expect(await accounts(prefix)).toBe(1_200);
+    await nothingStaged();
   });
 
   it('dryRun=true checks everything and keeps nothing', async () => {
@@ -337,7 +342,8 @@ describe('all or nothing', () => {
       'rows.1203.username',
       'rows.1204.username',
     ]);
-    expect([await accounts(prefix), await countOf('channel_user_import_row')]).toEqual([0, 0]);
+    expect(await accounts(prefix)).toBe(0);
+    await nothingStaged();
   });
 });
 
@@ -450,13 +456,15 @@ describe('passwords', () => {
 it('is one event of the trail, which is intact afterwards; nothing is told of what changed nothing', async () => {
   const username = newName();
   const file = `username,displayName,password\n${username},Old,${secret('an old password')}\nx,Bad,\n`;
+  const admin = (await app.asStaff('admin')).token;
   const before = await countOf('audit_event');
   await refused(file);
   await importing(file, { query: '?dryRun=true' });
   expect(await countOf('audit_event')).toBe(before);
   const { id } = await importing(file, { query: '?partial=true' });
-  const admin = (await app.asStaff('admin')).token;
-  const { text } = await app.request('GET', '/admin/audit-events?limit=1', { token: admin });
+  const { text } = await app.request('GET', '/admin/audit-events?action=channel-users.imported&limit=1', {
+    token: admin,
+  });
   expect(JSON.parse(text)).toMatchObject({
     items: [
       {
