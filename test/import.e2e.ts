@@ -493,6 +493,8 @@ describe('while a file arrives', () => {
     readonly hangUp: () => void;
     /** The status, or nothing when the connection ended without one. */
     readonly answered: Promise<{ status: number; text: string } | undefined>;
+    /** The connection has ended. */
+    readonly closed: Promise<unknown>;
   }
 
   /** Sends a body piece by piece. */
@@ -514,12 +516,16 @@ describe('while a file arrives', () => {
         resolve(undefined);
       });
     });
+    const closed = new Promise((resolve) => {
+      request.once('socket', (socket) => socket.once('close', resolve));
+    });
     request.flushHeaders();
     return {
       write: (text) => request.write(text),
       end: () => request.end(),
       hangUp: () => request.destroy(),
       answered,
+      closed,
     };
   }
 
@@ -602,9 +608,10 @@ describe('while a file arrives', () => {
   });
 
   it('its slowness is borne, and that of other bodies is not', async () => {
-    const server = app.app.nest.getHttpServer() as { requestTimeout: number };
-    const { requestTimeout } = server;
-    server.requestTimeout = 1_000;
+    const server = app.app.nest.getHttpServer() as { requestTimeout: number; headersTimeout: number };
+    const { requestTimeout, headersTimeout } = server;
+    expect([requestTimeout, headersTimeout]).toEqual([15_000, 15_000]);
+    Object.assign(server, { requestTimeout: 1_000, headersTimeout: 1_000 });
     try {
       const [prefix, started] = [newName(), Date.now()];
       const upload = sending('/admin/channel-users/import');
@@ -612,7 +619,7 @@ describe('while a file arrives', () => {
       other.write('{"username":');
       upload.write('username,displayName\n');
       const elsewhere = { hasEnded: false };
-      void other.answered.then(() => (elsewhere.hasEnded = true));
+      void other.closed.then(() => (elsewhere.hasEnded = true));
       // Node looks every 30 seconds.
       for (let i = 0; Date.now() - started < 75_000 && !(elsewhere.hasEnded && Date.now() - started > 33_000); i++) {
         upload.write(rowsOf(prefix, i, 1));
@@ -624,7 +631,7 @@ describe('while a file arrives', () => {
       expect(answer?.status).toBe(200);
       for (const { password } of (JSON.parse(answer?.text ?? '') as Summary).credentials) secret(password);
     } finally {
-      server.requestTimeout = requestTimeout;
+      Object.assign(server, { requestTimeout, headersTimeout });
     }
   }, 120_000);
 
