@@ -103,7 +103,12 @@ export async function createApp(
 ): Promise<App> {
   const filter = new ErrorFilter();
   const table = new RouteTable();
-  const http = { maxHeaderSize: MAX_HEADER_BYTES };
+  // Node takes the shorter of the two for the headers, and the longer one, a minute unless it is set, for the body.
+  const http = {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+  };
   const listeners = new Listeners(config, http);
   const instance = fastify({
     loggerInstance: logger,
