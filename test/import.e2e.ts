@@ -543,7 +543,8 @@ describe('while a file arrives', () => {
     upload.write(`username,displayName\n${rowsOf(prefix, 0, 1_000)}`);
     const running = await eventually(async () => {
       const found = await importOf(id);
-      return found?.['rows'] === 1_000 ? found : undefined;
+      // The last row has an end when something follows, or the file ends.
+      return found?.['rows'] === 999 ? found : undefined;
     }, 'the rows are counted');
     expect(running).toMatchObject({
       state: 'running',
