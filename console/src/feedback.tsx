@@ -62,7 +62,9 @@ const readClock = (): number => {
 
 /** As in `3 hours ago`, and right for as long as it is shown. */
 function Relative({ date }: { date: Date }): ReactNode {
-  return relativeTo(useSyncExternalStore(watchClock, readClock), date);
+  const turnedAt = useSyncExternalStore(watchClock, readClock);
+  // What is newer than the clock's last turn is not in the future.
+  return relativeTo(Math.max(turnedAt, Math.min(Date.now(), turnedAt + NOW_MS)), date);
 }
 
 /**
