@@ -44,10 +44,10 @@ const say = (line: string): void => {
   process.stdout.write(`${line}\n`);
 };
 
-/** As in `line 17 username: is taken`, for what is wrong with a row of a file. */
-function sayRowError({ field, messages }: FieldError): void {
+/** As in `email must be an e-mail address`, and `line 17 username is taken` for what is wrong with a row of a file. */
+function sayFieldError({ field, messages }: FieldError): void {
   const words = field.replace(/^rows\.(\d+)\.?/, 'line $1 ').trim();
-  process.stderr.write(words === '' ? `  ${messages.join(', ')}\n` : `  ${words}: ${messages.join(', ')}\n`);
+  process.stderr.write(`  ${words === '' ? '' : `${words} `}${messages.join(', ')}\n`);
 }
 
 /** Runs a command with the application's own services, on the database that the environment names. */
@@ -371,7 +371,7 @@ channelUser
           const finished = await context.get(ImportService).run(source, { id, format, dryRun, partial }, CLI);
           clearInterval(progress);
           sayImport(finished.summary);
-          for (const error of finished.summary.errors) sayRowError(error);
+          for (const error of finished.summary.errors) sayFieldError(error);
           const lines = async function* (): AsyncGenerator<string> {
             for await (const credential of finished.credentials()) {
               const header = shown.passwords++ === 0 ? 'row,username,id,fingerprint,password\r\n' : '';
@@ -425,6 +425,6 @@ program
 program.parseAsync().catch((error: unknown) => {
   if (!(error instanceof AppError)) exitWith(error);
   process.stderr.write(`${error.message}\n`);
-  for (const each of error.errors ?? []) sayRowError(each);
+  for (const each of error.errors ?? []) sayFieldError(each);
   process.exit(1);
 });

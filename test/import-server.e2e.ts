@@ -161,7 +161,7 @@ it('the command checks, tells of rows, and writes passwords where nobody else re
   await writeFile(file, 'username,displayName\n@first,First\nsecond-one,\n');
   const refused = await cli('channel-user', 'import', file, '--passwords-to', passwords);
   expect([refused.code, refused.stdout]).toEqual([1, '']);
-  expect(refused.stderr).toMatch(/^ {2}line 3 displayName: must be text/m);
+  expect(refused.stderr).toMatch(/^ {2}line 3 displayName must be text/m);
   await expect(stat(passwords)).rejects.toThrow('ENOENT');
 
   const checked = await cli('channel-user', 'import', file, '--dry-run', '--partial');

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -106,12 +107,14 @@ describe('the application as a role of its own', () => {
     const database = new URL(owner.databaseUrl);
     const docs = await readFile('docs/operations.md', 'utf8');
     const sql = /### Owner and application roles[^]*?```sql\n([^`]+)```/.exec(docs)?.[1] ?? '';
-    await administer(`CREATE ROLE ${role} LOGIN`);
+    const password = secret(randomBytes(12).toString('hex'));
+    await administer(`CREATE ROLE ${role} LOGIN PASSWORD '${password}'`);
     try {
       const statements = sql.replaceAll('latchkey_app', role).split(';\n').filter(Boolean);
       expect(statements).toHaveLength(5);
       for (const statement of statements) await owner.dataSource.query(statement);
       database.username = role;
+      database.password = password;
       const app = await TestApp.start({ ...owner.config, databaseUrl: database.href });
       const [me] = await app.dataSource.query<{ name: string; super: boolean }[]>(
         'SELECT rolname AS name, rolsuper AS super FROM pg_roles WHERE rolname = current_user',

@@ -143,12 +143,8 @@ export class UpdateChannelUserRequest extends ChannelUserFields {
   displayName?: string;
 }
 
-/** An account with a name, as a person or an older system describes it. */
-class NamedChannelUserFields extends ChannelUserFields {
-  @ApiProperty({ minLength: 1, maxLength: 200, example: 'Blue Channel Manager' })
-  @IsPlainText(1, 200)
-  displayName!: string;
-}
+const DisplayName = (): PropertyDecorator =>
+  applyDecorators(ApiProperty({ minLength: 1, maxLength: 200, example: 'Blue Channel Manager' }), IsPlainText(1, 200));
 
 const USERNAME = /^[A-Za-z0-9._@-]{3,64}$/;
 const USERNAME_MESSAGE = 'must be 3 to 64 of ASCII letters, digits, and . _ - @';
@@ -170,9 +166,12 @@ export class UsernamePipe implements PipeTransform {
 }
 
 /** Everything that may be said about an account that does not exist yet. */
-export class ChannelUserDescription extends NamedChannelUserFields {
+export class ChannelUserDescription extends ChannelUserFields {
   @Username()
   username!: string;
+
+  @DisplayName()
+  displayName!: string;
 }
 
 export class CreateChannelUserRequest extends ChannelUserDescription {
@@ -183,7 +182,10 @@ export class CreateChannelUserRequest extends ChannelUserDescription {
   linkTtlSeconds?: number;
 }
 
-export class PutChannelUserRequest extends NamedChannelUserFields {
+export class PutChannelUserRequest extends ChannelUserFields {
+  @DisplayName()
+  displayName!: string;
+
   @Deliver()
   deliver?: Delivery['deliver'];
 
