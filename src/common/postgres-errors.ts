@@ -38,7 +38,7 @@ const NETWORK_CODES = new Set([
 ]);
 // pg, its pool and TypeORM say these only in words. A runner is released when its connection ends under a transaction.
 const UNAVAILABLE_WORDS =
-  /Query runner already released|timeout exceeded when trying to connect|Query read timeout|Connection terminated|Client has encountered a connection error|connection error and is not queryable|Cannot use a pool after|Driver not Connected|DataSource is not (connected|initialized)/i;
+  /Query runner already released|timeout exceeded when trying to connect|Query read timeout|Connection terminated|Client has encountered a connection error|connection error and is not queryable|Cannot use a pool after|Driver not Connected|DataSource is not (connected|initialized)|a query runner was already released/i;
 
 /**
  * Reads an error that came out of PostgreSQL, its driver or its pool.
