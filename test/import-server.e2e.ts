@@ -127,7 +127,7 @@ it('an instance that is killed leaves nothing half done, and the next import may
   upload.on('error', () => undefined);
   upload.write(HEADER + rowsOf('killed', 0, 3_000));
   await eventually(
-    async () => ((await countOf('channel_user_import_row')) >= 2_500 ? true : undefined),
+    async () => ((await countOf(`channel_user_import_row WHERE import_id = '${id}'`)) >= 2_500 ? true : undefined),
     'rows wait',
     60_000,
   );

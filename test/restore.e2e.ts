@@ -5,25 +5,43 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import pg from 'pg';
 import { AuditChain } from '../src/audit/audit-chain.service.ts';
 import { TestApp } from './support/app.ts';
-import { administer, createDatabase } from './support/database.ts';
+import { administer, createDatabase, databaseUrl } from './support/database.ts';
 import { keepOutput, secret } from './support/secrets.ts';
 
 const run = promisify(execFile);
 const USERS = '/admin/channel-users';
 
 /** PostgreSQL's own tools, the newest there are: they dump every older server. */
-function tool(name: string): string {
+function tool(name: string): string | undefined {
   const versions = '/usr/lib/postgresql';
-  const found = (existsSync(versions) ? readdirSync(versions) : [])
+  return (existsSync(versions) ? readdirSync(versions) : [])
     .sort((one, other) => Number(other) - Number(one))
     .map((version) => path.join(versions, version, 'bin', name))
     .find((file) => existsSync(file));
-  if (found === undefined)
-    throw new Error(`${name} is not installed: apt-get install postgresql-client (.ci/run does)`);
-  return found;
 }
+
+const [pgDump = 'pg_dump', pgRestore = 'pg_restore'] = [tool('pg_dump'), tool('pg_restore')];
+
+/** Not where there is none, and not of a newer server, as the embedded one may be: then the machine's own is for this. */
+async function canDump(): Promise<boolean> {
+  const version = await run(pgDump, ['--version']).then(
+    ({ stdout }) => Number(/(\d+)\.\d+/.exec(stdout)?.[1]),
+    () => 0,
+  );
+  const client = new pg.Client({ connectionString: databaseUrl('postgres') });
+  await client.connect();
+  const { rows } = await client.query<{ version: number }>(
+    `SELECT current_setting('server_version_num')::int / 10000 AS version`,
+  );
+  await client.end();
+  return version >= (rows[0]?.version ?? Infinity);
+}
+
+const hasTools = await canDump();
+if (!hasTools) process.stdout.write('Restoring a dump is skipped: there is no pg_dump of this server or a newer one\n');
 
 let folder: string;
 beforeAll(async () => {
@@ -33,13 +51,13 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function dump(url: string): Promise<string> {
   const file = path.join(folder, `${String(Date.now())}.dump`);
-  await run(tool('pg_dump'), ['--format=custom', '--file', file, url]);
+  await run(pgDump, ['--format=custom', '--file', file, url]);
   return file;
 }
 
 async function restored(file: string): Promise<{ url: string; drop: () => Promise<void> }> {
   const database = await createDatabase({ migrated: false });
-  await run(tool('pg_restore'), ['--no-owner', '--exit-on-error', '--dbname', database.url, file]);
+  await run(pgRestore, ['--no-owner', '--exit-on-error', '--dbname', database.url, file]);
   return database;
 }
 
@@ -56,48 +74,55 @@ async function cli(of: TestApp, ...args: string[]): Promise<string> {
 
 const me = async (app: TestApp, token: string): Promise<number> => (await app.request('GET', '/me', { token })).status;
 
-it('a restore to an earlier time: the trail is whole, and no revoked token lives', async () => {
-  const app = await TestApp.start();
-  const partner = await app.asPartner();
-  const admin = await app.asStaff('admin');
-  const kept = await app.app.nest.get(AuditChain).head();
-  const file = await dump(app.databaseUrl);
-  await app.request('POST', `${USERS}/${partner.id}/revoke-tokens`, { token: admin.token, json: { reason: 'leaked' } });
-  expect(await me(app, partner.token)).toBe(401);
-  const later = await app.app.nest.get(AuditChain).head();
+(!hasTools ? it.skip : it)(
+  'a restore to an earlier time: the trail is whole, and no revoked token lives',
+  async () => {
+    const app = await TestApp.start();
+    const partner = await app.asPartner();
+    const admin = await app.asStaff('admin');
+    const kept = await app.app.nest.get(AuditChain).head();
+    const file = await dump(app.databaseUrl);
+    await app.request('POST', `${USERS}/${partner.id}/revoke-tokens`, {
+      token: admin.token,
+      json: { reason: 'leaked' },
+    });
+    expect(await me(app, partner.token)).toBe(401);
+    const later = await app.app.nest.get(AuditChain).head();
 
-  const database = await restored(file);
-  const after = await TestApp.start({ ...app.config, databaseUrl: database.url });
-  const other = await TestApp.start({ ...app.config, databaseUrl: database.url });
-  const chain = after.app.nest.get(AuditChain);
-  expect((await chain.verify(kept)).findings).toEqual([]);
-  expect((await chain.verify(later)).kinds).toEqual(['truncated']);
-  // The danger is real: the revoked token and the staff session are good again.
-  expect(await me(after, partner.token)).toBe(200);
-  expect(await me(other, partner.token)).toBe(200);
-  const session = { token: admin.token };
-  expect((await other.request('GET', '/admin/session', session)).status).toBe(200);
+    const database = await restored(file);
+    const after = await TestApp.start({ ...app.config, databaseUrl: database.url });
+    const other = await TestApp.start({ ...app.config, databaseUrl: database.url });
+    const chain = after.app.nest.get(AuditChain);
+    expect((await chain.verify(kept)).findings).toEqual([]);
+    expect((await chain.verify(later)).kinds).toEqual(['truncated']);
+    // The danger is real: the revoked token and the staff session are good again.
+    expect(await me(after, partner.token)).toBe(200);
+    expect(await me(other, partner.token)).toBe(200);
+    const session = { token: admin.token };
+    expect((await other.request('GET', '/admin/session', session)).status).toBe(200);
 
-  expect(await cli(after, 'after-restore', '--reason', 'restored')).toContain('4 signing keys revoked');
-  // Instances that run hear of it by themselves.
-  for (const each of [after, other]) {
-    const end = Date.now() + 1_000;
-    while ((await me(each, partner.token)) !== 401 && Date.now() < end);
-    expect(await me(each, partner.token)).toBe(401);
-    expect((await each.request('GET', '/admin/session', session)).status).toBe(401);
-    expect(await me(each, await each.generateToken(partner))).toBe(200);
-    expect(await each.signIn(admin.email, admin.password)).not.toBe('');
-  }
-  const token = await after.signIn(admin.email, admin.password);
-  const trail = await after.request('GET', '/admin/audit-events?action=signing-key.revoked', { token });
-  expect(trail.json<{ items: { reason: string; actor: { type: string } }[] }>().items).toHaveLength(4);
-  expect(trail.json<{ items: unknown[] }>().items[0]).toMatchObject({ reason: 'restored', actor: { type: 'cli' } });
-  expect(await cli(after, 'audit', 'verify')).toMatch(/^Intact: /);
-  await other.close();
-  await after.close();
-  await database.drop();
-  await app.close();
-}, 180_000);
+    expect(await cli(after, 'after-restore', '--reason', 'restored')).toContain('4 signing keys revoked');
+    // Instances that run hear of it by themselves.
+    for (const each of [after, other]) {
+      const end = Date.now() + 1_000;
+      while ((await me(each, partner.token)) !== 401 && Date.now() < end);
+      expect(await me(each, partner.token)).toBe(401);
+      expect((await each.request('GET', '/admin/session', session)).status).toBe(401);
+      expect(await me(each, await each.generateToken(partner))).toBe(200);
+      expect(await each.signIn(admin.email, admin.password)).not.toBe('');
+    }
+    const token = await after.signIn(admin.email, admin.password);
+    const trail = await after.request('GET', '/admin/audit-events?action=signing-key.revoked', { token });
+    expect(trail.json<{ items: { reason: string; actor: { type: string } }[] }>().items).toHaveLength(4);
+    expect(trail.json<{ items: unknown[] }>().items[0]).toMatchObject({ reason: 'restored', actor: { type: 'cli' } });
+    expect(await cli(after, 'audit', 'verify')).toMatch(/^Intact: /);
+    await other.close();
+    await after.close();
+    await database.drop();
+    await app.close();
+  },
+  180_000,
+);
 
 describe('the application as a role of its own', () => {
   const role = `latchkey_app_${Math.random().toString(36).slice(2, 10)}`;
