@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
 import { DataSource } from 'typeorm';
 import { Config } from '../config/config.ts';
+import { Batch, BatchedReads } from '../database/batched-reads.ts';
 import { ChangeFeed, type ChangeListener } from '../database/change-feed.service.ts';
 import { Account, type AccountCredential, type AccountRow } from './account.ts';
 import { usernameKeyOf } from './username.ts';
@@ -11,10 +12,6 @@ export type { Account, AccountCredential };
 
 /** The topic of the triggers on `channel_user` and `credential`; the key is the channel user's id. */
 export const CHANNEL_USER_TOPIC = 'channel_user';
-
-/** Batches under way at once: what arrives meanwhile makes the next one, however much it is. */
-const MAX_BATCHES = 2;
-const MAX_BATCH_KEYS = 500;
 
 /**
  * Credentials that were revoked long ago are left out: no token of theirs can still be alive (a day at most), and all
@@ -39,36 +36,19 @@ export interface Reading {
   readonly fresh: boolean;
 }
 
-/** A read of several accounts in one query. */
-class Batch {
+/** A read of several accounts in one query; their owners are they themselves. */
+class AccountBatch extends Batch {
   readonly keys = { byId: new Set<string>(), byUsernameKey: new Set<string>() };
-  /** Accounts that changed while the query was under way: what it read of them must not be remembered. */
-  readonly changed = new Set<string>();
-  mayRemember = true;
   readonly byId = new Map<string, Account>();
   readonly byUsernameKey = new Map<string, Account>();
-  readonly #settled = Promise.withResolvers<undefined>();
-  readonly done = this.#settled.promise;
 
-  constructor() {
-    // Whoever waits for it handles the failure.
-    this.done.catch(() => undefined);
+  get size(): number {
+    return this.keys.byId.size + this.keys.byUsernameKey.size;
   }
 
-  get isFull(): boolean {
-    return this.keys.byId.size + this.keys.byUsernameKey.size >= MAX_BATCH_KEYS;
-  }
-
-  resolve(accounts: Account[]): void {
-    for (const account of accounts) {
-      this.byId.set(account.id, account);
-      this.byUsernameKey.set(account.usernameKey, account);
-    }
-    this.#settled.resolve(undefined);
-  }
-
-  reject(error: unknown): void {
-    this.#settled.reject(error);
+  put(account: Account): void {
+    this.byId.set(account.id, account);
+    this.byUsernameKey.set(account.usernameKey, account);
   }
 }
 
@@ -87,9 +67,8 @@ export class Directory implements ChangeListener {
   readonly #accounts: LRUCache<string, Account>;
   readonly #idOfUsername = new Map<string, string>();
   /** Batches a plain read may join although they are under way: those that no change has overtaken. */
-  readonly #joinable = new Map<string, Batch>();
-  readonly #underWay = new Set<Batch>();
-  #waiting: Batch[] = [];
+  readonly #joinable = new Map<string, AccountBatch>();
+  readonly #batches: BatchedReads<AccountBatch>;
   #hits = 0;
   #misses = 0;
   #bypasses = 0;
@@ -105,6 +84,11 @@ export class Directory implements ChangeListener {
         if (this.#idOfUsername.get(usernameKey) === id) this.#idOfUsername.delete(usernameKey);
       },
     });
+    this.#batches = new BatchedReads(
+      feed,
+      () => new AccountBatch(),
+      (batch) => this.#readBatch(batch),
+    );
     feed.subscribe(CHANNEL_USER_TOPIC, this);
   }
 
@@ -151,7 +135,7 @@ export class Directory implements ChangeListener {
 
   changed(id: string): void {
     this.#accounts.delete(id);
-    for (const batch of this.#underWay) batch.changed.add(id);
+    this.#batches.changed(id);
     // It is not known which usernames the batches will find it under.
     this.#joinable.clear();
   }
@@ -159,7 +143,7 @@ export class Directory implements ChangeListener {
   reset(): void {
     this.#accounts.clear();
     this.#idOfUsername.clear();
-    for (const batch of this.#underWay) batch.mayRemember = false;
+    this.#batches.reset();
     this.#joinable.clear();
   }
 
@@ -198,7 +182,7 @@ export class Directory implements ChangeListener {
     return this.#resultOf(this.#enlist(index, key), index, key);
   }
 
-  async #resultOf(batch: Batch, index: Index, key: string): Promise<Account | undefined> {
+  async #resultOf(batch: AccountBatch, index: Index, key: string): Promise<Account | undefined> {
     await batch.done;
     const account = batch[index].get(key);
     if (account === undefined || !batch.changed.has(account.id)) return account;
@@ -209,46 +193,20 @@ export class Directory implements ChangeListener {
   }
 
   /** Puts a key into a batch that has not been sent. */
-  #enlist(index: Index, key: string): Batch {
-    let batch = this.#waiting.at(-1);
-    if (!batch || batch.isFull) {
-      batch = new Batch();
-      this.#waiting.push(batch);
-      // After everything that has arrived on the sockets by now.
-      setImmediate(() => {
-        this.#send();
-      });
-    }
+  #enlist(index: Index, key: string): AccountBatch {
+    const batch = this.#batches.open();
     batch.keys[index].add(key);
     return batch;
   }
 
-  #send(): void {
-    while (this.#underWay.size < MAX_BATCHES) {
-      const batch = this.#waiting.shift();
-      if (!batch) return;
-      this.#underWay.add(batch);
-      void this.#run(batch);
-    }
-  }
-
-  async #run(batch: Batch): Promise<void> {
-    batch.mayRemember = this.feed.connected;
-    try {
-      const rows = await this.dataSource.query<AccountRow[]>(QUERY, [
-        [...batch.keys.byId],
-        [...batch.keys.byUsernameKey],
-      ]);
-      const accounts = rows.map((row) => new Account(row));
-      if (batch.mayRemember) {
-        for (const account of accounts) if (!batch.changed.has(account.id)) this.#remember(account);
-      }
-      batch.resolve(accounts);
-    } catch (error) {
-      batch.reject(error);
-    } finally {
-      this.#underWay.delete(batch);
-      this.#send();
+  async #readBatch(batch: AccountBatch): Promise<void> {
+    const rows = await this.dataSource.query<AccountRow[]>(QUERY, [
+      [...batch.keys.byId],
+      [...batch.keys.byUsernameKey],
+    ]);
+    for (const account of rows.map((row) => new Account(row))) {
+      if (batch.mayRemember && !batch.changed.has(account.id)) this.#remember(account);
+      batch.put(account);
     }
   }
 

@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache';
 import { DataSource } from 'typeorm';
 import { Clock } from '../common/clock.ts';
 import { ResourceNotFoundError } from '../common/errors.ts';
+import { Batch, BatchedReads } from '../database/batched-reads.ts';
 import { ChangeFeed, type ChangeListener } from '../database/change-feed.service.ts';
 
 /** The topic of the trigger on `resource_grant`; the key is the channel user's id. */
@@ -10,8 +11,6 @@ export const GRANT_TOPIC = 'resource_grant';
 
 /** Grants kept in memory, of all channel users together. */
 const MAX_REMEMBERED = 500_000;
-const MAX_BATCHES = 2;
-const MAX_BATCH_KEYS = 500;
 
 const QUERY = `
   SELECT g.channel_user_id, g.resource_type, g.resource_id, g.permissions,
@@ -44,18 +43,13 @@ const NOTHING = '';
 /** Types have no colon. */
 const resourceKey = (type: string, id: string): string => `${type}:${id}`;
 
-/** A read of several grants in one query. */
-class Batch {
+/** A read of several grants in one query; their owners are the channel users. */
+class GrantBatch extends Batch {
   readonly asked = new Map<string, { channelUserId: string; type: string; id: string }>();
-  /** Channel users whose grants changed while the query was under way. */
-  readonly changed = new Set<string>();
-  mayRemember = true;
   readonly found = new Map<string, Terms>();
-  readonly settled = Promise.withResolvers<undefined>();
 
-  constructor() {
-    // Whoever waits for it handles the failure.
-    this.settled.promise.catch(() => undefined);
+  get size(): number {
+    return this.asked.size;
   }
 }
 
@@ -73,8 +67,7 @@ export class GrantService implements ChangeListener {
     maxSize: MAX_REMEMBERED,
     sizeCalculation: ({ size }) => size + 1,
   });
-  readonly #underWay = new Set<Batch>();
-  #waiting: Batch[] = [];
+  readonly #batches: BatchedReads<GrantBatch>;
   readonly #through = new Map<string, Through>();
 
   constructor(
@@ -82,6 +75,11 @@ export class GrantService implements ChangeListener {
     private readonly feed: ChangeFeed,
     private readonly clock: Clock,
   ) {
+    this.#batches = new BatchedReads(
+      feed,
+      () => new GrantBatch(),
+      (batch) => this.#readBatch(batch),
+    );
     feed.subscribe(GRANT_TOPIC, this);
   }
 
@@ -140,12 +138,12 @@ export class GrantService implements ChangeListener {
 
   changed(channelUserId: string): void {
     this.#remembered.delete(channelUserId);
-    for (const batch of this.#underWay) batch.changed.add(channelUserId);
+    this.#batches.changed(channelUserId);
   }
 
   reset(): void {
     this.#remembered.clear();
-    for (const batch of this.#underWay) batch.mayRemember = false;
+    this.#batches.reset();
   }
 
   async #permitsThrough(
@@ -167,55 +165,29 @@ export class GrantService implements ChangeListener {
   /** By a query that starts after this call. */
   async #read(channelUserId: string, type: string, id: string): Promise<Terms | undefined> {
     const key = `${channelUserId}:${resourceKey(type, id)}`;
-    let batch = this.#waiting.at(-1);
-    if (!batch || batch.asked.size >= MAX_BATCH_KEYS) {
-      batch = new Batch();
-      this.#waiting.push(batch);
-      setImmediate(() => {
-        this.#send();
-      });
-    }
+    const batch = this.#batches.open();
     batch.asked.set(key, { channelUserId, type, id });
-    await batch.settled.promise;
+    await batch.done;
     return batch.found.get(key);
   }
 
-  #send(): void {
-    while (this.#underWay.size < MAX_BATCHES) {
-      const batch = this.#waiting.shift();
-      if (!batch) return;
-      this.#underWay.add(batch);
-      void this.#run(batch);
-    }
-  }
-
-  async #run(batch: Batch): Promise<void> {
-    batch.mayRemember = this.feed.connected;
-    try {
-      const asked = [...batch.asked.values()];
-      const rows = await this.dataSource.query<GrantRow[]>(QUERY, [
-        asked.map(({ channelUserId }) => channelUserId),
-        asked.map(({ type }) => type),
-        asked.map(({ id }) => id),
-      ]);
-      for (const row of rows) {
-        const { channel_user_id: owner, resource_type, resource_id, permissions, expires_at } = row;
-        const terms = { permissions, expires_at };
-        const key = resourceKey(resource_type, resource_id);
-        batch.found.set(`${owner}:${key}`, terms);
-        if (batch.mayRemember && !batch.changed.has(owner)) {
-          const known = this.#remembered.get(owner) ?? new Map<string, Terms>();
-          known.set(key, terms);
-          // Anew, for its size.
-          this.#remembered.set(owner, known);
-        }
-      }
-      batch.settled.resolve(undefined);
-    } catch (error) {
-      batch.settled.reject(error);
-    } finally {
-      this.#underWay.delete(batch);
-      this.#send();
+  async #readBatch(batch: GrantBatch): Promise<void> {
+    const asked = [...batch.asked.values()];
+    const rows = await this.dataSource.query<GrantRow[]>(QUERY, [
+      asked.map(({ channelUserId }) => channelUserId),
+      asked.map(({ type }) => type),
+      asked.map(({ id }) => id),
+    ]);
+    for (const row of rows) {
+      const { channel_user_id: owner, resource_type, resource_id, permissions, expires_at } = row;
+      const terms = { permissions, expires_at };
+      const key = resourceKey(resource_type, resource_id);
+      batch.found.set(`${owner}:${key}`, terms);
+      if (!batch.mayRemember || batch.changed.has(owner)) continue;
+      const known = this.#remembered.get(owner) ?? new Map<string, Terms>();
+      known.set(key, terms);
+      // Anew, for its size.
+      this.#remembered.set(owner, known);
     }
   }
 }
