@@ -186,7 +186,8 @@ export class GrantService implements ChangeListener {
       if (!batch.mayRemember || batch.changed.has(owner)) continue;
       const known = this.#remembered.get(owner) ?? new Map<string, Terms>();
       known.set(key, terms);
-      // Anew, for its size.
+      // Anew, for its size: the cache takes no new one of a value that it has.
+      this.#remembered.delete(owner);
       this.#remembered.set(owner, known);
     }
   }
