@@ -2,8 +2,6 @@ import { Column, Entity, Index } from 'typeorm';
 
 /** What Latchkey's own events are about. */
 export type CoreTargetType = 'channel-user' | 'staff' | 'signing-key' | 'token' | 'settings' | 'webhook' | 'import';
-/** As a module calls its resources: the same name that `@Granted()` has for them. */
-export const TARGET_TYPE = /^[a-z][a-z0-9-]{0,31}$/;
 
 /**
  * One change. Rows are never updated or deleted (triggers refuse it). What names a person is encrypted under that

@@ -1,7 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsString, IsUUID, Matches } from 'class-validator';
-import { TARGET_TYPE } from './audit-event.entity.ts';
 import { PageCursor, PageLimit } from '../common/api.ts';
+import { RESOURCE_TYPE } from '../common/security.ts';
 import { IsDateTime, IsPlainText, MayBeAbsent } from '../common/validation.ts';
 
 /** Which events: all that every given filter lets through. */
@@ -59,7 +59,7 @@ class AuditActorDto {
 
 class AuditTargetDto {
   @ApiProperty({
-    pattern: TARGET_TYPE.source,
+    pattern: RESOURCE_TYPE.source,
     example: 'channel-user',
     description: '`channel-user`, `staff`, `signing-key`, `token`, `settings`, or what a module calls its resources.',
   })

@@ -4,9 +4,10 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { type EntityManager, In, MoreThan, Repository } from 'typeorm';
 import { decodeCursor, encodeCursor, type Page, pageOf, UUID_PATTERN } from '../common/page.ts';
 import type { Actor } from '../common/request-context.ts';
+import { RESOURCE_TYPE } from '../common/security.ts';
 import { DecryptionError, EncryptionService, seal, unseal } from '../encryption/encryption.service.ts';
 import { AuditChain, type UnlinkedEvent } from './audit-chain.service.ts';
-import { AuditEvent, type CoreTargetType, TARGET_TYPE } from './audit-event.entity.ts';
+import { AuditEvent, type CoreTargetType } from './audit-event.entity.ts';
 import type { Link } from './chain-link.ts';
 import { LivingSubjectError, UnknownSubjectError } from './audit.errors.ts';
 import { PersonalKey } from './personal-key.entity.ts';
@@ -153,7 +154,7 @@ export class AuditService {
   record(manager: EntityManager, { actor, action, target, changes = {}, reason }: AuditRecord): void {
     const drafts = this.#drafts.get(manager);
     if (!drafts) throw new Error(`"${action}" was recorded outside of AuditService.transaction()`);
-    if (!ACTION.test(action) || !TARGET_TYPE.test(target.type) || !UUID_PATTERN.test(target.id)) {
+    if (!ACTION.test(action) || !RESOURCE_TYPE.test(target.type) || !UUID_PATTERN.test(target.id)) {
       throw new Error(`"${action}" of ${target.type} "${target.id}" is no event of the trail`);
     }
     const open: Changes = {};

@@ -63,6 +63,9 @@ export const Scopes = (...scopes: (string | DescribedScope)[]): MethodDecorator 
     ),
   );
 
+/** As a module names its kinds of resources, in grants and in the audit trail: `property`, `rate-plan`. */
+export const RESOURCE_TYPE = /^[a-z][a-z0-9-]{0,31}$/;
+
 /** What {@link Granted} says. */
 export interface GrantedRule {
   readonly type: string;

@@ -6,6 +6,7 @@ import { ChannelUserService } from '../channel-user/channel-user.service.ts';
 import { Clock } from '../common/clock.ts';
 import { decodeCursor, DEFAULT_PAGE, encodeCursor, isUuid, pageOf } from '../common/page.ts';
 import type { Actor } from '../common/request-context.ts';
+import { RESOURCE_TYPE } from '../common/security.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
 import {
   type GrantDto,
@@ -16,7 +17,6 @@ import {
   type GrantTerms,
   type ListGranteesQuery,
   type ListGrantsQuery,
-  RESOURCE_TYPE,
 } from './grant.dto.ts';
 import { Grant } from './grant.entity.ts';
 import { GrantNotFoundError } from './grant.errors.ts';

@@ -1,10 +1,9 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { ArrayMaxSize, ArrayMinSize, ArrayUnique, IsArray, IsString, Matches } from 'class-validator';
 import { PageCursor, PageLimit } from '../common/api.ts';
+import { RESOURCE_TYPE } from '../common/security.ts';
 import { IsDateTime, IsPlainText, MayBeAbsent, MayBeNull } from '../common/validation.ts';
 
-/** As a module names its kinds of resources: `property`, `rate-plan`. */
-export const RESOURCE_TYPE = /^[a-z][a-z0-9-]{0,31}$/;
 const TYPE_MESSAGE = 'must be a name of at most 32 lower case letters, digits and hyphens';
 const PERMISSION = /^[a-z][a-z0-9:_-]{0,63}$/;
 export const MAX_RESOURCE_ID = 128;

@@ -1,6 +1,7 @@
 import { Injectable, type PipeTransform } from '@nestjs/common';
 import { InvalidInputError } from '../common/errors.ts';
-import { MAX_RESOURCE_ID, RESOURCE_TYPE } from './grant.dto.ts';
+import { RESOURCE_TYPE } from '../common/security.ts';
+import { MAX_RESOURCE_ID } from './grant.dto.ts';
 
 /** A path parameter that names a kind of resource. */
 @Injectable()

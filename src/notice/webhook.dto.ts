@@ -1,3 +1,4 @@
+import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { ArrayMaxSize, ArrayUnique, IsArray, IsBoolean, IsIn, IsInt, Max, Min } from 'class-validator';
 import { IsPlainText, MayBeAbsent, MayBeNull } from '../common/validation.ts';
@@ -56,6 +57,16 @@ export class NewWebhookDto extends WebhookDto {
   secret!: string;
 }
 
+/** From the innermost outwards, as decorators that stand above each other apply. */
+const AreEventTypes = (): PropertyDecorator =>
+  applyDecorators(
+    IsIn(EVENT_TYPES, { each: true, message: `must be of ${EVENT_TYPES.join(', ')}` }),
+    ArrayMaxSize(EVENT_TYPES.length, { message: 'must not name more types than there are' }),
+    ArrayUnique({ message: 'must not name a type twice' }),
+    IsArray({ message: 'must be a list' }),
+    MayBeAbsent(),
+  );
+
 export class CreateWebhookRequest {
   @ApiProperty({ maxLength: MAX_URL, example: 'https://hooks.example.com/latchkey', description: URL_RULES })
   @IsPlainText(1, MAX_URL)
@@ -67,11 +78,7 @@ export class CreateWebhookRequest {
   description?: string | null;
 
   @ApiPropertyOptional({ enum: EVENT_TYPES, isArray: true, default: [], description: EVENTS })
-  @MayBeAbsent()
-  @IsArray({ message: 'must be a list' })
-  @ArrayUnique({ message: 'must not name a type twice' })
-  @ArrayMaxSize(EVENT_TYPES.length, { message: 'must not name more types than there are' })
-  @IsIn(EVENT_TYPES, { each: true, message: `must be of ${EVENT_TYPES.join(', ')}` })
+  @AreEventTypes()
   events?: string[];
 
   @ApiPropertyOptional({ default: true })
@@ -92,11 +99,7 @@ export class UpdateWebhookRequest {
   description?: string | null;
 
   @ApiPropertyOptional({ enum: EVENT_TYPES, isArray: true, description: EVENTS })
-  @MayBeAbsent()
-  @IsArray({ message: 'must be a list' })
-  @ArrayUnique({ message: 'must not name a type twice' })
-  @ArrayMaxSize(EVENT_TYPES.length, { message: 'must not name more types than there are' })
-  @IsIn(EVENT_TYPES, { each: true, message: `must be of ${EVENT_TYPES.join(', ')}` })
+  @AreEventTypes()
   events?: string[];
 
   @ApiPropertyOptional()
