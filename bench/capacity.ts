@@ -8,11 +8,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { format, resolveConfig } from 'prettier';
 import { signInForm } from './accounts.ts';
 import { withClient } from './database.ts';
 import { runLoad } from './load.ts';
 import { OwnPostgres, OwnRedis } from './own-servers.ts';
+import { writePage } from './page.ts';
 import { migrate, seedChannelUsers } from './seed.ts';
 import { pinToGeneratorCore, ServerProcess } from './server-process.ts';
 import { runProgram, tell } from './terminal.ts';
@@ -25,7 +25,7 @@ import { latchkey } from './variants.ts';
  * deployment. One instance on a PostgreSQL and a Redis of its own, each request sent once.
  */
 
-const PAGE = path.join(import.meta.dirname, 'CAPACITY.md');
+const PAGE = 'CAPACITY.md';
 const RESULTS = path.join(import.meta.dirname, 'RESULTS.md');
 const ACCOUNTS = 1_000;
 const REQUESTS = 20_000;
@@ -296,7 +296,7 @@ async function main(): Promise<void> {
   const folder = await mkdtemp(path.join(tmpdir(), 'latchkey-capacity-'));
   try {
     const page = render(await measure(folder), await ratesOfBenchmark());
-    await writeFile(PAGE, await format(page, { ...(await resolveConfig(PAGE)), filepath: PAGE }));
+    await writePage(PAGE, page);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import os, { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import pg from 'pg';
-import { format, resolveConfig } from 'prettier';
 import { signInForm, usernameOf } from './accounts.ts';
 import { createDatabase, withClient } from './database.ts';
+import { writePage } from './page.ts';
 import { seedChannelUsers } from './seed.ts';
 import { pinToGeneratorCore, ROOT, ServerProcess } from './server-process.ts';
 import { type Spread, spreadOf } from './statistics.ts';
@@ -216,9 +216,8 @@ async function main(): Promise<void> {
   const folder = await mkdtemp(path.join(tmpdir(), 'latchkey-bench-'));
   try {
     const markdown = render(await measure(scale, folder), scale);
-    const file = path.join(import.meta.dirname, 'CONNECTIVITY.md');
     if (values.quick) process.stdout.write(markdown);
-    else await writeFile(file, await format(markdown, { ...(await resolveConfig(file)), filepath: file }));
+    else await writePage('CONNECTIVITY.md', markdown);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

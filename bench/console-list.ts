@@ -7,6 +7,7 @@ import type { CDPSession, Page } from 'playwright-core';
 import { chromiumPath, launch } from '../test/support/browser.ts';
 import { USERNAME_PREFIX, usernameOf } from './accounts.ts';
 import { createDatabase, withClient } from './database.ts';
+import { writePage } from './page.ts';
 import { migrate, seedChannelUsers } from './seed.ts';
 import { ROOT, ServerProcess } from './server-process.ts';
 import { spreadOf } from './statistics.ts';
@@ -248,7 +249,7 @@ async function main(): Promise<void> {
     await using server = await ServerProcess.start({ ...definition, env: { ...env, NODE_ENV: 'test' } }, folder);
     const profileFile = values.keep === undefined ? undefined : path.join(folder, 'list.cpuprofile');
     const text = report(await measure(server.origin, password, profileFile));
-    await writeFile(path.join(ROOT, 'bench/CONSOLE.md'), text);
+    await writePage('CONSOLE.md', text);
     process.stdout.write(text);
     if (profileFile !== undefined && values.keep !== undefined) await copyFile(profileFile, values.keep);
   } finally {

@@ -1,10 +1,10 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { format, resolveConfig } from 'prettier';
 import { describeMachine } from './machine.ts';
 import { measure, type Scale } from './measure.ts';
+import { writePage } from './page.ts';
 import { performanceSections, refusals, render, replaceSection } from './report.ts';
 import { pinToGeneratorCore } from './server-process.ts';
 import { runProgram } from './terminal.ts';
@@ -31,27 +31,21 @@ const QUICK: Scale = {
   starts: 1,
 };
 
-const RESULTS = path.join(import.meta.dirname, 'RESULTS.md');
+const RESULTS = 'RESULTS.md';
 
 const today = (): string => new Date().toISOString().slice(0, 10);
 
-/** As the repository's other files are formatted. */
-async function writeResults(markdown: string): Promise<void> {
-  const style = await resolveConfig(RESULTS);
-  await writeFile(RESULTS, await format(markdown, { ...style, filepath: RESULTS }));
-}
-
 async function runTiming(folder: string): Promise<void> {
   const section = refusals(await measureFailures(folder), today());
-  const before = await readFile(RESULTS, 'utf8').catch(() => render([]));
-  await writeResults(replaceSection(before, section));
+  const before = await readFile(path.join(import.meta.dirname, RESULTS), 'utf8').catch(() => render([]));
+  await writePage(RESULTS, replaceSection(before, section));
 }
 
 async function runAll(folder: string): Promise<void> {
   const measured = await measure(FULL, folder);
   const { before, after } = performanceSections(measured, await describeMachine());
   const section = refusals(await measureFailures(folder), today());
-  await writeResults(render([...before, section, ...after]));
+  await writePage(RESULTS, render([...before, section, ...after]));
 }
 
 async function runQuick(folder: string): Promise<void> {

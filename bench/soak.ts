@@ -1,13 +1,13 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { Agent } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { format, resolveConfig } from 'prettier';
 import { Fleet, type FleetAccount, type Instance, send } from '../test/support/fleet.ts';
 import { Nginx } from '../test/support/nginx.ts';
 import { describeMachine } from './machine.ts';
 import { OwnPostgres, OwnRedis } from './own-servers.ts';
+import { writePage } from './page.ts';
 import { migrate } from './seed.ts';
 import { percentile } from './statistics.ts';
 import { interruption, runProgram, tell } from './terminal.ts';
@@ -20,7 +20,7 @@ import { interruption, runProgram, tell } from './terminal.ts';
  * fault every minute.
  */
 
-const PAGE = path.join(import.meta.dirname, 'SOAK.md');
+const PAGE = 'SOAK.md';
 const MINUTES = Number(process.env['SOAK_MINUTES'] ?? 10);
 const MINUTE_MS = 60_000;
 const SHARE_OF_CAPACITY = 0.7;
@@ -390,7 +390,7 @@ async function main(): Promise<void> {
   try {
     const soaked = await soak(folder);
     const { page, verdicts } = render(soaked, await describeMachine());
-    await writeFile(PAGE, await format(page, { ...(await resolveConfig(PAGE)), filepath: PAGE }));
+    await writePage(PAGE, page);
     for (const { text } of verdicts) tell(text);
     if (!verdicts.every(({ isMet }) => isMet)) process.exitCode = 1;
   } finally {
