@@ -30,36 +30,6 @@ const look = async (page: Page, name: string): Promise<void> => {
   findings.push(...(await inspect(page, name)));
 };
 
-async function generateToken(
-  username: string,
-  password: string,
-): Promise<{ status: number; text: string; code: string | null }> {
-  const answer = await fetch(`${url}/generateToken`, {
-    method: 'POST',
-    body: new URLSearchParams({ Username: username, Password: password }),
-  });
-  const text = await answer.text();
-  if (answer.status === 200) secret(text);
-  return { status: answer.status, text, code: answer.headers.get('error-code') };
-}
-
-/** A staff member's own token, for what is done beside the browser. */
-async function tokenOf({ email, password }: { email: string; password: string }): Promise<string> {
-  const answer = await fetch(`${url}/admin/session`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ email, password }),
-  });
-  return secret(((await answer.json()) as { accessToken: string }).accessToken);
-}
-
-const asStaff = (token: string, method: string, path: string, json?: object): Promise<Response> =>
-  fetch(url + path, {
-    method,
-    headers: { authorization: `Bearer ${token}`, ...(json && { 'content-type': 'application/json' }) },
-    ...(json && { body: JSON.stringify(json) }),
-  });
-
 interface Provisioned {
   readonly id: string;
   readonly username: string;
@@ -72,7 +42,7 @@ async function provision(
   displayName: string,
   username = displayName.toLowerCase().replaceAll(' ', '-'),
 ): Promise<Provisioned> {
-  const answer = await asStaff(staff, 'POST', '/admin/channel-users', { username, displayName });
+  const answer = await stage.asStaff(staff, 'POST', '/admin/channel-users', { username, displayName });
   expect(answer.status).toBe(201);
   const { channelUser, credential } = (await answer.json()) as {
     channelUser: { id: string };
@@ -93,10 +63,6 @@ function rowsOf(csv: string): string[][] {
   }
   expect(rows.pop()).toEqual([]);
   return rows;
-}
-
-async function me(token: string): Promise<number> {
-  return (await fetch(`${url}/me`, { headers: { authorization: `Bearer ${token}` } })).status;
 }
 
 story('the console', () => {
@@ -209,10 +175,10 @@ story('the console', () => {
       await look(recipient.page, 'handover-gone');
       await recipient.context.close();
 
-      const answer = await generateToken(partner.username, partner.password);
+      const answer = await stage.generateToken(partner.username, partner.password);
       expect(answer.status).toBe(200);
       partner.token = answer.text;
-      expect(await me(partner.token)).toBe(200);
+      expect(await stage.me(partner.token)).toBe(200);
       await page.getByRole('tab', { name: 'Passwords' }).click();
       await page.getByText('Used', { exact: true }).waitFor();
       await look(page, 'partner-passwords');
@@ -241,16 +207,16 @@ story('the console', () => {
       const password = secret(await page.getByLabel('Password', { exact: true }).inputValue());
       await page.getByRole('button', { name: 'I have kept it' }).click();
 
-      expect(await generateToken(partner.username, partner.password)).toEqual({
+      expect(await stage.generateToken(partner.username, partner.password)).toEqual({
         status: 403,
         text: 'token expired',
         code: 'credential_expired',
       });
       partner.password = password;
-      const answer = await generateToken(partner.username, partner.password);
+      const answer = await stage.generateToken(partner.username, partner.password);
       expect(answer.status).toBe(200);
       // The token of the old password lives on, and so does the new one.
-      expect([await me(partner.token), await me(answer.text)]).toEqual([200, 200]);
+      expect([await stage.me(partner.token), await stage.me(answer.text)]).toEqual([200, 200]);
       await context.close();
     },
     CHAPTER_MS,
@@ -269,12 +235,12 @@ story('the console', () => {
       await dialog.getByRole('textbox', { name: /Reason/ }).fill('The contract has ended');
       await dialog.getByRole('button', { name: 'Suspend' }).click();
       await page.getByRole('button', { name: 'Reactivate' }).waitFor();
-      expect(await generateToken(partner.username, partner.password)).toEqual({
+      expect(await stage.generateToken(partner.username, partner.password)).toEqual({
         status: 403,
         text: 'token expired',
         code: 'account_suspended',
       });
-      expect(await me(partner.token)).toBe(401);
+      expect(await stage.me(partner.token)).toBe(401);
 
       await page.getByRole('tab', { name: 'Sign-ins' }).click();
       await page
@@ -311,7 +277,7 @@ story('the console', () => {
       await page.getByRole('button', { name: 'Reactivate' }).click();
       await page.getByRole('dialog').getByRole('button', { name: 'Reactivate' }).click();
       await page.getByRole('button', { name: 'Suspend' }).waitFor();
-      expect(await me(partner.token)).toBe(200);
+      expect(await stage.me(partner.token)).toBe(200);
       await page.getByRole('menuitem', { name: 'Overview' }).click();
       await page.getByText('1', { exact: true }).first().waitFor();
       await look(page, 'overview');
@@ -377,11 +343,11 @@ story('the console', () => {
   it(
     'suspends many at once with a reason: their tokens end, and what could not be done is told',
     async () => {
-      const staff = await tokenOf(stage.admin);
+      const staff = await stage.tokenOf(stage.admin);
       const many = [];
       for (const name of ['Bulk One', 'Bulk Two', 'Bulk Three', 'Bulk Four']) many.push(await provision(staff, name));
       const tokens = [];
-      for (const { username, password } of many) tokens.push((await generateToken(username, password)).text);
+      for (const { username, password } of many) tokens.push((await stage.generateToken(username, password)).text);
       const [kept, gone, ...suspended] = many;
       if (!kept || !gone) throw new Error('There are too few');
 
@@ -401,7 +367,7 @@ story('the console', () => {
       await dialog.getByRole('textbox', { name: /Reason/ }).fill('Unpaid since June');
       await look(page, 'bulk-suspend');
       // Somebody else deletes one meanwhile.
-      expect((await asStaff(staff, 'DELETE', `/admin/channel-users/${gone.id}`)).status).toBe(204);
+      expect((await stage.asStaff(staff, 'DELETE', `/admin/channel-users/${gone.id}`)).status).toBe(204);
       await dialog.getByRole('button', { name: 'Suspend' }).click();
       await dialog.getByText('2 partners suspended. 1 could not be.').waitFor();
       const failures = await dialog.getByRole('list', { name: 'What failed' }).getByRole('listitem').allInnerTexts();
@@ -412,9 +378,13 @@ story('the console', () => {
       await page.getByRole('heading', { name: '3 partners' }).waitFor();
       await page.getByRole('row').filter({ hasText: 'Bulk Three' }).getByText('Suspended').waitFor();
 
-      expect(await Promise.all(tokens.map((token) => me(token)))).toEqual([200, 401, 401, 401]);
+      expect(await Promise.all(tokens.map((token) => stage.me(token)))).toEqual([200, 401, 401, 401]);
       for (const { id } of suspended) {
-        const trail = await asStaff(staff, 'GET', `/admin/audit-events?target=${id}&action=channel-user.suspended`);
+        const trail = await stage.asStaff(
+          staff,
+          'GET',
+          `/admin/audit-events?target=${id}&action=channel-user.suspended`,
+        );
         const { items } = (await trail.json()) as { items: { reason: string; actor: { name: string } }[] };
         expect(items.map(({ reason, actor }) => [reason, actor.name])).toEqual([
           ['Unpaid since June', 'Omar Operator'],
@@ -430,7 +400,7 @@ story('the console', () => {
   it(
     'downloads what is filtered as CSV, safe to open in a spreadsheet',
     async () => {
-      const staff = await tokenOf(stage.admin);
+      const staff = await stage.tokenOf(stage.admin);
       await provision(staff, '=HYPERLINK("https://evil.example";"Bulk, of a formula")', 'bulk-formula');
       const { context, page } = await stage.somebody();
       await stage.signIn(page, viewer);
@@ -446,7 +416,7 @@ story('the console', () => {
       expect(download.suggestedFilename()).toMatch(/^channel-users-\d{4}-\d\d-\d\d\.csv$/);
       const [names = [], ...lines] = rowsOf(await readFile(await download.path(), 'utf8'));
 
-      const answer = await asStaff(staff, 'GET', '/admin/channel-users?q=Bulk&status=active');
+      const answer = await stage.asStaff(staff, 'GET', '/admin/channel-users?q=Bulk&status=active');
       const { items } = (await answer.json()) as { items: Record<string, Cell>[] };
       expect(items.map(({ username }) => username)).toEqual(['bulk-formula', 'bulk-one']);
       const text = (value: Cell = null): string => (Array.isArray(value) ? value.join(' ') : String(value ?? ''));

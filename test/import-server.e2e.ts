@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { request as httpRequest } from 'node:http';
+import { type ClientRequest, request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
@@ -118,19 +118,69 @@ it('takes as much memory for 20,000 rows as for few', async () => {
   expect(most - before).toBeLessThan(60);
 }, 120_000);
 
-it('an instance that is killed leaves nothing half done, and the next import may begin', async () => {
-  const id = randomUUID();
+/** A file whose sender still sends. */
+function uploading(id: string): {
+  upload: ClientRequest;
+  answered: Promise<{ status: number; text: string } | undefined>;
+} {
   const upload = httpRequest(`${url}/admin/channel-users/import?id=${id}`, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}`, 'content-type': 'text/csv' },
   });
-  upload.on('error', () => undefined);
-  upload.write(HEADER + rowsOf('killed', 0, 3_000));
-  await eventually(
-    async () => ((await countOf(`channel_user_import_row WHERE import_id = '${id}'`)) >= 2_500 ? true : undefined),
+  const answered = new Promise<{ status: number; text: string } | undefined>((resolve) => {
+    upload.on('response', (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      response.on('close', () => {
+        resolve({ status: response.statusCode ?? 0, text });
+      });
+    });
+    upload.on('error', () => {
+      resolve(undefined);
+    });
+  });
+  return { upload, answered };
+}
+
+const stateOf = async (id: string): Promise<string | undefined> => {
+  const { rows } = await client.query<{ state: string }>('SELECT state FROM channel_user_import WHERE id = $1', [id]);
+  return rows[0]?.state;
+};
+const isStaged = (id: string, count: number): Promise<true> =>
+  eventually(
+    async () => ((await countOf(`channel_user_import_row WHERE import_id = '${id}'`)) >= count ? true : undefined),
     'rows wait',
     60_000,
   );
+const nothingIsStaged = (): Promise<true> =>
+  eventually(async () => ((await countOf('channel_user_import_row')) === 0 ? true : undefined), 'it is swept', 30_000);
+
+/** Keeps the trail from being written, which is the last thing an import does, until it is let go. */
+async function holdTrail(): Promise<() => Promise<void>> {
+  const holder = new pg.Client({ connectionString: database.url });
+  await holder.connect();
+  await holder.query('BEGIN');
+  await holder.query('SELECT FROM audit_chain FOR UPDATE');
+  return async () => {
+    await holder.query('COMMIT');
+    await holder.end();
+  };
+}
+const waitsForTrail = (): Promise<true> =>
+  eventually(
+    async () =>
+      (await countOf(`pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)) > 0
+        ? true
+        : undefined,
+    'it waits',
+    60_000,
+  );
+
+it('an instance that is killed leaves nothing half done, and the next import may begin', async () => {
+  const id = randomUUID();
+  const { upload } = uploading(id);
+  upload.write(HEADER + rowsOf('killed', 0, 3_000));
+  await isStaged(id, 2_500);
   await server.kill('SIGKILL');
   keepOutput(server.stdout + server.stderr);
   upload.destroy();
@@ -143,16 +193,72 @@ it('an instance that is killed leaves nothing half done, and the next import may
   expect([early.code, early.stderr]).toEqual([1, 'Another import runs. There is one at a time.\n']);
   await client.query(`UPDATE channel_user_import SET heartbeat_at = now() - interval '31 seconds' WHERE id = $1`, [id]);
   await start();
-  await eventually(
-    async () => ((await countOf('channel_user_import_row')) === 0 ? true : undefined),
-    'it is swept',
-    30_000,
-  );
-  const { rows } = await client.query('SELECT state FROM channel_user_import WHERE id = $1', [id]);
-  expect(rows).toEqual([{ state: 'interrupted' }]);
+  await nothingIsStaged();
+  expect(await stateOf(id)).toBe('interrupted');
   const late = await cli('channel-user', 'import', file);
   for (const line of late.stdout.trim().split('\r\n').slice(1)) secret(line.split(',')[4] ?? '');
   expect(late.code).toBe(0);
+}, 120_000);
+
+it('an instance that stops does not wait for the rest of a file: nothing is imported, and the next one may begin', async () => {
+  const id = randomUUID();
+  const { upload, answered } = uploading(id);
+  upload.write(HEADER + rowsOf('stopped', 0, 3_000));
+  await isStaged(id, 2_500);
+  const stopping = performance.now();
+  expect(await server.kill('SIGTERM')).toBe(0);
+  expect(performance.now() - stopping).toBeLessThan(10_000);
+  keepOutput(server.stdout + server.stderr);
+  const answer = await answered;
+  if (answer) expect([answer.status, JSON.parse(answer.text)]).toMatchObject([503, { code: 'service.unavailable' }]);
+  expect(await countOf(`channel_user WHERE starts_with(username_key, 'stopped')`)).toBe(0);
+  expect(await stateOf(id)).toBe('interrupted');
+  await start();
+  await nothingIsStaged();
+  const next = uploading(randomUUID());
+  next.upload.end(HEADER + rowsOf('stopped', 0, 2));
+  const { status, text = '' } = (await next.answered) ?? {};
+  for (const { password } of (JSON.parse(text) as { credentials: { password: string }[] }).credentials)
+    secret(password);
+  expect(status).toBe(200);
+}, 120_000);
+
+it('an import that an instance has received is finished and answered before it stops', async () => {
+  const id = randomUUID();
+  const { upload, answered } = uploading(id);
+  const letGo = await holdTrail();
+  upload.end(HEADER + rowsOf('finished', 0, 1_000));
+  await waitsForTrail();
+  const exited = server.kill('SIGTERM');
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await letGo();
+  const { status, text = '' } = (await answered) ?? {};
+  expect(await exited).toBe(0);
+  keepOutput(server.stdout + server.stderr);
+  const { created, credentials } = JSON.parse(text) as { created: number; credentials: { password: string }[] };
+  for (const { password } of credentials) secret(password);
+  expect([status, created, credentials.length]).toEqual([200, 1_000, 1_000]);
+  expect(await stateOf(id)).toBe('imported');
+  await start();
+  await nothingIsStaged();
+}, 120_000);
+
+it('who hangs up when the file has arrived can ask what became of it, and nothing stays behind', async () => {
+  const id = randomUUID();
+  const { upload, answered } = uploading(id);
+  const letGo = await holdTrail();
+  upload.end(HEADER + rowsOf('hung-up', 0, 1_000));
+  await waitsForTrail();
+  upload.destroy();
+  expect(await answered).toBeUndefined();
+  await letGo();
+  const state = await eventually(async () => {
+    const found = await stateOf(id);
+    return found === 'running' ? undefined : found;
+  }, 'it ends');
+  const accounts = await countOf(`channel_user WHERE starts_with(username_key, 'hung-up')`);
+  expect([state, accounts]).toEqual(state === 'imported' ? ['imported', 1_000] : ['interrupted', 0]);
+  await nothingIsStaged();
 }, 120_000);
 
 it('the command checks, tells of rows, and writes passwords where nobody else reads them', async () => {

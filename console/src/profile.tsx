@@ -10,13 +10,14 @@ import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
 import { useQuery, useQueryClient, type UseQueryResult } from '@tanstack/react-query';
-import { type ReactNode, type SyntheticEvent, useId, useState } from 'react';
+import { type ReactNode, useId, useState } from 'react';
 import { Loading, useNotify } from 'react-admin';
 import { encode } from 'uqr';
 import { api } from './api.ts';
 import { currentSession, forgetSession } from './auth.ts';
-import { CopyField, fieldErrors, messageOf, SecretOnce, Time } from './feedback.tsx';
+import { CopyField, messageOf, SecretOnce, Time } from './feedback.tsx';
 import { Page, Section } from './page.tsx';
+import { Refusal, useSubmission } from './submission.tsx';
 import type { Schemas, Session, Settings } from './types.ts';
 
 const SESSION = ['session'];
@@ -38,30 +39,16 @@ function ChangePassword(): ReactNode {
   const notify = useNotify();
   const [currentPassword, setCurrent] = useState('');
   const [newPassword, setNew] = useState('');
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
-  const errors = fieldErrors(error);
-  const submit = async (): Promise<void> => {
-    setBusy(true);
-    setError(undefined);
-    try {
-      await api('PATCH', '/admin/session/password', { json: { currentPassword, newPassword } });
-      setCurrent('');
-      setNew('');
-      notify('Password changed. Your other sessions have ended.', { type: 'success' });
-    } catch (thrown) {
-      setError(thrown);
-    } finally {
-      setBusy(false);
-    }
-  };
-  const onSubmit = (event: SyntheticEvent): void => {
-    event.preventDefault();
-    void submit();
-  };
+  const submission = useSubmission(async () => {
+    await api('PATCH', '/admin/session/password', { json: { currentPassword, newPassword } });
+    setCurrent('');
+    setNew('');
+    notify('Password changed. Your other sessions have ended.', { type: 'success' });
+  });
+  const { errors, busy } = submission;
   return (
     <Section title="Password">
-      <form onSubmit={onSubmit} noValidate>
+      <form onSubmit={submission.onSubmit} noValidate>
         <Stack spacing={2} sx={{ maxWidth: 400 }}>
           <TextField
             label="Current password"
@@ -85,9 +72,7 @@ function ChangePassword(): ReactNode {
             error={errors['newPassword'] !== undefined}
             helperText={errors['newPassword'] ?? 'At least 12 characters. Your other sessions end.'}
           />
-          {error !== undefined && Object.keys(errors).length === 0 && (
-            <Alert severity="error">{messageOf(error)}</Alert>
-          )}
+          <Refusal submission={submission} />
           <Button
             type="submit"
             variant="contained"
@@ -188,20 +173,10 @@ function OneField({
   onClose: () => void;
 }): ReactNode {
   const [value, setValue] = useState('');
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
-  const submit = (event: SyntheticEvent): void => {
-    event.preventDefault();
-    setBusy(true);
-    setError(undefined);
-    onSubmit(value.trim())
-      .catch(setError)
-      .finally(() => {
-        setBusy(false);
-      });
-  };
+  const submission = useSubmission(() => onSubmit(value.trim()));
+  const { error, busy } = submission;
   return (
-    <form onSubmit={submit} noValidate>
+    <form onSubmit={submission.onSubmit} noValidate>
       <DialogContent sx={{ pt: 0 }}>
         <Stack spacing={2}>
           {children}

@@ -1,7 +1,6 @@
 import AddIcon from '@mui/icons-material/Add';
 import GroupIcon from '@mui/icons-material/Group';
 import MoreVert from '@mui/icons-material/MoreVert';
-import Alert from '@mui/material/Alert';
 import Button from '@mui/material/Button';
 import Chip from '@mui/material/Chip';
 import Dialog from '@mui/material/Dialog';
@@ -15,7 +14,7 @@ import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
 import useMediaQuery from '@mui/material/useMediaQuery';
-import { type ReactNode, type SyntheticEvent, useId, useState } from 'react';
+import { type ReactNode, useId, useState } from 'react';
 import {
   DataTable,
   List,
@@ -28,7 +27,8 @@ import {
   useRefresh,
 } from 'react-admin';
 import { api } from './api.ts';
-import { ConfirmDialog, CopyField, fieldErrors, messageOf, SecretOnce, Time } from './feedback.tsx';
+import { ConfirmDialog, CopyField, SecretOnce, Time } from './feedback.tsx';
+import { Refusal, useSubmission } from './submission.tsx';
 import type { Role, Schemas, Staff } from './types.ts';
 
 const ROLES: Record<Role, string> = {
@@ -52,24 +52,13 @@ function StaffForm({
   onClose: () => void;
 }): ReactNode {
   const [fields, setFields] = useState(initial);
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
-  const errors = fieldErrors(error);
   const set = (change: Partial<Fields>): void => {
     setFields({ ...fields, ...change });
   };
-  const submit = (event: SyntheticEvent): void => {
-    event.preventDefault();
-    setBusy(true);
-    setError(undefined);
-    onSubmit({ ...fields, email: fields.email.trim(), name: fields.name.trim() })
-      .catch(setError)
-      .finally(() => {
-        setBusy(false);
-      });
-  };
+  const submission = useSubmission(() => onSubmit({ ...fields, email: fields.email.trim(), name: fields.name.trim() }));
+  const { errors, busy } = submission;
   return (
-    <form onSubmit={submit} noValidate>
+    <form onSubmit={submission.onSubmit} noValidate>
       <DialogContent sx={{ pt: 1 }}>
         <Stack spacing={2} sx={{ pt: 1 }}>
           <TextField
@@ -116,9 +105,7 @@ function StaffForm({
               </MenuItem>
             ))}
           </TextField>
-          {error !== undefined && Object.keys(errors).length === 0 && (
-            <Alert severity="error">{messageOf(error)}</Alert>
-          )}
+          <Refusal submission={submission} />
         </Stack>
       </DialogContent>
       <DialogActions>

@@ -8,9 +8,18 @@ import { performance } from 'node:perf_hooks';
 export const LINGER_MS = 4_000;
 /** How long the listener stays at most for connections that wait to be accepted. */
 const ACCEPT_MS = 1_000;
+/**
+ * Before that, a silence is waited for: no answer under way, and nobody who connects. Whoever gets an answer may connect
+ * again, and takes a moment for it; a refused sign-in takes 250 ms.
+ */
+const SILENCE_MS = 20;
+const SILENT_AFTER_MS = 300;
 const QUIET_TURNS = 3;
-/** How long such a turn may take at first; twice as long after each so many milliseconds, for machines that are busy. */
-const QUIET_TURN_MS = 0.5;
+/**
+ * How long such a turn may take at first, since who connects during the last one is lost; twice as long after each so many
+ * milliseconds, for machines that are busy.
+ */
+const QUIET_TURN_MS = 0.1;
 const DOUBLE_MS = 100;
 
 /**
@@ -31,32 +40,45 @@ export function keepIdleConnections(server: Server, lingerMs: number): void {
 
 /**
  * Connections that wait to be accepted are lost with the listener, and Node accepts one in a turn of its loop only.
- * Waits for a few turns, one after the other, in which none came, and so short that hardly one can have come since.
+ * Waits until there is silence, or has been none for too long. Then for a few turns, one after the other, in which none
+ * came, and so short that hardly one can have come since.
  *
+ * @param isAnswering whether answers are under way
  * @param done closes the listeners, at once
  */
-export function acceptWaiting(servers: readonly Server[], done: () => void): void {
+export function acceptWaiting(servers: readonly Server[], isAnswering: () => boolean, done: () => void): void {
   const start = performance.now();
-  let begun = start;
-  let accepted = true;
+  let heardAt = start;
+  let firstTurnAt = start;
+  let turnBegunAt = start;
   let quietTurns = 0;
   const note = (): void => {
-    accepted = true;
+    heardAt = performance.now();
   };
   for (const server of servers) server.on('connection', note);
+
+  const listen = (): void => {
+    const now = performance.now();
+    if (isAnswering()) heardAt = now;
+    if (now - heardAt < SILENCE_MS && now - start < SILENT_AFTER_MS) setTimeout(listen, 1);
+    else {
+      firstTurnAt = now;
+      // The first one ends the present turn, and looks at nothing.
+      setImmediate(turn);
+    }
+  };
   const turn = (): void => {
     const now = performance.now();
-    const patienceMs = QUIET_TURN_MS * 2 ** Math.floor((now - start) / DOUBLE_MS);
-    quietTurns = accepted || now - begun > patienceMs ? 0 : quietTurns + 1;
-    if (quietTurns === QUIET_TURNS || now - start > ACCEPT_MS) {
-      for (const server of servers) server.off('connection', note);
-      done();
+    const patienceMs = QUIET_TURN_MS * 2 ** Math.floor((now - firstTurnAt) / DOUBLE_MS);
+    const isQuiet = turnBegunAt > firstTurnAt && heardAt < turnBegunAt && now - turnBegunAt <= patienceMs;
+    quietTurns = isQuiet ? quietTurns + 1 : 0;
+    if (quietTurns < QUIET_TURNS && now - start <= ACCEPT_MS) {
+      turnBegunAt = now;
+      setImmediate(turn);
       return;
     }
-    accepted = false;
-    begun = now;
-    setImmediate(turn);
+    for (const server of servers) server.off('connection', note);
+    done();
   };
-  // The first one ends the present turn, and looks at nothing.
-  setImmediate(turn);
+  listen();
 }

@@ -195,18 +195,19 @@ export function prepareFastify(
   });
 
   fastify.addHook('preClose', (done) => {
-    closing = true;
-    deadline.endConnections();
-    held = [];
+    const waiting = (held = [] as (() => void)[]);
     const servers = listeners.requested;
     for (const server of servers) keepIdleConnections(server, listeners.lingerMs);
-    acceptWaiting(servers, () => {
+    const isAnswering = (): boolean => deadline.pending > waiting.length;
+    acceptWaiting(servers, isAnswering, () => {
       // Waited for below: the listener of staff closes, and the public one with `done`.
       void listeners.drain();
       done();
-      const begin = held ?? [];
+      closing = true;
+      // Not before: clients would come back on connections of their own, as long as the listener takes them.
+      deadline.endConnections();
       held = undefined;
-      for (const each of begin) each();
+      for (const begin of waiting) begin();
     });
   });
 

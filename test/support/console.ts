@@ -20,7 +20,11 @@ export class ConsoleStage {
   #browser: Browser | undefined;
   #output = '';
 
-  private constructor(database: { url: string; drop: () => Promise<void> }, port: number) {
+  private constructor(
+    database: { url: string; drop: () => Promise<void> },
+    port: number,
+    environment: Record<string, string>,
+  ) {
     this.url = `http://127.0.0.1:${String(port)}`;
     this.databaseUrl = database.url;
     this.#drop = database.drop;
@@ -29,11 +33,13 @@ export class ConsoleStage {
       PORT: String(port),
       PUBLIC_URL: this.url,
       KEY_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+      ...environment,
     };
   }
 
-  static async start(chromium: string): Promise<ConsoleStage> {
-    const stage = new ConsoleStage(await createDatabase(), await freePort());
+  /** @param environment more settings of the server */
+  static async start(chromium: string, environment: Record<string, string> = {}): Promise<ConsoleStage> {
+    const stage = new ConsoleStage(await createDatabase(), await freePort(), environment);
     try {
       const created = await stage.#cli('staff', 'create', '--email', stage.admin.email, '--name', 'Ada Admin');
       stage.admin.password = secret(/password: (\S+)/i.exec(created)?.[1] ?? '');
@@ -98,6 +104,43 @@ export class ConsoleStage {
       // On a machine under load a slow hash may take longer than a refusal waits: then the right password is refused.
       if (answer.status() !== 401 || !(await answer.text()).includes('session.invalid-credentials')) return;
     }
+  }
+
+  /** What a partner does with its password. */
+  async generateToken(
+    username: string,
+    password: string,
+  ): Promise<{ status: number; text: string; code: string | null }> {
+    const answer = await fetch(`${this.url}/generateToken`, {
+      method: 'POST',
+      body: new URLSearchParams({ Username: username, Password: password }),
+    });
+    const text = await answer.text();
+    if (answer.status === 200) secret(text);
+    return { status: answer.status, text, code: answer.headers.get('error-code') };
+  }
+
+  /** @returns the status of what a partner is told of itself */
+  async me(token: string): Promise<number> {
+    return (await fetch(`${this.url}/me`, { headers: { authorization: `Bearer ${token}` } })).status;
+  }
+
+  /** A staff member's own token, for what is done beside the browser. */
+  async tokenOf({ email, password }: { email: string; password: string }): Promise<string> {
+    const answer = await fetch(`${this.url}/admin/session`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ email, password }),
+    });
+    return secret(((await answer.json()) as { accessToken: string }).accessToken);
+  }
+
+  asStaff(token: string, method: string, path: string, json?: object): Promise<Response> {
+    return fetch(this.url + path, {
+      method,
+      headers: { authorization: `Bearer ${token}`, ...(json && { 'content-type': 'application/json' }) },
+      ...(json && { body: JSON.stringify(json) }),
+    });
   }
 
   /** What a test that failed left open: its picture tells why. */

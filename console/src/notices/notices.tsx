@@ -7,13 +7,13 @@ import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
-import { useNotify } from 'react-admin';
 import { Link } from 'react-router-dom';
 import { api } from '../api.ts';
-import { messageOf, Time } from '../feedback.tsx';
+import { Time } from '../feedback.tsx';
 import { Page } from '../page.tsx';
 import { PagedList } from '../partners/paged-list.tsx';
 import { IfRole } from '../permissions.ts';
+import { useAction } from '../submission.tsx';
 import type { Notice, NoticeDelivery, Schemas, Webhook } from '../types.ts';
 import { ERRORS, MEANING, nameOf, STATES } from './words.ts';
 
@@ -45,25 +45,12 @@ function Delivery({
   webhook: Webhook | undefined;
 }): ReactNode {
   const client = useQueryClient();
-  const notify = useNotify();
-  const [busy, setBusy] = useState(false);
+  const { busy, run } = useAction();
   const { state, lastError, lastStatus, attempts, nextAttemptAt, deliveredAt } = delivery;
   const retry = (): void => {
-    setBusy(true);
-    api('POST', `/admin/notices/${notice.id}/deliveries/${delivery.id}/retry`)
-      .then(
-        () => {
-          notify('It is being sent.', { type: 'success' });
-          // It takes a moment; the button above the list looks again.
-          return client.invalidateQueries({ queryKey: [NOTICES] });
-        },
-        (error: unknown) => {
-          notify(messageOf(error), { type: 'error' });
-        },
-      )
-      .finally(() => {
-        setBusy(false);
-      });
+    const sent = api('POST', `/admin/notices/${notice.id}/deliveries/${delivery.id}/retry`);
+    // It takes a moment; the button above the list looks again.
+    void run(sent, 'It is being sent.').then(() => client.invalidateQueries({ queryKey: [NOTICES] }));
   };
   return (
     <Stack

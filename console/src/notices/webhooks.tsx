@@ -1,5 +1,4 @@
 import AddIcon from '@mui/icons-material/Add';
-import Alert from '@mui/material/Alert';
 import Button from '@mui/material/Button';
 import Card from '@mui/material/Card';
 import Checkbox from '@mui/material/Checkbox';
@@ -16,14 +15,15 @@ import Switch from '@mui/material/Switch';
 import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
-import { type ReactNode, type SyntheticEvent, useId, useState } from 'react';
+import { type ReactNode, useId, useState } from 'react';
 import { useNotify } from 'react-admin';
 import { Link } from 'react-router-dom';
 import { api } from '../api.ts';
-import { ConfirmDialog, CopyField, fieldErrors, messageOf, SecretOnce, Time } from '../feedback.tsx';
+import { ConfirmDialog, CopyField, SecretOnce, Time } from '../feedback.tsx';
 import { Page, Section } from '../page.tsx';
 import { Loaded, Nothing } from '../partners/loading-states.tsx';
 import { IfRole } from '../permissions.ts';
+import { Refusal, useAction, useSubmission } from '../submission.tsx';
 import type { NewWebhook, Schemas, Webhook } from '../types.ts';
 import { EVENTS, nameOf } from './words.ts';
 
@@ -45,26 +45,17 @@ function WebhookForm({
   onClose: () => void;
 }): ReactNode {
   const [fields, setFields] = useState(initial);
-  const [error, setError] = useState<unknown>();
-  const [busy, setBusy] = useState(false);
-  const errors = fieldErrors(error);
   const set = (change: Partial<Fields>): void => {
     setFields({ ...fields, ...change });
   };
-  const submit = (event: SyntheticEvent): void => {
-    event.preventDefault();
-    setBusy(true);
-    setError(undefined);
+  const submission = useSubmission(() => {
     const description = fields.description?.trim() ?? '';
-    onSubmit({ ...fields, url: fields.url.trim(), description: description === '' ? null : description })
-      .catch(setError)
-      .finally(() => {
-        setBusy(false);
-      });
-  };
+    return onSubmit({ ...fields, url: fields.url.trim(), description: description === '' ? null : description });
+  });
+  const { errors, busy } = submission;
   const isAll = fields.events.length === 0;
   return (
-    <form onSubmit={submit} noValidate>
+    <form onSubmit={submission.onSubmit} noValidate>
       <DialogContent sx={{ pt: 1 }}>
         <Stack spacing={2} sx={{ pt: 1 }}>
           <TextField
@@ -124,9 +115,7 @@ function WebhookForm({
               ))}
             {errors['events'] !== undefined && <FormHelperText error>{errors['events']}</FormHelperText>}
           </FormGroup>
-          {error !== undefined && Object.keys(errors).length === 0 && (
-            <Alert severity="error">{messageOf(error)}</Alert>
-          )}
+          <Refusal submission={submission} />
         </Stack>
       </DialogContent>
       <DialogActions>
@@ -159,7 +148,7 @@ function WebhookCard({ webhook, onSecret }: { webhook: Webhook; onSecret: (secre
   const client = useQueryClient();
   const notify = useNotify();
   const [task, setTask] = useState<Task>();
-  const [busy, setBusy] = useState(false);
+  const { busy, run } = useAction();
   const path = `/admin/webhooks/${webhook.id}`;
   const close = (): void => {
     setTask(undefined);
@@ -169,20 +158,7 @@ function WebhookCard({ webhook, onSecret }: { webhook: Webhook; onSecret: (secre
     setTask(chosen);
   };
   const send = (work: Promise<unknown>, text: string): void => {
-    setBusy(true);
-    work
-      .then(
-        () => {
-          notify(text, { type: 'success' });
-        },
-        (error: unknown) => {
-          notify(messageOf(error), { type: 'error' });
-        },
-      )
-      .finally(() => {
-        setBusy(false);
-        void changed();
-      });
+    void run(work, text).then(changed);
   };
   const edit = async ({ url, description, events }: Fields): Promise<void> => {
     await api('PATCH', path, { json: { url, description, events } });

@@ -9,10 +9,11 @@ import DialogTitle from '@mui/material/DialogTitle';
 import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
-import { type SyntheticEvent, useId, useState } from 'react';
+import { useId, useState } from 'react';
 import { useNotify } from 'react-admin';
-import { ConfirmDialog, fieldErrors, messageOf, Time } from '../feedback.tsx';
+import { ConfirmDialog, messageOf, Time } from '../feedback.tsx';
 import { IfRole } from '../permissions.ts';
+import { useSubmission } from '../submission.tsx';
 import { PagedList } from './paged-list.tsx';
 import { type ChannelUser, type Grant, partnerApi } from './partner-api.ts';
 import { useRefreshPartners } from './state-actions.tsx';
@@ -37,40 +38,28 @@ function GiveDialog({ partner, onClose }: GiveDialogProps) {
   const [ids, setIds] = useState('');
   const [permissions, setPermissions] = useState('');
   const [expiry, setExpiry] = useState('');
-  const [failure, setFailure] = useState<unknown>();
-  const [isBusy, setBusy] = useState(false);
-  const errors = fieldErrors(failure);
   const resourceIds = entriesOf(ids);
+  const { busy, error, errors, onSubmit } = useSubmission(async () => {
+    // Return in a field sends the form, too.
+    if (resourceIds.length === 0) return;
+    const { given, changed } = await partnerApi.giveGrants(partner.id, {
+      resourceType: type.trim(),
+      resourceIds,
+      permissions: entriesOf(permissions),
+      expiresAt: expiry === '' ? null : new Date(expiry).toISOString(),
+    });
+    const words = changed > 0 ? `, ${countOf(changed, 'grant', 'grants')} changed` : '';
+    notify(`${countOf(given, 'grant', 'grants')} given${words}.`, { type: 'success' });
+    await refresh();
+    onClose();
+  });
   const close = (): void => {
-    if (!isBusy) onClose();
-  };
-  const give = async (): Promise<void> => {
-    setBusy(true);
-    setFailure(undefined);
-    try {
-      const { given, changed } = await partnerApi.giveGrants(partner.id, {
-        resourceType: type.trim(),
-        resourceIds,
-        permissions: entriesOf(permissions),
-        expiresAt: expiry === '' ? null : new Date(expiry).toISOString(),
-      });
-      const words = changed > 0 ? `, ${countOf(changed, 'grant', 'grants')} changed` : '';
-      notify(`${countOf(given, 'grant', 'grants')} given${words}.`, { type: 'success' });
-      await refresh();
-      onClose();
-    } catch (error) {
-      setFailure(error);
-      setBusy(false);
-    }
-  };
-  const submit = (event: SyntheticEvent): void => {
-    event.preventDefault();
-    if (!isBusy && resourceIds.length > 0) void give();
+    if (!busy) onClose();
   };
   return (
     <Dialog open onClose={close} aria-labelledby={titleId} fullWidth maxWidth="sm">
       <DialogTitle id={titleId}>What may {partner.displayName} see?</DialogTitle>
-      <form onSubmit={submit} noValidate>
+      <form onSubmit={onSubmit} noValidate>
         <DialogContent sx={{ pt: 0 }}>
           <Stack spacing={2} useFlexGap sx={{ pt: 1 }}>
             <TextField
@@ -127,14 +116,14 @@ function GiveDialog({ partner, onClose }: GiveDialogProps) {
               helperText={errors['expiresAt'] ?? 'In your time zone. Empty: it does not end by itself.'}
               slotProps={{ inputLabel: { shrink: true } }}
             />
-            {failure !== undefined && <Alert severity="error">{messageOf(failure)}</Alert>}
+            {error !== undefined && <Alert severity="error">{messageOf(error)}</Alert>}
           </Stack>
         </DialogContent>
         <DialogActions>
-          <Button onClick={close} disabled={isBusy}>
+          <Button onClick={close} disabled={busy}>
             Cancel
           </Button>
-          <Button type="submit" variant="contained" loading={isBusy} disabled={resourceIds.length === 0}>
+          <Button type="submit" variant="contained" loading={busy} disabled={resourceIds.length === 0}>
             Grant
           </Button>
         </DialogActions>

@@ -9,8 +9,9 @@ import MenuItem from '@mui/material/MenuItem';
 import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
-import { type SyntheticEvent, useId, useState } from 'react';
-import { fieldErrors, messageOf, Time } from '../feedback.tsx';
+import { useId, useState } from 'react';
+import { messageOf, Time } from '../feedback.tsx';
+import { useSubmission } from '../submission.tsx';
 import { DEFAULT_DELIVERY, DeliveryChoice } from './delivery-choice.tsx';
 import { LastUse } from './last-use.tsx';
 import { type ChannelUser, type Credential, type NewCredential, partnerApi } from './partner-api.ts';
@@ -41,39 +42,25 @@ export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogP
   const [label, setLabel] = useState('');
   const [overlap, setOverlap] = useState('86400');
   const [delivery, setDelivery] = useState(DEFAULT_DELIVERY);
-  const [failure, setFailure] = useState<unknown>();
-  const [isBusy, setBusy] = useState(false);
-  const errors = fieldErrors(failure);
   const { deliver, linkTtlSeconds = 0 } = delivery;
   const overlapSeconds = overlap === 'null' ? Infinity : Number(overlap);
   const mayFallSilent = live.length > 0 && deliver === 'link' && overlapSeconds < linkTtlSeconds;
+  const { busy, error, errors, onSubmit } = useSubmission(async () => {
+    const made = await partnerApi.rotate(partner.id, {
+      ...(label.trim() !== '' && { label: label.trim() }),
+      retireOthersInSeconds: overlap === 'null' ? null : Number(overlap),
+      ...delivery,
+    });
+    onIssued(made);
+    await refresh();
+  });
   const close = (): void => {
-    if (!isBusy) onClose();
-  };
-  const rotate = async (): Promise<void> => {
-    setBusy(true);
-    setFailure(undefined);
-    try {
-      const made = await partnerApi.rotate(partner.id, {
-        ...(label.trim() !== '' && { label: label.trim() }),
-        retireOthersInSeconds: overlap === 'null' ? null : Number(overlap),
-        ...delivery,
-      });
-      onIssued(made);
-      await refresh();
-    } catch (error) {
-      setFailure(error);
-      setBusy(false);
-    }
-  };
-  const submit = (event: SyntheticEvent): void => {
-    event.preventDefault();
-    if (!isBusy) void rotate();
+    if (!busy) onClose();
   };
   return (
     <Dialog open onClose={close} aria-labelledby={titleId} fullWidth maxWidth="sm">
       <DialogTitle id={titleId}>New password for {partner.displayName}</DialogTitle>
-      <form onSubmit={submit} noValidate>
+      <form onSubmit={onSubmit} noValidate>
         <DialogContent sx={{ pt: 0 }}>
           <Stack spacing={2} useFlexGap>
             {live.length > 0 && (
@@ -145,14 +132,14 @@ export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogP
                 one first, or end the old ones at once.
               </Alert>
             )}
-            {failure !== undefined && <Alert severity="error">{messageOf(failure)}</Alert>}
+            {error !== undefined && <Alert severity="error">{messageOf(error)}</Alert>}
           </Stack>
         </DialogContent>
         <DialogActions>
-          <Button onClick={close} disabled={isBusy}>
+          <Button onClick={close} disabled={busy}>
             Cancel
           </Button>
-          <Button type="submit" variant="contained" loading={isBusy}>
+          <Button type="submit" variant="contained" loading={busy}>
             {delivery.deliver === 'link' ? 'Make link' : 'Make password'}
           </Button>
         </DialogActions>
