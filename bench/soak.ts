@@ -142,25 +142,27 @@ interface Parts {
   readonly redis: OwnRedis;
 }
 
-/** In the order in which they come; the first instance is restarted by the first one alone. */
-const FAULTS: [string, (parts: Parts) => Promise<void>][] = [
-  [
-    'rolling restart',
-    async ({ fleet }) => {
-      for (const instance of fleet.instances) {
-        const { exit, ms } = await instance.stop();
-        if (exit !== 0 || ms > 10_000) throw new Error(`An instance ended with ${String(exit)} after ${String(ms)} ms`);
-        await instance.start();
-      }
-    },
-  ],
-  [
-    'an instance killed and started again',
-    async ({ fleet }) => {
-      await fleet.instance(1).stop('SIGKILL');
-      await fleet.instance(1).start();
-    },
-  ],
+type Fault = [what: string, inject: (parts: Parts) => Promise<void>];
+
+const ROLLING_RESTART: Fault = [
+  'rolling restart',
+  async ({ fleet }) => {
+    for (const instance of fleet.instances) {
+      const { exit, ms } = await instance.stop();
+      if (exit !== 0 || ms > 10_000) throw new Error(`An instance ended with ${String(exit)} after ${String(ms)} ms`);
+      await instance.start();
+    }
+  },
+];
+const KILLED: Fault = [
+  'an instance killed and started again',
+  async ({ fleet }) => {
+    await fleet.instance(1).stop('SIGKILL');
+    await fleet.instance(1).start();
+  },
+];
+/** Faults that the instances live through, in the order in which they come. */
+const LIVED_THROUGH: Fault[] = [
   ['PostgreSQL restarted', ({ postgres }) => postgres.restart()],
   ['Redis restarted', ({ redis }) => redis.restart()],
   ['all connections to PostgreSQL ended', ({ postgres }) => postgres.endConnections()],
@@ -181,6 +183,13 @@ const FAULTS: [string, (parts: Parts) => Promise<void>][] = [
     },
   ],
 ];
+
+/** What ends processes comes at the beginning and in the last minute: in between, their memory is watched. */
+function faultOf(minute: number): Fault {
+  if (minute === 1) return KILLED;
+  const lived = minute > 1 && minute < MINUTES - 1 && LIVED_THROUGH[(minute - 2) % LIVED_THROUGH.length];
+  return lived || ROLLING_RESTART;
+}
 
 async function sampleOf(instance: Instance, index: number): Promise<Sample | undefined> {
   try {
@@ -284,8 +293,7 @@ async function soak(folder: string): Promise<Soaked> {
     // Heard of at the end.
     running.catch(() => undefined);
     for (let minute = 0; minute < MINUTES; minute++) {
-      const [what, inject] = FAULTS[minute % FAULTS.length] ?? [];
-      if (what === undefined || !inject) continue;
+      const [what, inject] = faultOf(minute);
       const wait = startedAt + minute * MINUTE_MS + FAULT_AT_MS - performance.now();
       await sleep(Math.max(0, wait), undefined, { signal: interruption });
       const from = performance.now();

@@ -124,7 +124,7 @@ story('the console, when partners come over from an older system', () => {
       await dialog.getByLabel('Ids').fill('sea-view\nold-mill');
       await dialog.getByLabel('Permissions').fill('write');
       await dialog.getByRole('button', { name: 'Grant', exact: true }).click();
-      await dialog.getByRole('alert').waitFor();
+      await dialog.getByText('Must be a name of at most 32').waitFor();
       await look(page, 'partner-grants-refused');
       // What was typed is still there.
       expect(await dialog.getByLabel('Ids').inputValue()).toBe('sea-view\nold-mill');

@@ -72,7 +72,7 @@ function ChangePassword(): ReactNode {
             error={errors['newPassword'] !== undefined}
             helperText={errors['newPassword'] ?? 'At least 12 characters. Your other sessions end.'}
           />
-          <Refusal submission={submission} />
+          <Refusal submission={submission} fields={['currentPassword', 'newPassword']} />
           <Button
             type="submit"
             variant="contained"

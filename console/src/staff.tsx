@@ -105,7 +105,7 @@ function StaffForm({
               </MenuItem>
             ))}
           </TextField>
-          <Refusal submission={submission} />
+          <Refusal submission={submission} fields={['email', 'name', 'role']} />
         </Stack>
       </DialogContent>
       <DialogActions>

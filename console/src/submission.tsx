@@ -35,11 +35,21 @@ export function useSubmission(send: () => Promise<unknown>): Submission {
   return { busy, error, errors: fieldErrors(error), onSubmit };
 }
 
-/** What was refused for a reason that is no field's. */
-export function Refusal({ submission: { error, errors } }: { submission: Submission }): ReactNode {
-  return error !== undefined && Object.keys(errors).length === 0 ? (
-    <Alert severity="error">{messageOf(error)}</Alert>
-  ) : null;
+/**
+ * What was refused for a reason that stands beside none of the fields.
+ *
+ * @param fields those that show their errors
+ */
+export function Refusal({
+  submission: { error, errors },
+  fields,
+}: {
+  submission: Submission;
+  fields: readonly string[];
+}): ReactNode {
+  const names = Object.keys(errors);
+  const isShown = names.length > 0 && names.every((name) => fields.includes(name));
+  return error === undefined || isShown ? null : <Alert severity="error">{messageOf(error)}</Alert>;
 }
 
 /** Something that a button does, and tells of when it is done or refused. */

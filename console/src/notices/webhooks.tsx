@@ -115,7 +115,7 @@ function WebhookForm({
               ))}
             {errors['events'] !== undefined && <FormHelperText error>{errors['events']}</FormHelperText>}
           </FormGroup>
-          <Refusal submission={submission} />
+          <Refusal submission={submission} fields={['url', 'description', 'events']} />
         </Stack>
       </DialogContent>
       <DialogActions>

@@ -1,4 +1,3 @@
-import Alert from '@mui/material/Alert';
 import Box from '@mui/material/Box';
 import Button from '@mui/material/Button';
 import Chip from '@mui/material/Chip';
@@ -11,9 +10,9 @@ import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
 import { useId, useState } from 'react';
 import { useNotify } from 'react-admin';
-import { ConfirmDialog, messageOf, Time } from '../feedback.tsx';
+import { ConfirmDialog, Time } from '../feedback.tsx';
 import { IfRole } from '../permissions.ts';
-import { useSubmission } from '../submission.tsx';
+import { Refusal, useSubmission } from '../submission.tsx';
 import { PagedList } from './paged-list.tsx';
 import { type ChannelUser, type Grant, partnerApi } from './partner-api.ts';
 import { useRefreshPartners } from './state-actions.tsx';
@@ -39,7 +38,7 @@ function GiveDialog({ partner, onClose }: GiveDialogProps) {
   const [permissions, setPermissions] = useState('');
   const [expiry, setExpiry] = useState('');
   const resourceIds = entriesOf(ids);
-  const { busy, error, errors, onSubmit } = useSubmission(async () => {
+  const submission = useSubmission(async () => {
     // Return in a field sends the form, too.
     if (resourceIds.length === 0) return;
     const { given, changed } = await partnerApi.giveGrants(partner.id, {
@@ -53,6 +52,7 @@ function GiveDialog({ partner, onClose }: GiveDialogProps) {
     await refresh();
     onClose();
   });
+  const { busy, errors, onSubmit } = submission;
   const close = (): void => {
     if (!busy) onClose();
   };
@@ -116,7 +116,7 @@ function GiveDialog({ partner, onClose }: GiveDialogProps) {
               helperText={errors['expiresAt'] ?? 'In your time zone. Empty: it does not end by itself.'}
               slotProps={{ inputLabel: { shrink: true } }}
             />
-            {error !== undefined && <Alert severity="error">{messageOf(error)}</Alert>}
+            <Refusal submission={submission} fields={['resourceType', 'resourceIds', 'permissions', 'expiresAt']} />
           </Stack>
         </DialogContent>
         <DialogActions>

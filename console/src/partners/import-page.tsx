@@ -105,7 +105,7 @@ function Result({ outcome }: { outcome: Outcome }) {
           : step === 'check'
             ? `Checked: ${good} can be imported.`
             : `${good} imported.`}
-        {rows > 0 && ` ${countOf(failed, 'row has', 'rows have')} errors, of ${rows.toLocaleString()}.`}
+        {failed > 0 && ` ${countOf(failed, 'row has', 'rows have')} errors, of ${rows.toLocaleString()}.`}
       </Alert>
       {errors.length > 0 && <Errors errors={errors} errorCount={errorCount} />}
     </Stack>

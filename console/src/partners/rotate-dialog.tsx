@@ -10,8 +10,8 @@ import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
 import { useId, useState } from 'react';
-import { messageOf, Time } from '../feedback.tsx';
-import { useSubmission } from '../submission.tsx';
+import { Time } from '../feedback.tsx';
+import { Refusal, useSubmission } from '../submission.tsx';
 import { DEFAULT_DELIVERY, DeliveryChoice } from './delivery-choice.tsx';
 import { LastUse } from './last-use.tsx';
 import { type ChannelUser, type Credential, type NewCredential, partnerApi } from './partner-api.ts';
@@ -45,7 +45,7 @@ export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogP
   const { deliver, linkTtlSeconds = 0 } = delivery;
   const overlapSeconds = overlap === 'null' ? Infinity : Number(overlap);
   const mayFallSilent = live.length > 0 && deliver === 'link' && overlapSeconds < linkTtlSeconds;
-  const { busy, error, errors, onSubmit } = useSubmission(async () => {
+  const submission = useSubmission(async () => {
     const made = await partnerApi.rotate(partner.id, {
       ...(label.trim() !== '' && { label: label.trim() }),
       retireOthersInSeconds: overlap === 'null' ? null : Number(overlap),
@@ -54,6 +54,7 @@ export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogP
     onIssued(made);
     await refresh();
   });
+  const { busy, errors, onSubmit } = submission;
   const close = (): void => {
     if (!busy) onClose();
   };
@@ -132,7 +133,7 @@ export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogP
                 one first, or end the old ones at once.
               </Alert>
             )}
-            {error !== undefined && <Alert severity="error">{messageOf(error)}</Alert>}
+            <Refusal submission={submission} fields={['label', 'retireOthersInSeconds']} />
           </Stack>
         </DialogContent>
         <DialogActions>
