@@ -191,12 +191,32 @@ describe('a route that says @Granted()', () => {
     ['true', { boatId: true }],
     ['a fraction', { boatId: 7.5 }],
     ['a control character', { boatId: '7\u0000' }],
+    ['half a character', { boatId: '\ud800' }],
     ['129 characters', { boatId: '7'.repeat(129) }],
   ])('refuses a body that names %s', async (_, json) => {
     await grant(['7'], { permissions: ['sail'] });
     const answer = await call('/boats/sail', { json });
     expect(answer.status).toBe(400);
     expect(answer.json()['errors']).toMatchObject([{ field: 'boatId' }]);
+  });
+
+  it.each([
+    ['the path is wrong and the body not granted', '/boats/convoy/%01', { boatIds: ['not-granted'] }],
+    ['the body is wrong and the path not granted', '/boats/convoy/not-granted', { boatIds: [null] }],
+  ])('leaves no refusal unheard when %s', async (_, path, json) => {
+    const unheard: unknown[] = [];
+    const hear = (reason: unknown): unknown => unheard.push(reason);
+    // It would end the process.
+    process.on('unhandledRejection', hear);
+    try {
+      expect(await status(path, { json })).toBe(400);
+      // Whoever asks now is answered after whatever was asked before.
+      expect(await status('/boats/not-granted')).toBe(404);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    } finally {
+      process.off('unhandledRejection', hear);
+    }
+    expect(unheard).toEqual([]);
   });
 
   it('refuses a body that hides the name where objects inherit from', async () => {

@@ -7,6 +7,14 @@ import { IsDateTime, IsPlainText, MayBeAbsent, MayBeNull } from '../common/valid
 const TYPE_MESSAGE = 'must be a name of at most 32 lower case letters, digits and hyphens';
 const PERMISSION = /^[a-z][a-z0-9:_-]{0,63}$/;
 export const MAX_RESOURCE_ID = 128;
+
+export const isResourceId = (value: unknown): value is string =>
+  typeof value === 'string' &&
+  value !== '' &&
+  value.length <= MAX_RESOURCE_ID &&
+  value.isWellFormed() &&
+  !/\p{Cc}/u.test(value);
+
 /** In one call. */
 const MAX_GRANTS = 1_000;
 

@@ -1,7 +1,7 @@
 import { Injectable, type PipeTransform } from '@nestjs/common';
 import { InvalidInputError } from '../common/errors.ts';
 import { RESOURCE_TYPE } from '../common/security.ts';
-import { MAX_RESOURCE_ID } from './grant.dto.ts';
+import { isResourceId, MAX_RESOURCE_ID } from './grant.dto.ts';
 
 /** A path parameter that names a kind of resource. */
 @Injectable()
@@ -16,7 +16,7 @@ export class ResourceTypePipe implements PipeTransform<string> {
 @Injectable()
 export class ResourceIdPipe implements PipeTransform<string> {
   transform(value: string): string {
-    if (value !== '' && value.length <= MAX_RESOURCE_ID && value.isWellFormed() && !/\p{Cc}/u.test(value)) return value;
+    if (isResourceId(value)) return value;
     const messages = [`must be text of 1 to ${String(MAX_RESOURCE_ID)} characters without control characters`];
     throw new InvalidInputError([{ field: 'resourceId', messages }]);
   }

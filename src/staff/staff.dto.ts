@@ -31,7 +31,7 @@ export class UpdateStaffRequest {
   role?: Role;
 }
 
-export class StaffDto {
+class SignedInStaffDto {
   @ApiProperty({ format: 'uuid' })
   id!: string;
 
@@ -43,7 +43,9 @@ export class StaffDto {
 
   @ApiProperty({ enum: ROLES })
   role!: Role;
+}
 
+export class StaffDto extends SignedInStaffDto {
   @ApiProperty({ type: String, format: 'date-time' })
   createdAt!: Date;
 
@@ -104,20 +106,6 @@ export class SignInRequest {
   @MayBeAbsent()
   @IsBoolean({ message: 'must be true or false' })
   cookie?: boolean;
-}
-
-class SignedInStaffDto {
-  @ApiProperty({ format: 'uuid' })
-  id!: string;
-
-  @ApiProperty({ format: 'email' })
-  email!: string;
-
-  @ApiProperty()
-  name!: string;
-
-  @ApiProperty({ enum: ROLES })
-  role!: Role;
 }
 
 export class SessionAnswer {
