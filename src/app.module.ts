@@ -7,6 +7,7 @@ import { AuthModule } from './auth/auth.module.ts';
 import { JwtGuard } from './auth/jwt.guard.ts';
 import { ChannelUserModule } from './channel-user/channel-user.module.ts';
 import { CommonModule } from './common/common.module.ts';
+import type { ProcessRole } from './common/lifecycle.ts';
 import type { Config } from './config/config.ts';
 import { ConfigModule } from './config/config.module.ts';
 import { ConsoleModule } from './console/console.module.ts';
@@ -54,12 +55,16 @@ const features = [
 @Module({})
 export class AppModule {
   /** @param application what stands outside of this folder */
-  static for(config: Config, { features: more = [], migrations = [] }: Application = {}): DynamicModule {
+  static for(
+    config: Config,
+    { features: more = [], migrations = [] }: Application = {},
+    role: ProcessRole = 'server',
+  ): DynamicModule {
     return {
       module: AppModule,
       imports: [
         ConfigModule.for(config),
-        CommonModule,
+        CommonModule.for(role),
         DatabaseModule.for(migrations),
         EncryptionModule,
         ...features,

@@ -57,7 +57,7 @@ async function withServices(work: (context: INestApplicationContext) => Promise<
   const runtime = await prepare(environment, 'command', { migrations: application.migrations });
   try {
     const logger = createLogger('warn', pino.destination({ fd: 2, sync: true }));
-    const context = await NestFactory.createApplicationContext(AppModule.for(runtime.config, application), {
+    const context = await NestFactory.createApplicationContext(AppModule.for(runtime.config, application, 'command'), {
       logger: new NestLogger(logger),
       abortOnError: false,
     });

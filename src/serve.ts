@@ -12,6 +12,8 @@ import { exitWith } from './exit.ts';
 /** What telemetry has not sent yet may take this long, and must not keep the process beyond its ten seconds. */
 const TELEMETRY_MS = 2_000;
 const EXIT_MS = 9_500;
+/** A database that hangs must not keep the process from ending in time, whatever is lost with it. */
+const FORCED_EXIT_MS = 9_800;
 
 // What a person is told may have no room to go to, or nobody to read it: no reason to end.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
@@ -76,6 +78,10 @@ export async function serve(file?: string): Promise<void> {
       process.on(signal, () => {
         // Ctrl-C is somebody at a terminal, without a proxy.
         if (signal === 'SIGTERM') lingerMs = LINGER_MS;
+        setTimeout(() => {
+          logger.error('The stop takes too long. What was not written is lost.');
+          process.exit(1);
+        }, FORCED_EXIT_MS).unref();
         stop().then(() => process.exit(0), exitWith);
       });
     }

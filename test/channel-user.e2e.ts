@@ -474,6 +474,24 @@ describe('a body that is not an object', () => {
     }
   });
 
+  it.each([
+    ['fields', () => Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`f${String(i)}`, 0]))],
+    ['fields further in', () => ({ notes: Object.fromEntries(Array.from({ length: 101 }, (_, i) => [i, 0])) })],
+    ['entries of a list', () => ({ username: name(), displayName: 'x', scopes: Array(2_001).fill('a') })],
+  ])('is refused with more %s than any request has, before anything else looks at them', async (_, body) => {
+    const answer = await request('POST', USERS, { json: body() });
+    // Not one for each of them.
+    expect(answer.json()['errors']).toEqual([
+      { field: '', messages: [expect.stringMatching(/^must not have (more than 100 fields|lists of more than 2000)/)] },
+    ]);
+  });
+
+  it('is refused in a query with more fields than any has', async () => {
+    const query = Array.from({ length: 2_000 }, (_, i) => `f${String(i)}=`).join('&');
+    const answer = await request('GET', `${USERS}?${query}`);
+    expect(answer.json()['errors']).toEqual([{ field: '', messages: ['must not have more than 100 fields'] }]);
+  });
+
   it('is refused in another type, and over the limit', async () => {
     const json = JSON.stringify({ username: name(), displayName: 'x' });
     for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/jsonx', 'text/json']) {

@@ -2,7 +2,9 @@ import * as argon2 from '@node-rs/argon2';
 import * as bcrypt from '@node-rs/bcrypt';
 import { createHash, randomUUID } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
+import { Readable } from 'node:stream';
 import { AuditChain } from '../src/audit/audit-chain.service.ts';
+import { ImportService } from '../src/import/import.service.ts';
 import { type Answer, TestApp } from './support/app.ts';
 import { secret } from './support/secrets.ts';
 import { eventually } from './support/sign-ins.ts';
@@ -251,6 +253,11 @@ describe('a file', () => {
     expect(await countOf('channel_user_import_row')).toBe(0);
   });
 
+  it('of cells without end is refused where they pass a row’s measure', async () => {
+    const { errors } = await refused(`username,displayName\nabc,Blue\n${','.repeat(2_000_000)}`);
+    expect(errors).toEqual([{ field: 'rows.3', messages: ['has more than 64 cells'] }]);
+  });
+
   it('of another media type, or with bad options, is refused', async () => {
     const file = 'username,displayName\nnever-imported,Never\n';
     for (const type of ['application/json', 'text/plain', 'application/x-www-form-urlencoded', 'text/csvx']) {
@@ -451,6 +458,27 @@ describe('passwords', () => {
       });
     }
   });
+});
+
+it('says when passwords are lost with what was staged, and does not end as if all were there', async () => {
+  const prefix = newName();
+  const rows = Array.from({ length: 1_200 }, (_, i) => `${prefix}-${String(i)},Blue\n`);
+  const file = Readable.from([Buffer.from(`username,displayName\n${rows.join('')}`)]);
+  const actor = { type: 'cli', id: null, name: 'cli', address: null, requestId: null } as const;
+  const options = { format: 'csv', dryRun: false, partial: false } as const;
+  const finished = await app.app.nest.get(ImportService).run(file, options, actor);
+  let count = 0;
+  const reading = (async () => {
+    for await (const { password } of finished.credentials()) {
+      secret(password);
+      // As in a crash of PostgreSQL, which keeps what was committed and not this.
+      if (++count === 1) await app.dataSource.query('TRUNCATE channel_user_import_row');
+    }
+  })();
+  await expect(reading).rejects.toThrow(/generated passwords, \d+ are lost/);
+  expect(count).toBeLessThan(1_200);
+  await finished.release();
+  expect(await accounts(prefix)).toBe(1_200);
 });
 
 it('is one event of the trail, which is intact afterwards; nothing is told of what changed nothing', async () => {

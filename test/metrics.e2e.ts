@@ -12,6 +12,7 @@ import {
   eventually,
   importPassword,
   inParallel,
+  logLines,
   LOOPBACK_PROXIES,
   newAddress,
   signInFrom,
@@ -163,6 +164,36 @@ describe('requests', () => {
     expect(grown(`${name}_bucket`, { ...route, le: '0.1' })).toBeLessThanOrEqual(1);
     expect(grown(`${name}_sum`, route)).toBeGreaterThan(0.24);
     expect(grown(`${name}_sum`, route)).toBeLessThan(10);
+  });
+
+  it('whose clients hang up before the answer are counted and logged, once, and do not stay in flight', async () => {
+    const partner = await app.asPartner();
+    const gone = { route: '/generateToken', status: '499' };
+    let requestId = '';
+    const grown = await growth(async () => {
+      const { hostname, port } = new URL(app.url);
+      const body = new URLSearchParams({ Username: partner.username, Password: 'wrong' }).toString();
+      const headers = { 'content-type': 'application/x-www-form-urlencoded', 'x-forwarded-for': '192.0.2.99' };
+      const sent = request({ hostname, port, path: '/generateToken', method: 'POST', headers, agent: false });
+      sent.on('error', () => undefined).end(body);
+      // A refusal leaves after 250 ms.
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      sent.destroy();
+      await seen(app, (metrics) => metrics.sum('latchkey_http_requests_total', gone) > 0, 'it is counted');
+      const line = await eventually(
+        () => logLines().find(({ address, msg }) => address === '192.0.2.99' && msg === 'request'),
+        'it is logged',
+      );
+      requestId = String(line['requestId']);
+      expect(line).toMatchObject({ route: '/generateToken', status: 499, code: 'client.gone' });
+      // The answer that nobody hears is ready by then.
+      await new Promise((resolve) => setTimeout(resolve, 400));
+    });
+    expect(grown('http_requests_total', { route: '/generateToken' })).toBe(1);
+    expect(grown('tokens_refused_total', { error_code: 'client.gone' })).toBe(1);
+    expect(logLines().filter((line) => line['requestId'] === requestId && line['msg'] === 'request')).toHaveLength(1);
+    // The scrape itself is one.
+    await seen(app, (metrics) => metrics.value('latchkey_http_requests_in_flight') <= 1, 'nothing is in flight');
   });
 
   it('that the parser refuses are counted too', async () => {

@@ -33,6 +33,7 @@ const MIN_STAY = upsert({ table: 'rate_plan_day', key: 'rate_plan_id', column: '
 const MAX_STAY = upsert({ table: 'rate_plan_day', key: 'rate_plan_id', column: 'max_stay', type: 'integer' });
 
 const DAY_MS = 86_400_000;
+const LAST_DAY = Date.UTC(9999, 11, 31);
 const dayOf = (at: number): string => new Date(at).toISOString().slice(0, 10);
 
 /** What partners say about days. */
@@ -103,17 +104,20 @@ export class CalendarService {
    */
   async yearOf(roomId: string, from = dayOf(this.clock.now())): Promise<CalendarDto> {
     const start = Date.parse(`${from}T00:00:00Z`);
-    if (Number.isNaN(start)) throw new InvalidInputError([{ field: 'from', messages: ['must be a day that exists'] }]);
-    const range = { from: dayOf(start), until: dayOf(start + 366 * DAY_MS) };
+    // A day that a month does not have would be one of the next month.
+    if (Number.isNaN(start) || dayOf(start) !== from) {
+      throw new InvalidInputError([{ field: 'from', messages: ['must be a day that exists'] }]);
+    }
+    const range = { from, last: dayOf(Math.min(start + 365 * DAY_MS, LAST_DAY)) };
     const days = await this.days
       .createQueryBuilder('day')
-      .where('day.roomId = :roomId AND day.date >= :from AND day.date < :until', { roomId, ...range })
+      .where('day.roomId = :roomId AND day.date BETWEEN :from AND :last', { roomId, ...range })
       .orderBy('day.date')
       .getMany();
     const ratePlanDays = await this.ratePlanDays
       .createQueryBuilder('day')
       .innerJoin('day.ratePlan', 'plan')
-      .where('plan.roomId = :roomId AND day.date >= :from AND day.date < :until', { roomId, ...range })
+      .where('plan.roomId = :roomId AND day.date BETWEEN :from AND :last', { roomId, ...range })
       .orderBy('day.ratePlanId')
       .addOrderBy('day.date')
       .getMany();

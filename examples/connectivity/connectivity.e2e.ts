@@ -332,6 +332,16 @@ describe('two partners of one property', () => {
   });
 });
 
+it('a year is read from any day that exists, to the last one there is', async () => {
+  const lastDays = [{ date: '9999-12-31', inventoryNumber: 1, propertyName: NAME }];
+  expect((await call(urlOf('updateCalendarInventory', here), lastDays)).status).toBe(200);
+  expect((await calendarOf(here, '9999-06-01')).days.map((day) => day.date)).toEqual(['9999-12-31']);
+  for (const from of ['2030-02-30', '2030-13-01', '2030-00-10']) {
+    const answer = await staff('GET', `rooms/${here.room}/calendar?from=${from}`, undefined, 400);
+    expect(answer.json()['errors']).toEqual([{ field: 'from', messages: ['must be a day that exists'] }]);
+  }
+});
+
 it('a push that cannot be written whole is not written at all', async () => {
   expect((await call(urlOf('updateCalendarInventory', here), inventory(3, 1))).status).toBe(200);
   await app.dataSource.query(`ALTER TABLE calendar_day ADD CONSTRAINT ck_test CHECK (date <> '2030-01-20') NOT VALID`);

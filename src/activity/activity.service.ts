@@ -12,6 +12,7 @@ import { Repository } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { CredentialService } from '../channel-user/credential.service.ts';
 import { Clock } from '../common/clock.ts';
+import { Lifecycle } from '../common/lifecycle.ts';
 import { UnavailableError } from '../common/errors.ts';
 import { decodeCursor, DEFAULT_PAGE, encodeCursor, isTimestamp, isUuid, pageOf } from '../common/page.ts';
 import { postgresError } from '../common/postgres-errors.ts';
@@ -205,9 +206,11 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
     private readonly credentials: CredentialService,
     private readonly config: Config,
     private readonly clock: Clock,
+    private readonly lifecycle: Lifecycle,
   ) {}
 
   onApplicationBootstrap(): void {
+    if (!this.lifecycle.doesBackgroundWork) return;
     void this.#keepTables();
     this.#partitionTimer = setInterval(() => void this.#keepTables(), HOUR_MS).unref();
   }

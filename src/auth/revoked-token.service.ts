@@ -2,6 +2,7 @@ import { Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy }
 import { DataSource, type EntityManager, LessThan } from 'typeorm';
 import { AuditService } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
+import { Lifecycle } from '../common/lifecycle.ts';
 import { every } from '../common/every.ts';
 import type { Actor } from '../common/request-context.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
@@ -26,6 +27,7 @@ export class RevokedTokenService implements OnApplicationBootstrap, OnModuleDest
     private readonly audit: AuditService,
     private readonly feed: ChangeFeed,
     private readonly clock: Clock,
+    private readonly lifecycle: Lifecycle,
   ) {
     this.#jtis = new Replica<ReadonlySet<string>>(feed, TOPIC, async () => {
       const rows = await this.dataSource.manager.find(RevokedToken, { select: { jti: true } });
@@ -34,6 +36,7 @@ export class RevokedTokenService implements OnApplicationBootstrap, OnModuleDest
   }
 
   onApplicationBootstrap(): void {
+    if (!this.lifecycle.doesBackgroundWork) return;
     this.#timer = every(
       PRUNE_MS,
       () => this.prune(),

@@ -1,8 +1,16 @@
-import { Global, Module } from '@nestjs/common';
+import { type DynamicModule, Module } from '@nestjs/common';
 import { Clock } from './clock.ts';
-import { Lifecycle } from './lifecycle.ts';
+import { Lifecycle, type ProcessRole } from './lifecycle.ts';
 
 /** What every feature may use without importing a module. */
-@Global()
-@Module({ providers: [Clock, Lifecycle], exports: [Clock, Lifecycle] })
-export class CommonModule {}
+@Module({})
+export class CommonModule {
+  static for(role: ProcessRole): DynamicModule {
+    return {
+      module: CommonModule,
+      global: true,
+      providers: [Clock, { provide: Lifecycle, useFactory: () => new Lifecycle(role) }],
+      exports: [Clock, Lifecycle],
+    };
+  }
+}

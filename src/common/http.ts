@@ -21,6 +21,8 @@ export const REQUEST_TIMEOUT_MS = 15_000;
 const DEADLINE_MS = 4_000;
 export const MAX_HEADER_BYTES = 32 * 1024;
 const MAX_JSON_BYTES = 256 * 1024;
+/** In the log and the metrics alone: the client has hung up before it was answered. nginx says it so, too. */
+const CLIENT_GONE = 499;
 const MAX_FORM_BYTES = 8 * 1024;
 
 /** RFC 9110 §15.5.9: the connection ends with the answer. */
@@ -135,6 +137,7 @@ export function prepareFastify(
   fastify.decorateRequest('errorCode', undefined);
   fastify.decorateRequest('matchedConfig', undefined);
   fastify.decorateRequest('stats', undefined);
+  fastify.decorateRequest('hasEnded', false);
 
   const deadline = new Deadline(DEADLINE_MS, (request, reply) => {
     // A client that has not sent all of it is not waiting for us.
@@ -171,6 +174,12 @@ export function prepareFastify(
   fastify.addHook('onRequest', (request, reply, done) => {
     request.arrivedAt = performance.now();
     deadline.begin(request, reply);
+    // Fastify does not speak of answers that nobody was there for any more.
+    reply.raw.once('close', () => {
+      if (reply.raw.writableFinished) return;
+      const status = reply.raw.headersSent ? reply.statusCode : CLIENT_GONE;
+      ended(request, status, performance.now() - request.arrivedAt, 'client.gone');
+    });
     void reply.headers(securityHeaders(request.id, options));
     request.clientAddress = clientAddress(request.raw.socket.remoteAddress, request.headers, options.trustedProxies);
     const planes = listeners.servedTo(request);
@@ -216,7 +225,10 @@ export function prepareFastify(
     deadline.close();
   });
 
-  fastify.addHook('onResponse', (request, reply, done) => {
+  /** Once for each request: when its answer has left, or cannot any more. */
+  const ended = (request: FastifyRequest, status: number, durationMs: number, code: string | undefined): void => {
+    if (request.hasEnded) return;
+    request.hasEnded = true;
     deadline.end(request);
     uploads.end(request);
     // What had begun to leave before could not say `Connection: close`; the server ends when no connection is left.
@@ -225,9 +237,8 @@ export function prepareFastify(
         listeners.closeIdleConnections();
       });
     }
-    const { statusCode, elapsedTime } = reply;
     const { stats: counted } = request;
-    counted?.count(request.method, statusCode, elapsedTime, request.errorCode);
+    counted?.count(request.method, status, durationMs, code);
     // Probes and scrapes come all the time.
     requestLog[counted?.plane === 'ops' ? 'debug' : 'info'](
       {
@@ -235,15 +246,19 @@ export function prepareFastify(
         method: request.method,
         // The template, never the URL: what a client puts there may be a credential.
         route: request.matchedConfig === undefined ? counted?.route : undefined,
-        status: statusCode,
-        code: request.errorCode,
-        durationMs: Math.round(elapsedTime * 10) / 10,
+        status,
+        code,
+        durationMs: Math.round(durationMs * 10) / 10,
         address: request.clientAddress,
         channelUser: request.channelUser?.id,
         staff: request.staff?.id,
       },
       'request',
     );
+  };
+
+  fastify.addHook('onResponse', (request, reply, done) => {
+    ended(request, reply.statusCode, reply.elapsedTime, request.errorCode);
     done();
   });
 

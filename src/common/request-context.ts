@@ -60,6 +60,8 @@ declare module 'fastify' {
     matchedConfig?: RouteSettings;
     /** Where it is counted. */
     stats?: RouteStats | undefined;
+    /** It was answered, or its client has gone. */
+    hasEnded?: boolean;
   }
 }
 

@@ -21,20 +21,27 @@ const codePoints = (text: string): number => {
  *
  * @param min and max in code points
  * @param lines whether line breaks and tabs are allowed
+ */
+export const isPlainText = (value: unknown, min: number, max: number, lines = false): value is string =>
+  typeof value === 'string' &&
+  // Each character has two code units at most.
+  value.length <= 2 * max &&
+  value.isWellFormed() &&
+  !(lines ? /(?![\n\r\t])\p{Cc}/u : /\p{Cc}/u).test(value) &&
+  codePoints(value) >= min &&
+  codePoints(value) <= max &&
+  (min === 0 || value.trim() !== '');
+
+/**
+ * As {@link isPlainText}.
+ *
  * @param each whether it is a list of such texts
  */
 export function IsPlainText(min: number, max: number, { lines = false, each = false } = {}): PropertyDecorator {
-  const control = lines ? /(?![\n\r\t])\p{Cc}/u : /\p{Cc}/u;
   const rule = {
     name: 'isPlainText',
     validator: {
-      validate: (value: unknown) =>
-        typeof value === 'string' &&
-        value.isWellFormed() &&
-        !control.test(value) &&
-        codePoints(value) >= min &&
-        codePoints(value) <= max &&
-        (min === 0 || value.trim() !== ''),
+      validate: (value: unknown) => isPlainText(value, min, max, lines),
       defaultMessage: () =>
         `${each ? 'each ' : ''}must be text of ${String(min)} to ${String(max)} characters without control characters${min > 0 ? ', not blank' : ''}`,
     },
@@ -115,20 +122,35 @@ function fieldErrors(errors: ValidationError[], path = ''): FieldError[] {
 /** A class with rules. */
 export type Dto<T extends object = object> = new () => T;
 
-/** No request of ours is deeper than a few levels, and what walks over values does so recursively. */
+/**
+ * No request of ours is deeper than a few levels, and what walks over values does so recursively. None has more fields or
+ * longer lists, either: class-transformer looks for each name of an object among all of them, and class-validator for
+ * each entry that must not be repeated among all others.
+ */
 const MAX_DEPTH = 16;
+const MAX_FIELDS = 100;
+const MAX_ENTRIES = 2_000;
 /** What is wrong with a long list is told of so many fields: the rest is wrong in the same way. */
 const MAX_LIST_ERRORS = 50;
 
-function isTooDeep(value: object): boolean {
+/** @returns what is wrong with the size of a value, if anything, before anybody walks over it in another way */
+function excessOf(value: object): string | undefined {
   let level: object[] = [value];
   for (let depth = 0; level.length > 0; depth++) {
-    if (depth > MAX_DEPTH) return true;
-    level = level.flatMap((each) =>
-      Object.values(each).filter((child): child is object => typeof child === 'object' && child !== null),
-    );
+    if (depth > MAX_DEPTH) return 'must not be nested so deeply';
+    const deeper: object[] = [];
+    for (const each of level) {
+      const children: unknown[] = Object.values(each);
+      if (Array.isArray(each)) {
+        if (each.length > MAX_ENTRIES) return `must not have lists of more than ${String(MAX_ENTRIES)} entries`;
+      } else if (children.length > MAX_FIELDS) {
+        return `must not have more than ${String(MAX_FIELDS)} fields`;
+      }
+      for (const child of children) if (typeof child === 'object' && child !== null) deeper.push(child);
+    }
+    level = deeper;
   }
-  return false;
+  return undefined;
 }
 
 /** Makes a DTO of what a client sent. @returns it, and every field that breaks a rule; unknown fields do */
@@ -137,7 +159,8 @@ export function toDto<T extends object>(input: unknown, dto: Dto<T>): { value: T
   if (typeof input !== 'object' || input === null || Array.isArray(input) || Buffer.isBuffer(input)) {
     return refused('must be a JSON object');
   }
-  if (isTooDeep(input)) return refused('must not be nested so deeply');
+  const excess = excessOf(input);
+  if (excess !== undefined) return refused(excess);
   const value = plainToInstance(dto, input, { exposeUnsetFields: false });
   const errors = validateSync(value, {
     whitelist: true,
@@ -175,10 +198,11 @@ export function validatedList<T extends object>(
     const { value, errors } = toDto(entry, dto);
     values.push(value);
     found.push(...errors.map(({ field, messages }) => ({ field: pathOf(i, field), messages })));
-    if (unique === undefined || errors.some(({ field }) => field === unique || field === '')) continue;
-    const first = places.get(value[unique]);
-    if (first === undefined) places.set(value[unique], i);
-    else found.push({ field: pathOf(i, unique), messages: [`must not repeat that of entry ${String(first)}`] });
+    if (unique !== undefined && !errors.some(({ field }) => field === unique || field === '')) {
+      const first = places.get(value[unique]);
+      if (first === undefined) places.set(value[unique], i);
+      else found.push({ field: pathOf(i, unique), messages: [`must not repeat that of entry ${String(first)}`] });
+    }
     if (found.length >= MAX_LIST_ERRORS) break;
   }
   if (found.length > 0) throw new InvalidInputError(found.slice(0, MAX_LIST_ERRORS));

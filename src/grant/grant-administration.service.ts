@@ -9,6 +9,7 @@ import type { Actor } from '../common/request-context.ts';
 import { RESOURCE_TYPE } from '../common/security.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
 import {
+  asKept,
   type GrantDto,
   type GrantedDto,
   type GranteePageDto,
@@ -75,7 +76,8 @@ export class GrantAdministrationService {
 
   /** To whom a resource is granted; one that nobody knows is granted to nobody. */
   async grantees(query: ListGranteesQuery): Promise<GranteePageDto> {
-    const { resourceType, resourceId, limit = DEFAULT_PAGE, cursor } = query;
+    const { resourceType, limit = DEFAULT_PAGE, cursor } = query;
+    const resourceId = asKept(query.resourceId);
     const page = this.grants
       .createQueryBuilder('grant')
       .innerJoinAndSelect('grant.channelUser', 'channelUser')
@@ -107,7 +109,8 @@ export class GrantAdministrationService {
    */
   give(channelUserId: string, request: GrantRequest, actor: Actor): Promise<GrantedDto> {
     return this.#change(channelUserId, async (manager, username) => {
-      const { resourceType, resourceIds } = request;
+      const { resourceType } = request;
+      const resourceIds = [...new Set(request.resourceIds.map(asKept))];
       const before = await this.#known(manager, channelUserId, resourceType, resourceIds);
       const after = resourceIds.map((resourceId) =>
         this.#grant(channelUserId, resourceType, resourceId, request, actor),
@@ -148,7 +151,7 @@ export class GrantAdministrationService {
   ): Promise<{ grant: GrantDto; isNew: boolean }> {
     const request = { ...terms, resourceType, resourceIds: [resourceId] };
     const { given } = await this.give(channelUserId, request, actor);
-    const grant = await this.grants.findOneBy({ channelUserId, resourceType, resourceId });
+    const grant = await this.grants.findOneBy({ channelUserId, resourceType, resourceId: asKept(resourceId) });
     // Withdrawn meanwhile.
     if (!grant) throw new GrantNotFoundError();
     return { grant: present(grant), isNew: given > 0 };
@@ -157,9 +160,10 @@ export class GrantAdministrationService {
   /** @throws ChannelUserNotFoundError, GrantNotFoundError */
   withdraw(channelUserId: string, resourceType: string, resourceId: string, actor: Actor): Promise<void> {
     return this.#change(channelUserId, async (manager, username) => {
-      const known = (await this.#known(manager, channelUserId, resourceType, [resourceId])).get(resourceId);
+      const key = { channelUserId, resourceType, resourceId: asKept(resourceId) };
+      const known = await manager.findOneBy(Grant, key);
       if (!known) throw new GrantNotFoundError();
-      await manager.delete(Grant, { channelUserId, resourceType, resourceId });
+      await manager.delete(Grant, key);
       this.audit.record(manager, {
         actor,
         action: 'grant.withdrawn',

@@ -1,19 +1,18 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { ArrayMaxSize, ArrayMinSize, ArrayUnique, IsArray, IsString, Matches } from 'class-validator';
 import { PageCursor, PageLimit } from '../common/api.ts';
+import { isUuid } from '../common/page.ts';
 import { RESOURCE_TYPE } from '../common/security.ts';
-import { IsDateTime, IsPlainText, MayBeAbsent, MayBeNull } from '../common/validation.ts';
+import { IsDateTime, isPlainText, IsPlainText, MayBeAbsent, MayBeNull } from '../common/validation.ts';
 
 const TYPE_MESSAGE = 'must be a name of at most 32 lower case letters, digits and hyphens';
 const PERMISSION = /^[a-z][a-z0-9:_-]{0,63}$/;
 export const MAX_RESOURCE_ID = 128;
 
-export const isResourceId = (value: unknown): value is string =>
-  typeof value === 'string' &&
-  value !== '' &&
-  value.length <= MAX_RESOURCE_ID &&
-  value.isWellFormed() &&
-  !/\p{Cc}/u.test(value);
+export const isResourceId = (value: unknown): value is string => isPlainText(value, 1, MAX_RESOURCE_ID);
+
+/** As ids are kept and compared: a UUID in capitals is the same one (RFC 9562 §4). */
+export const asKept = (resourceId: string): string => (isUuid(resourceId) ? resourceId.toLowerCase() : resourceId);
 
 /** In one call. */
 const MAX_GRANTS = 1_000;

@@ -5,14 +5,23 @@ import { GRANTED, type GrantedRule } from '../common/security.ts';
 import { isResourceId } from './grant.dto.ts';
 import { GrantService } from './grant.service.ts';
 
-/** Every value that a field has, wherever a request can say it: no route can be told one and guarded by another. */
-function valuesOf(request: FastifyRequest, field: string): unknown[] {
-  return [request.params, request.query, request.body].flatMap((part) => {
+/** Resources that one request may name in a field. */
+const MAX_NAMED = 100;
+
+/**
+ * Every value that a field has, wherever a request can say it: no route can be told one and guarded by another. In a body
+ * that is a list, either no entry has the field or each of them: one that lacks it has `undefined`.
+ */
+function valuesOf({ params, query, body }: FastifyRequest, field: string): unknown[] {
+  const ofPart = (part: unknown): unknown[] => {
     if (typeof part !== 'object' || part === null || !Object.hasOwn(part, field)) return [];
     const value = (part as Record<string, unknown>)[field];
     // A list names several; an empty one names none, which is no way around.
     return Array.isArray(value) && value.length > 0 ? (value as unknown[]) : [value];
-  });
+  };
+  const ofBody = Array.isArray(body) ? body.map(ofPart) : [ofPart(body)];
+  const isLacking = ofBody.some(({ length }) => length > 0) && ofBody.some(({ length }) => length === 0);
+  return [...ofPart(params), ...ofPart(query), ...ofBody.flat(), ...(isLacking ? [undefined] : [])];
 }
 
 /** A resource's id as grants have it; numbers are written out. */
@@ -24,9 +33,15 @@ function idOf(value: unknown, field: string): string {
 
 /** The ids that a request names in a field, each once. @throws InvalidInputError */
 function idsOf(request: FastifyRequest, field: string): Set<string> {
-  const values = valuesOf(request, field);
-  if (values.length === 0) throw new InvalidInputError([{ field, messages: ['must be given'] }]);
-  return new Set(values.map((value) => idOf(value, field)));
+  const ids = new Set<string>();
+  for (const value of valuesOf(request, field)) {
+    ids.add(idOf(value, field));
+    if (ids.size > MAX_NAMED) {
+      throw new InvalidInputError([{ field, messages: [`must name at most ${String(MAX_NAMED)}`] }]);
+    }
+  }
+  if (ids.size === 0) throw new InvalidInputError([{ field, messages: ['must be given'] }]);
+  return ids;
 }
 
 /** Closes routes that say `@Granted()` to channel users without the grant. Runs after the guard of tokens. */
@@ -44,10 +59,8 @@ export class GrantGuard implements CanActivate {
     const asked = rules.map((rule) => ({ ...rule, ids: idsOf(request, rule.field) }));
     const pending: Promise<void>[] = [];
     for (const { type, permission, ids } of asked) {
-      for (const id of ids) {
-        const permitted = this.grants.permits(channelUser.id, type, id, permission);
-        if (permitted !== true) pending.push(this.#require(type, permitted));
-      }
+      const permitted = this.grants.permitsAll(channelUser.id, type, ids, permission);
+      if (permitted !== true) pending.push(this.#require(type, permitted));
     }
     return pending.length === 0 ? true : Promise.all(pending).then(() => true);
   }

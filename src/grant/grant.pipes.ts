@@ -17,7 +17,9 @@ export class ResourceTypePipe implements PipeTransform<string> {
 export class ResourceIdPipe implements PipeTransform<string> {
   transform(value: string): string {
     if (isResourceId(value)) return value;
-    const messages = [`must be text of 1 to ${String(MAX_RESOURCE_ID)} characters without control characters`];
+    const messages = [
+      `must be text of 1 to ${String(MAX_RESOURCE_ID)} characters without control characters, not blank`,
+    ];
     throw new InvalidInputError([{ field: 'resourceId', messages }]);
   }
 }

@@ -5,6 +5,7 @@ import { Clock } from '../common/clock.ts';
 import { ResourceNotFoundError } from '../common/errors.ts';
 import { Batch, BatchedReads } from '../database/batched-reads.ts';
 import { ChangeFeed, type ChangeListener } from '../database/change-feed.service.ts';
+import { asKept } from './grant.dto.ts';
 
 /** The topic of the trigger on `resource_grant`; the key is the channel user's id. */
 export const GRANT_TOPIC = 'resource_grant';
@@ -103,7 +104,8 @@ export class GrantService implements ChangeListener {
    * @param channelUserId as in `@CurrentChannelUser()`
    * @param permission one of the grant's; seeing needs none
    */
-  permits(channelUserId: string, type: string, id: string, permission?: string): boolean | Promise<boolean> {
+  permits(channelUserId: string, type: string, named: string, permission?: string): boolean | Promise<boolean> {
+    const id = asKept(named);
     const through = this.#through.get(type);
     if (through) return this.#permitsThrough(through, channelUserId, id, permission);
     if (this.feed.trusted) {
@@ -111,6 +113,23 @@ export class GrantService implements ChangeListener {
       if (terms && this.#allows(terms, permission)) return true;
     }
     return this.#read(channelUserId, type, id).then((terms) => terms !== undefined && this.#allows(terms, permission));
+  }
+
+  /** As {@link permits}, of all of some resources. */
+  permitsAll(
+    channelUserId: string,
+    type: string,
+    ids: ReadonlySet<string>,
+    permission?: string,
+  ): boolean | Promise<boolean> {
+    // The module looks for each with queries of its own: no request may have all connections for that.
+    if (this.#through.has(type)) return this.#permitsOneByOne(channelUserId, type, ids, permission);
+    const asked: Promise<boolean>[] = [];
+    for (const id of ids) {
+      const permitted = this.permits(channelUserId, type, id, permission);
+      if (permitted !== true) asked.push(Promise.resolve(permitted));
+    }
+    return asked.length === 0 || Promise.all(asked).then((answers) => answers.every(Boolean));
   }
 
   /**
@@ -144,6 +163,16 @@ export class GrantService implements ChangeListener {
   reset(): void {
     this.#remembered.clear();
     this.#batches.reset();
+  }
+
+  async #permitsOneByOne(
+    channelUserId: string,
+    type: string,
+    ids: ReadonlySet<string>,
+    permission: string | undefined,
+  ): Promise<boolean> {
+    for (const id of ids) if (!(await this.permits(channelUserId, type, id, permission))) return false;
+    return true;
   }
 
   async #permitsThrough(

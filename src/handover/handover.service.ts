@@ -4,6 +4,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { DataSource, type EntityManager, IsNull, MoreThan, Not, Repository } from 'typeorm';
 import { AuditService, type Changes } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
+import { Lifecycle } from '../common/lifecycle.ts';
 import { every } from '../common/every.ts';
 import type { Actor } from '../common/request-context.ts';
 import { Config } from '../config/config.ts';
@@ -69,9 +70,11 @@ export class HandoverService implements OnApplicationBootstrap, OnModuleDestroy 
     private readonly throttle: ThrottleService,
     private readonly config: Config,
     private readonly clock: Clock,
+    private readonly lifecycle: Lifecycle,
   ) {}
 
   onApplicationBootstrap(): void {
+    if (!this.lifecycle.doesBackgroundWork) return;
     this.#timer = every(
       WIPE_MS,
       () => this.wipe(),

@@ -8,6 +8,8 @@ export type Format = (typeof FORMATS)[number];
 
 /** Characters of one row: the longest that is valid has about half as many. */
 const MAX_ROW_LENGTH = 64 * 1024;
+/** Cells of one row. Those that are empty do not count for the parser's own limit. */
+const MAX_CELLS = 64;
 
 const COLUMNS = [
   'username',
@@ -85,6 +87,10 @@ async function* csvRows(text: AsyncIterable<string>): AsyncGenerator<RawRow> {
     relax_column_count: true,
     skip_empty_lines: true,
     max_record_size: MAX_ROW_LENGTH,
+    cast: (cell, { index, ...position }) => {
+      if (index < MAX_CELLS) return cell;
+      throw new UnreadableFileError(`has more than ${String(MAX_CELLS)} cells`, rowOf(position) + 1);
+    },
   });
   // What fails on the way to the parser ends the parser, and so the loop.
   pipeline(Readable.from(text, { objectMode: false }), parser, () => undefined);

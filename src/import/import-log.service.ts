@@ -3,6 +3,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { randomUUID } from 'node:crypto';
 import { type EntityManager, Repository } from 'typeorm';
 import { every } from '../common/every.ts';
+import { Lifecycle } from '../common/lifecycle.ts';
 import { UnavailableError } from '../common/errors.ts';
 import type { Actor } from '../common/request-context.ts';
 import type { ImportDto } from './import.dto.ts';
@@ -77,13 +78,17 @@ export class ImportLog implements OnApplicationBootstrap, OnModuleDestroy {
   readonly #logger = new Logger(ImportLog.name);
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(@InjectRepository(ChannelUserImport) private readonly imports: Repository<ChannelUserImport>) {}
+  constructor(
+    @InjectRepository(ChannelUserImport) private readonly imports: Repository<ChannelUserImport>,
+    private readonly lifecycle: Lifecycle,
+  ) {}
 
   get #manager(): EntityManager {
     return this.imports.manager;
   }
 
   onApplicationBootstrap(): void {
+    if (!this.lifecycle.doesBackgroundWork) return;
     const failed = (reason: string): void => {
       this.#logger.warn(`What imports left behind was not cleaned up: ${reason}`);
     };

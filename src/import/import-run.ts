@@ -66,6 +66,8 @@ export class ImportRun implements ImportCounts {
   readonly #key = randomBytes(32);
   readonly #costs = new Map<number, string>();
   #staged = 0;
+  /** Accounts with a generated password. */
+  #generated = 0;
   #lastRow = 0;
 
   constructor(
@@ -135,6 +137,7 @@ export class ImportRun implements ImportCounts {
     await audit.transaction(async (manager) => {
       let seen = 0;
       this.created = 0;
+      this.#generated = 0;
       for (let after = 0; after < this.#lastRow; after += AT_ONCE) {
         this.signal.throwIfAborted();
         const batch = await move(manager, this.id, after, LABEL);
@@ -144,6 +147,7 @@ export class ImportRun implements ImportCounts {
         for (const row of lost) this.#errors.add(row, [TAKEN]);
         await unstage(manager, this.id, lost);
         this.created += batch.length - lost.length;
+        this.#generated += batch.filter(({ created, generated: isGenerated }) => created && isGenerated).length;
       }
       if (seen !== this.#staged) throw new Error('Rows that were staged have gone');
       this.#refuseUnlessGood();
@@ -154,13 +158,22 @@ export class ImportRun implements ImportCounts {
     for (const secretHash of this.#costs.values()) passwords.expect(secretHash);
   }
 
-  /** The passwords that were generated, by row; read and made as they are asked for. */
+  /**
+   * The passwords that were generated, by row; read and made as they are asked for.
+   *
+   * @throws Error after the last one that is left, when PostgreSQL has lost what was staged: it does in a crash
+   */
   async *credentials(): AsyncGenerator<IssuedCredential> {
     if (this.options.dryRun) return;
+    let count = 0;
     for (let after = 0; after < this.#lastRow; after += AT_ONCE) {
       for (const credential of await generated(this.services.manager, this.id, after)) {
+        count++;
         yield { ...credential, password: derivePassword(this.#key, credential.row).password };
       }
+    }
+    if (count !== this.#generated) {
+      throw new Error(`Of ${String(this.#generated)} generated passwords, ${String(this.#generated - count)} are lost`);
     }
   }
 

@@ -54,7 +54,8 @@ const MOVE = `
     INSERT INTO credential (channel_user_id, label, fingerprint, secret_hash)
     SELECT batch.account_id, $3, batch.fingerprint, batch.secret_hash FROM batch JOIN moved ON moved.id = account_id
   )
-  SELECT row_number AS row, EXISTS (SELECT FROM moved WHERE moved.id = account_id) AS created
+  SELECT row_number AS row, EXISTS (SELECT FROM moved WHERE moved.id = account_id) AS created,
+    fingerprint IS NOT NULL AS generated
   FROM batch ORDER BY row_number`;
 
 const GENERATED = `
@@ -99,14 +100,14 @@ export async function stage(
  * planner does not know yet how to find the first ones.
  *
  * @param after the number before the first of {@link AT_ONCE} rows
- * @returns those of them that were staged, and whether their usernames were free
+ * @returns those of them that were staged, whether their usernames were free, and whether their passwords are generated
  */
 export const move = (
   manager: EntityManager,
   importId: string,
   after: number,
   label: string,
-): Promise<{ row: number; created: boolean }[]> => manager.query(MOVE, [importId, after, label]);
+): Promise<{ row: number; created: boolean; generated: boolean }[]> => manager.query(MOVE, [importId, after, label]);
 
 /** Takes rows back of which no account was made. */
 export async function unstage(manager: EntityManager, importId: string, rows: readonly number[]): Promise<void> {

@@ -9,6 +9,7 @@ import { performance } from 'node:perf_hooks';
 import { Webhook as Signer } from 'standardwebhooks';
 import { DataSource } from 'typeorm';
 import { Clock } from '../common/clock.ts';
+import { Lifecycle } from '../common/lifecycle.ts';
 import { ChangeFeed } from '../database/change-feed.service.ts';
 import { DecryptionError } from '../encryption/encryption.service.ts';
 import type { DeliveryError, DeliveryState } from './notice-delivery.entity.ts';
@@ -119,6 +120,7 @@ export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy,
     private readonly webhooks: WebhookService,
     private readonly targets: TargetService,
     private readonly clock: Clock,
+    private readonly lifecycle: Lifecycle,
     feed: ChangeFeed,
   ) {
     const wake = (): void => {
@@ -128,6 +130,7 @@ export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy,
   }
 
   onApplicationBootstrap(): void {
+    if (!this.lifecycle.doesBackgroundWork) return;
     this.#timer = setInterval(() => {
       this.wake();
     }, POLL_MS).unref();

@@ -4,6 +4,7 @@ import { DataSource, In, Repository } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { AuditService } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
+import { Lifecycle } from '../common/lifecycle.ts';
 import { every } from '../common/every.ts';
 import { decodeCursor, DEFAULT_PAGE, encodeCursor, isUuid, pageOf } from '../common/page.ts';
 import type { Actor } from '../common/request-context.ts';
@@ -150,9 +151,11 @@ export class NoticeService implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly sender: DeliveryService,
     private readonly config: Config,
     private readonly clock: Clock,
+    private readonly lifecycle: Lifecycle,
   ) {}
 
   onApplicationBootstrap(): void {
+    if (!this.lifecycle.doesBackgroundWork) return;
     const failed = (reason: string): void => {
       if (!this.#isStopping) this.#logger.warn(`Nobody has looked for what should be noticed: ${reason}`);
     };

@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { DataSource, type EntityManager, In } from 'typeorm';
 import { AuditService } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
+import { Lifecycle } from '../common/lifecycle.ts';
 import { every } from '../common/every.ts';
 import type { Actor } from '../common/request-context.ts';
 import { Config } from '../config/config.ts';
@@ -93,6 +94,7 @@ export class SigningKeyService implements OnModuleInit, OnModuleDestroy {
     private readonly feed: ChangeFeed,
     private readonly config: Config,
     private readonly clock: Clock,
+    private readonly lifecycle: Lifecycle,
   ) {
     this.#keys = new Replica(feed, TOPIC, (before) => this.#read(before));
   }
@@ -102,6 +104,7 @@ export class SigningKeyService implements OnModuleInit, OnModuleDestroy {
     await this.#keys.fresh();
     await this.#change((manager) => this.#complete(manager));
     await this.#keys.fresh();
+    if (!this.lifecycle.doesBackgroundWork) return;
     this.#timer = every(
       MAINTENANCE_MS,
       () => this.maintain(),

@@ -12,6 +12,7 @@ import { ActivityService } from '../activity/activity.service.ts';
 import { ChannelUserService } from '../channel-user/channel-user.service.ts';
 import { CredentialService } from '../channel-user/credential.service.ts';
 import { Clock } from '../common/clock.ts';
+import { Lifecycle } from '../common/lifecycle.ts';
 import { every } from '../common/every.ts';
 import { CredentialUsage } from './credential-usage.entity.ts';
 import type { CredentialImpactDto } from './usage.dto.ts';
@@ -86,9 +87,11 @@ export class UsageService implements OnApplicationBootstrap, OnModuleDestroy, On
     private readonly channelUsers: ChannelUserService,
     private readonly credentials: CredentialService,
     private readonly clock: Clock,
+    private readonly lifecycle: Lifecycle,
   ) {}
 
   onApplicationBootstrap(): void {
+    if (!this.lifecycle.doesBackgroundWork) return;
     this.#writeTimer = every(
       WRITE_MS,
       () => this.#writeIfDue(),

@@ -6,6 +6,7 @@ import { createDatabase } from '../support/database.ts';
 import { FaultLoad, post, report, send } from '../support/fault-load.ts';
 import { FaultServer } from '../support/fault-server.ts';
 import { isLong } from '../support/long.ts';
+import { PostgresProxy } from '../support/postgres-proxy.ts';
 import { secret } from '../support/secrets.ts';
 import { newAddress } from '../support/sign-ins.ts';
 
@@ -76,6 +77,25 @@ describe('kill -9 in the middle of everything', () => {
     isLong ? 900_000 : 120_000,
   );
 });
+
+it('SIGTERM while PostgreSQL hangs: it ends in time all the same', async () => {
+  const proxy = await PostgresProxy.start(await ownDatabase());
+  try {
+    server = await FaultServer.start({ DATABASE_URL: proxy.url });
+    const admin = await server.adminToken();
+    const load = await FaultLoad.prepare(server, admin);
+    load.start();
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    load.mayBreak = true;
+    proxy.stall('pool', 'feed');
+    const stopped = performance.now();
+    await server.stop();
+    expect(performance.now() - stopped).toBeLessThan(10_500);
+    await load.end();
+  } finally {
+    await proxy.shut();
+  }
+}, 60_000);
 
 describe('a clock that is set', () => {
   it('forwards and back by a minute: nobody notices, and nobody waits for longer', async () => {
