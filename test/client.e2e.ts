@@ -1,4 +1,4 @@
-import { createServer } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import {
@@ -87,6 +87,28 @@ const rejection = async <E extends Error>(promise: Promise<unknown>, type: new (
   expect(error).toBeInstanceOf(type);
   return error as E;
 };
+
+/** What a server does that is not Latchkey, or not well. */
+async function withServer(answer: RequestListener, use: (baseUrl: string) => Promise<void>): Promise<void> {
+  const server = createServer(answer);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    await use(`http://127.0.0.1:${String((server.address() as AddressInfo).port)}`);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+/** Gives a token, and leaves the rest to another. */
+const withToken =
+  (answer: RequestListener): RequestListener =>
+  (request, response) => {
+    if (request.url?.endsWith('/generateToken') === true) response.setHeader('token-expires-in', '3600').end('a.b.c');
+    else answer(request, response);
+  };
+
+const ANYBODY = { username: 'a', password: 'b' };
 
 describe('one token for all calls', () => {
   test('is fetched once, however many calls want it at once', async () => {
@@ -349,7 +371,82 @@ describe('when the server cannot answer now', () => {
   });
 });
 
+describe('an answer that is no good', () => {
+  const calls = (body: string, status = 200, type = 'application/json') =>
+    withToken((_, response) => response.writeHead(status, { 'content-type': type }).end(body));
+
+  test('is told of as every failure is, without its words', async () => {
+    for (const body of ['{"card": "4111', '<html>4111</html>', '']) {
+      await withServer(calls(body), async (baseUrl) => {
+        const client = new LatchkeyClient({ baseUrl, credentials: ANYBODY });
+        const error = await rejection(client.call('get', '/me'), ConnectionError);
+        expect(error.message).toBe('The answer is not JSON.');
+        expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('4111');
+      });
+    }
+  });
+
+  test('is still a refusal when the problem is none', async () => {
+    for (const body of ['null', '7', '{"code": 7, "errors": "none"}', '{']) {
+      await withServer(calls(body, 418, 'application/problem+json'), async (baseUrl) => {
+        const client = new LatchkeyClient({ baseUrl, credentials: ANYBODY });
+        const error = await rejection(client.call('get', '/me'), ApiError);
+        expect(error).toMatchObject({ status: 418, code: 'unexpected_answer', detail: body });
+        expect(error.errors).toBeUndefined();
+      });
+    }
+  });
+});
+
 describe('what must not get out', () => {
+  test('the token goes nowhere but below baseUrl', async () => {
+    const urls: string[] = [];
+    const server = withToken((request, response) => {
+      urls.push(request.url ?? '');
+      response.end();
+    });
+    await withServer(server, async (origin) => {
+      const client = new LatchkeyClient({ baseUrl: `${origin}/latchkey`, credentials: ANYBODY });
+      for (const path of [
+        '../other-app/x',
+        '/x/../../other-app',
+        '%2e%2E/x',
+        `${origin}/latchkey-2/x`,
+        '..',
+        '\\..\\x',
+      ]) {
+        await rejection(client.fetch(path), TypeError);
+      }
+      await client.fetch('/x/../y?z=..');
+      await client.fetch(new URL(`${origin}/latchkey/z`));
+    });
+    expect(urls).toEqual(['/latchkey/y?z=..', '/latchkey/z']);
+  });
+
+  test('a parameter of a path stays in its place', async () => {
+    const urls: string[] = [];
+    const server = withToken((request, response) => {
+      urls.push(request.url ?? '');
+      response.end();
+    });
+    await withServer(server, async (baseUrl) => {
+      interface Messages {
+        get: { parameters: { path: Record<string, string> }; responses: unknown };
+      }
+      const client = new LatchkeyClient<Record<'/properties/{property-id}/messages', Messages>>({
+        baseUrl,
+        credentials: ANYBODY,
+      });
+      const call = (path: Record<string, unknown>) =>
+        client.call('get', '/properties/{property-id}/messages', { path: path as Record<string, string> });
+      for (const id of ['', '.', '..', undefined, null]) await rejection(call({ 'property-id': id }), TypeError);
+      await rejection(call({}), TypeError);
+      expect(urls).toEqual([]);
+      for (const id of ['7', 'a/../b', '...', 0]) await call({ 'property-id': id });
+      expect(urls.map((url) => url.split('/')[2])).toEqual(['7', 'a%2F..%2Fb', '...', '0']);
+    });
+  });
+
   test('the token is sent to no other origin', async () => {
     const { client, sent } = forPartner(await app.newPartner());
     for (const url of ['https://example.com/me', '//example.com/me', new URL('http://127.0.0.1:1/me')]) {

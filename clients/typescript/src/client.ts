@@ -61,6 +61,24 @@ const canRepeat = (body: unknown): boolean =>
   body instanceof Blob ||
   body instanceof FormData;
 
+/** @throws TypeError for a value that would lead to another path: a URL swallows `.` and `..`, and nothing is none */
+function fill(path: string, values: Readonly<Record<string, string | number | null | undefined>>): string {
+  return path.replace(/\{([^{}]+)\}/g, (_, name: string) => {
+    const value = String(values[name] ?? '');
+    if (['', '.', '..'].includes(value)) throw new TypeError(`The path has no use for such a ${name}: "${value}"`);
+    return encodeURIComponent(value);
+  });
+}
+
+/** @throws ConnectionError without the parser's words: they may quote what was answered */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ConnectionError('The answer is not JSON.');
+  }
+}
+
 /**
  * Calls Latchkey and the modules behind its guard as a partner.
  *
@@ -107,7 +125,9 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
    */
   async fetch(path: string | URL, init: RequestInit = {}): Promise<Response> {
     const url = new URL(typeof path === 'string' ? path.replace(/^\/+/, '') : path, this.#baseUrl);
-    if (url.origin !== this.#baseUrl.origin) throw new TypeError('The token is sent to no other origin than baseUrl.');
+    if (url.origin !== this.#baseUrl.origin || !url.pathname.startsWith(this.#baseUrl.pathname)) {
+      throw new TypeError('The token is sent nowhere but below baseUrl.');
+    }
     const method = (init.method ?? 'GET').toUpperCase();
     const { attempts, now, random } = this.#options;
     const isRepeatable = canRepeat(init.body);
@@ -145,15 +165,15 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
    * Calls an operation of the OpenAPI document, with JSON both ways.
    *
    * @returns the body of the answer
-   * @throws ApiError when the answer is no success, TokenRefusedError, ConnectionError, or the signal's reason
+   * @throws ApiError when the answer is no success, TokenRefusedError, ConnectionError, the signal's reason, or
+   *   TypeError for a parameter of the path that is missing, empty, `.` or `..`
    */
   async call<M extends Method, P extends PathsWith<Paths, M>>(
     method: M,
     path: P & string,
     options: CallOptions<Operation<Paths, P, M>> = {},
   ): Promise<Answer<Operation<Paths, P, M>>> {
-    const values = (options.path ?? {}) as Record<string, unknown>;
-    const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(String(values[name])));
+    const filled = fill(path, options.path ?? {});
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(options.query ?? {})) {
       for (const each of Array.isArray(value) ? value : [value])
@@ -177,9 +197,9 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
       throw new ConnectionError('The answer did not arrive as a whole.', { cause: error });
     }
     if (!response.ok) throw this.#refusal(response, text);
-    if (text === '') return undefined as Answer<Operation<Paths, P, M>>;
     const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
-    return (isJson ? JSON.parse(text) : text) as Answer<Operation<Paths, P, M>>;
+    if (response.status === 204 || (text === '' && !isJson)) return undefined as Answer<Operation<Paths, P, M>>;
+    return (isJson ? parse(text) : text) as Answer<Operation<Paths, P, M>>;
   }
 
   #send(url: URL, init: RequestInit, { token }: HeldToken): Promise<Response> {
@@ -191,20 +211,20 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
   }
 
   #refusal({ status, headers }: Response, text: string): ApiError {
-    let problem: { code?: unknown; detail?: unknown; errors?: { field: string; messages: string[] }[] } = {};
+    let problem: { code?: unknown; detail?: unknown; errors?: unknown } | null = {};
     try {
-      if (headers.get('content-type')?.includes('json') === true) problem = JSON.parse(text) as typeof problem;
+      if (headers.get('content-type')?.includes('json') === true) problem = JSON.parse(text) as object | null;
     } catch {
       // The status says enough.
     }
-    const { code, detail, errors } = problem;
+    const { code, detail, errors } = problem ?? {};
     return new ApiError({
       status,
       code: typeof code === 'string' ? code : 'unexpected_answer',
       detail: typeof detail === 'string' ? detail : text.slice(0, 200),
       requestId: headers.get('x-request-id') ?? undefined,
       retryAfterSeconds: retryAfterSeconds(headers, this.#options.now()),
-      ...(errors && { errors }),
+      ...(Array.isArray(errors) && { errors: errors as { field: string; messages: string[] }[] }),
     });
   }
 }
