@@ -1,7 +1,7 @@
 import { ApiError, ConnectionError } from './errors.ts';
 import type { paths as LatchkeyPaths } from './openapi.ts';
 import { type CredentialSource, type HeldToken, TokenSource } from './token-source.ts';
-import { retryAfterSeconds, wait, waitBefore } from './waiting.ts';
+import { limit, retryAfterSeconds, wait, waitBefore } from './waiting.ts';
 
 export { ApiError, ConnectionError, LatchkeyError, type Refusal, TokenRefusedError } from './errors.ts';
 export type { Credentials, CredentialSource } from './token-source.ts';
@@ -45,6 +45,16 @@ interface CallOptions<O> {
   readonly headers?: Record<string, string>;
   readonly signal?: AbortSignal;
 }
+
+/** An answer, whose body can still be cut off by the caller or the time. */
+interface Sent {
+  readonly response: Response;
+  /** The body has arrived. */
+  readonly release: () => void;
+}
+
+/** Milliseconds since the epoch, by a clock that goes on when that of the machine is set. */
+const steadyNow = (): number => performance.timeOrigin + performance.now();
 
 /** RFC 9110 §9.2.2: doing it twice is doing it once. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
@@ -99,7 +109,7 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
       throw new TypeError('baseUrl must be an https URL: the password would go over the network in the clear.');
     }
     if (!this.#baseUrl.pathname.endsWith('/')) this.#baseUrl.pathname += '/';
-    this.#options = { timeoutMs: 10_000, attempts: 4, fetch, now: Date.now, random: Math.random, ...options };
+    this.#options = { timeoutMs: 10_000, attempts: 4, fetch, now: steadyNow, random: Math.random, ...options };
     this.#tokens = new TokenSource(credentials, { ...this.#options, url: new URL('generateToken', this.#baseUrl) });
   }
 
@@ -124,6 +134,10 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
    * @throws TokenRefusedError, ConnectionError, TypeError, or the reason of `init.signal`
    */
   async fetch(path: string | URL, init: RequestInit = {}): Promise<Response> {
+    return (await this.#fetch(path, init)).response;
+  }
+
+  async #fetch(path: string | URL, init: RequestInit): Promise<Sent> {
     const url = new URL(typeof path === 'string' ? path.replace(/^\/+/, '') : path, this.#baseUrl);
     if (url.origin !== this.#baseUrl.origin || !url.pathname.startsWith(this.#baseUrl.pathname)) {
       throw new TypeError('The token is sent nowhere but below baseUrl.');
@@ -137,16 +151,17 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
       const mayRepeat = isRepeatable && attempt < attempts;
       let seconds: number | undefined;
       try {
-        const response = await this.#send(url, { ...init, method }, held);
-        const { status, headers } = response;
+        const sent = await this.#send(url, { ...init, method }, held);
+        const { status, headers, body } = sent.response;
         if (headers.get('token-refresh-due') === 'true') this.#tokens.refresh(held);
         seconds = retryAfterSeconds(headers, now());
         // A 429 was not begun; what was answered 503 may have been done.
         const mayComeLater = status === 429 || (status === 503 && IDEMPOTENT.has(method));
-        const isRefused = status === 401 && !isRenewed && isRepeatable && this.#tokens.isReplaced(held);
-        if (!isRefused && !(mayComeLater && mayRepeat && waitBefore(attempt, seconds, 0) !== undefined))
-          return response;
-        await response.body?.cancel();
+        // Also where this call cannot be repeated: the next one should not meet the same token.
+        const isRefused = status === 401 && !isRenewed && this.#tokens.isReplaced(held) && isRepeatable;
+        if (!isRefused && !(mayComeLater && mayRepeat && waitBefore(attempt, seconds, 0) !== undefined)) return sent;
+        await body?.cancel();
+        sent.release();
         if (isRefused) {
           isRenewed = true;
           continue;
@@ -179,7 +194,7 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
       for (const each of Array.isArray(value) ? value : [value])
         if (each !== undefined) query.append(name, String(each));
     }
-    const response = await this.fetch(query.size > 0 ? `${filled}?${query.toString()}` : filled, {
+    const { response, release } = await this.#fetch(query.size > 0 ? `${filled}?${query.toString()}` : filled, {
       method: method.toUpperCase(),
       headers: {
         accept: 'application/json, application/problem+json, text/plain;q=0.5',
@@ -195,6 +210,8 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
     } catch (error) {
       options.signal?.throwIfAborted();
       throw new ConnectionError('The answer did not arrive as a whole.', { cause: error });
+    } finally {
+      release();
     }
     if (!response.ok) throw this.#refusal(response, text);
     const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
@@ -202,12 +219,18 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
     return (isJson ? parse(text) : text) as Answer<Operation<Paths, P, M>>;
   }
 
-  #send(url: URL, init: RequestInit, { token }: HeldToken): Promise<Response> {
+  async #send(url: URL, init: RequestInit, { token }: HeldToken): Promise<Sent> {
     const headers = new Headers(init.headers);
     headers.set('authorization', `Bearer ${token}`);
-    const timeout = AbortSignal.timeout(this.#options.timeoutMs);
-    const signal = init.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
-    return this.#options.fetch(url, { ...init, headers, signal });
+    const { signal, release } = limit(this.#options.timeoutMs, init.signal);
+    try {
+      const response = await this.#options.fetch(url, { ...init, headers, signal });
+      if (!response.body) release();
+      return { response, release };
+    } catch (error) {
+      release();
+      throw error;
+    }
   }
 
   #refusal({ status, headers }: Response, text: string): ApiError {
