@@ -1,6 +1,10 @@
-import { createServer } from 'node:http';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { inspect } from 'node:util';
+import ts from 'typescript';
 import {
   ApiError,
   type ClientOptions,
@@ -12,6 +16,7 @@ import { ChangeFeed } from '../src/database/change-feed.service.ts';
 import { type Partner, TestApp } from './support/app.ts';
 import { PostgresProxy } from './support/postgres-proxy.ts';
 import { secret } from './support/secrets.ts';
+import { ServerProcess } from './support/server.ts';
 
 let app: TestApp;
 let proxy: PostgresProxy;
@@ -88,6 +93,68 @@ const rejection = async <E extends Error>(promise: Promise<unknown>, type: new (
   return error as E;
 };
 
+/** What a server does that is not Latchkey, or not well. */
+async function withServer(answer: RequestListener, use: (baseUrl: string) => Promise<void>): Promise<void> {
+  const server = createServer(answer);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    await use(`http://127.0.0.1:${String((server.address() as AddressInfo).port)}`);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+/** Gives a token, and leaves the rest to another. */
+const withToken =
+  (answer: RequestListener): RequestListener =>
+  (request, response) => {
+    if (request.url?.endsWith('/generateToken') === true) response.setHeader('token-expires-in', '3600').end('a.b.c');
+    else answer(request, response);
+  };
+
+const ANYBODY = { username: 'a', password: 'b' };
+
+/** Runs a program beside the client, in a process of its own. @returns all that it wrote, and how long it took */
+async function run(program: string): Promise<{ output: string; ms: number }> {
+  const folder = await mkdtemp(path.join(tmpdir(), 'latchkey-client-'));
+  try {
+    const sources = new URL('../clients/typescript/src/', import.meta.url);
+    const compilerOptions = {
+      target: ts.ScriptTarget.ES2022,
+      module: ts.ModuleKind.ES2022,
+      rewriteRelativeImportExtensions: true,
+    };
+    for (const file of await readdir(sources)) {
+      const { outputText } = ts.transpileModule(await readFile(new URL(file, sources), 'utf8'), { compilerOptions });
+      await writeFile(path.join(folder, file.replace(/ts$/, 'js')), outputText);
+    }
+    await writeFile(path.join(folder, 'package.json'), '{ "type": "module" }');
+    await writeFile(path.join(folder, 'program.js'), program);
+    const started = performance.now();
+    const command = [process.execPath, '--expose-gc', path.join(folder, 'program.js')];
+    const running = new ServerProcess({ command, env: {} });
+    await running.exited;
+    return { output: running.stdout + running.stderr, ms: performance.now() - started };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** What was rejected and heard by nobody while something was done. Node ends a process for it. */
+async function unheard(act: () => Promise<unknown>): Promise<unknown[]> {
+  const found: unknown[] = [];
+  const hear = (reason: unknown): void => void found.push(reason);
+  process.on('unhandledRejection', hear);
+  try {
+    await act();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  } finally {
+    process.off('unhandledRejection', hear);
+  }
+  return found;
+}
+
 describe('one token for all calls', () => {
   test('is fetched once, however many calls want it at once', async () => {
     const partner = await app.newPartner();
@@ -147,6 +214,92 @@ describe('one token for all calls', () => {
     const answers = await Promise.all(Array.from({ length: 20 }, () => client.call('get', '/me')));
     expect(answers).toHaveLength(20);
     expect(tokens()).toBe(2);
+  });
+
+  test('is not asked for again by each call while the next is refused', async () => {
+    const partner = await app.newPartner({ tokenTtlSeconds: 60, tokensPerMinute: 1 });
+    const { client, sent } = forPartner(partner, { attempts: 1, random: () => 0 });
+    const first = (await client.call('get', '/me')).token.id;
+    // Every answer says that a newer one is due, and there is none within this minute.
+    app.clockOffset = 55_000;
+    for (let i = 0; i < 50; i++) expect((await client.call('get', '/me')).token.id).toBe(first);
+    await until(() => sent.includes('POST /generateToken 429'));
+    expect(sent.filter((line) => line.startsWith('POST'))).toEqual([
+      'POST /generateToken 200',
+      'POST /generateToken 429',
+    ]);
+  });
+
+  test('is asked for no earlier than Retry-After says, also by those who have none', async () => {
+    let asked = 0;
+    let life = '100';
+    let offset = 0;
+    const server: RequestListener = (request, response) => {
+      if (request.url !== '/generateToken') response.setHeader('token-refresh-due', 'true').end();
+      else if (++asked === 1) response.setHeader('token-expires-in', life).end('a.b.c');
+      else response.setHeader('retry-after', '70').writeHead(429).end('too many requests');
+    };
+    await withServer(server, async (baseUrl) => {
+      const options = { baseUrl, credentials: ANYBODY, now: () => Date.now() + offset, random: () => 0 };
+      const client = new LatchkeyClient(options);
+      for (const seconds of [0, 20, 40, 69]) {
+        offset = seconds * 1000;
+        await client.fetch('/x');
+        await until(() => asked === 2);
+      }
+      offset = 72_000;
+      await client.fetch('/x');
+      await until(() => asked === 3);
+
+      [asked, life, offset] = [0, '1', 0];
+      const other = new LatchkeyClient(options);
+      await other.token();
+      for (let i = 0; i < 10; i++) await rejection(other.token(), TokenRefusedError);
+      expect(asked).toBe(2);
+      // As refused credentials rest, however long it says.
+      offset = 31_000;
+      await rejection(other.token(), TokenRefusedError);
+      expect(asked).toBe(3);
+    });
+  });
+
+  test('is replaced after a refusal also for a body that can be sent only once', async () => {
+    let asked = 0;
+    const server: RequestListener = (request, response) => {
+      if (request.url === '/generateToken') {
+        response.setHeader('token-expires-in', '3600').end(`a.b.${String(++asked)}`);
+      } else response.writeHead(request.headers.authorization === 'Bearer a.b.1' ? 401 : 200).end();
+    };
+    await withServer(server, async (baseUrl) => {
+      const client = new LatchkeyClient({ baseUrl, credentials: ANYBODY });
+      const send = (): Promise<Response> =>
+        client.fetch('/x', { method: 'POST', body: new Blob(['x']).stream(), duplex: 'half' } as RequestInit);
+      expect((await send()).status).toBe(401);
+      expect((await send()).status).toBe(200);
+      expect(asked).toBe(2);
+    });
+  });
+
+  test('is replaced in time although the clock of the machine is set back', async () => {
+    const tell = Date.now;
+    let offset = 0;
+    let asked = 0;
+    Date.now = () => tell() + offset;
+    const server: RequestListener = (_, response) => {
+      response.setHeader('token-expires-in', '3').end(`a.b.${String(++asked)}`);
+    };
+    try {
+      await withServer(server, async (baseUrl) => {
+        const client = new LatchkeyClient({ baseUrl, credentials: ANYBODY });
+        expect(await client.token()).toBe('a.b.1');
+        offset = -3_600_000;
+        // With less than two seconds left it is not sent any more.
+        await new Promise((resolve) => setTimeout(resolve, 1_100));
+        expect(await client.token()).toBe('a.b.2');
+      });
+    } finally {
+      Date.now = tell;
+    }
   });
 });
 
@@ -349,7 +502,186 @@ describe('when the server cannot answer now', () => {
   });
 });
 
+describe('an answer that is no good', () => {
+  const calls = (body: string, status = 200, type = 'application/json') =>
+    withToken((_, response) => response.writeHead(status, { 'content-type': type }).end(body));
+
+  test('is told of as every failure is, without its words', async () => {
+    for (const body of ['{"card": "4111', '<html>4111</html>', '']) {
+      await withServer(calls(body), async (baseUrl) => {
+        const client = new LatchkeyClient({ baseUrl, credentials: ANYBODY });
+        const error = await rejection(client.call('get', '/me'), ConnectionError);
+        expect(error.message).toBe('The answer is not JSON.');
+        expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('4111');
+      });
+    }
+  });
+
+  test('is still a refusal when the problem is none', async () => {
+    for (const body of ['null', '7', '{"code": 7, "errors": "none"}', '{']) {
+      await withServer(calls(body, 418, 'application/problem+json'), async (baseUrl) => {
+        const client = new LatchkeyClient({ baseUrl, credentials: ANYBODY });
+        const error = await rejection(client.call('get', '/me'), ApiError);
+        expect(error).toMatchObject({ status: 418, code: 'unexpected_answer', detail: body });
+        expect(error.errors).toBeUndefined();
+      });
+    }
+  });
+});
+
+describe('a process that lives long', () => {
+  test('is not ended by a caller who gave up before a token was refused, and asks for none in vain', async () => {
+    const partner = await app.newPartner();
+    const { client, sent } = clientOf({ username: partner.username, password: 'wrong' }, { attempts: 1 });
+    const signal = AbortSignal.abort(new Error('gave up'));
+    const reasons = await unheard(async () => {
+      await expect(client.token(signal)).rejects.toThrow('gave up');
+      await expect(client.call('get', '/me', { signal })).rejects.toThrow('gave up');
+    });
+    expect(reasons).toEqual([]);
+    expect(sent).toEqual([]);
+  });
+
+  test('is not ended by a caller who gives up while a 401 is handled', async () => {
+    const partner = await app.newPartner();
+    const caller = new AbortController();
+    const { client, sent } = forPartner(partner, {
+      fetch: async (input, init) => {
+        const response = await fetch(input, init);
+        const { pathname } = new URL(input as URL);
+        sent.push(`${init?.method ?? 'GET'} ${pathname} ${String(response.status)}`);
+        if (pathname === '/generateToken' && response.ok) secret(await response.clone().text());
+        if (response.status !== 401) return response;
+        // Once the refusal is dealt with, before another token is asked for.
+        const body = {
+          cancel: () => {
+            caller.abort(new Error('gave up'));
+            return Promise.resolve();
+          },
+        };
+        return Object.defineProperty(response, 'body', { value: body });
+      },
+    });
+    await client.token();
+    await staff('POST', `/admin/channel-users/${partner.id}/suspend`, { reason: 'test' });
+    const reasons = await unheard(() =>
+      expect(client.call('get', '/me', { signal: caller.signal })).rejects.toThrow('gave up'),
+    );
+    expect(reasons).toEqual([]);
+    expect(sent).toEqual(['POST /generateToken 200', 'GET /me 401']);
+  });
+
+  test('can call with one signal for ever: each call ends in time, and leaves nothing at it', async () => {
+    const silent = withToken((request, response) => {
+      if (request.url === '/body') response.writeHead(200, { 'content-length': 9 }).write('x');
+    });
+    await withServer(silent, async (baseUrl) => {
+      const { output } = await run(
+        `import { LatchkeyClient } from './client.js';
+        const client = new LatchkeyClient({ baseUrl: '${baseUrl}', credentials: { username: 'a', password: 'b' },
+          timeoutMs: 500, attempts: 1 });
+        const { signal } = new AbortController();
+        setInterval(gc, 20).unref();
+        setTimeout(() => process.exit(1), 10_000).unref();
+        const calls = Array.from({ length: 30 }, (_, i) => client.call('get', i % 2 ? '/silent' : '/body', { signal }));
+        const errors = (await Promise.allSettled(calls)).map(({ reason }) => reason);
+        console.log(...new Set(errors.map(({ name, cause }) => name + ' ' + cause?.name)));
+        const shutdown = new AbortController();
+        const stopped = client.call('get', '/silent', { signal: shutdown.signal });
+        setTimeout(() => shutdown.abort('shutting down'), 100);
+        console.log(await stopped.catch((reason) => reason));`,
+      );
+      expect(output).toBe('ConnectionError TimeoutError\nshutting down\n');
+    });
+  });
+
+  test('ends when its work is done, whatever becomes of a token that nobody waits for', async () => {
+    let asked = 0;
+    const server: RequestListener = (request, response) => {
+      if (request.url !== '/generateToken') response.setHeader('token-refresh-due', 'true').end();
+      else if (++asked === 1) response.setHeader('token-expires-in', '3600').end('a.b.c');
+      else response.setHeader('retry-after', '12').writeHead(429).end();
+    };
+    await withServer(server, async (baseUrl) => {
+      const { output, ms } = await run(
+        `import { LatchkeyClient } from './client.js';
+        const client = new LatchkeyClient({ baseUrl: '${baseUrl}', credentials: { username: 'a', password: 'b' },
+          attempts: 2 });
+        await client.fetch('/x');
+        await new Promise((resolve) => setTimeout(resolve, 300));`,
+      );
+      expect(output).toBe('');
+      expect(ms).toBeLessThan(10_000);
+      expect(asked).toBe(2);
+    });
+  });
+
+  test('does not end before the token that it waits for', async () => {
+    let asked = 0;
+    const server: RequestListener = (_, response) => {
+      if (++asked > 1) response.setHeader('token-expires-in', '3600').end('a.b.c');
+      else response.setHeader('retry-after', '1').writeHead(429).end();
+    };
+    await withServer(server, async (baseUrl) => {
+      const { output } = await run(
+        `import { LatchkeyClient } from './client.js';
+        const client = new LatchkeyClient({ baseUrl: '${baseUrl}', credentials: { username: 'a', password: 'b' } });
+        console.log(await client.token());`,
+      );
+      expect(output).toBe('a.b.c\n');
+    });
+  });
+});
+
 describe('what must not get out', () => {
+  test('the token goes nowhere but below baseUrl', async () => {
+    const urls: string[] = [];
+    const server = withToken((request, response) => {
+      urls.push(request.url ?? '');
+      response.end();
+    });
+    await withServer(server, async (origin) => {
+      const client = new LatchkeyClient({ baseUrl: `${origin}/latchkey`, credentials: ANYBODY });
+      for (const path of [
+        '../other-app/x',
+        '/x/../../other-app',
+        '%2e%2E/x',
+        `${origin}/latchkey-2/x`,
+        '..',
+        '\\..\\x',
+      ]) {
+        await rejection(client.fetch(path), TypeError);
+      }
+      await client.fetch('/x/../y?z=..');
+      await client.fetch(new URL(`${origin}/latchkey/z`));
+    });
+    expect(urls).toEqual(['/latchkey/y?z=..', '/latchkey/z']);
+  });
+
+  test('a parameter of a path stays in its place', async () => {
+    const urls: string[] = [];
+    const server = withToken((request, response) => {
+      urls.push(request.url ?? '');
+      response.end();
+    });
+    await withServer(server, async (baseUrl) => {
+      interface Messages {
+        get: { parameters: { path: Record<string, string> }; responses: unknown };
+      }
+      const client = new LatchkeyClient<Record<'/properties/{property-id}/messages', Messages>>({
+        baseUrl,
+        credentials: ANYBODY,
+      });
+      const call = (path: Record<string, unknown>) =>
+        client.call('get', '/properties/{property-id}/messages', { path: path as Record<string, string> });
+      for (const id of ['', '.', '..', undefined, null]) await rejection(call({ 'property-id': id }), TypeError);
+      await rejection(call({}), TypeError);
+      expect(urls).toEqual([]);
+      for (const id of ['7', 'a/../b', '...', 0]) await call({ 'property-id': id });
+      expect(urls.map((url) => url.split('/')[2])).toEqual(['7', 'a%2F..%2Fb', '...', '0']);
+    });
+  });
+
   test('the token is sent to no other origin', async () => {
     const { client, sent } = forPartner(await app.newPartner());
     for (const url of ['https://example.com/me', '//example.com/me', new URL('http://127.0.0.1:1/me')]) {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import net from 'node:net';
 import { performance } from 'node:perf_hooks';
+import { MigrationFolders } from '../src/database/migration-folders.ts';
 import { TestApp } from './support/app.ts';
 import { administer, createDatabase } from './support/database.ts';
 import { scrape } from './support/metrics.ts';
@@ -106,7 +107,7 @@ describe('an instance', () => {
   });
 
   it('asks the database twice a second at most, however many probe', async () => {
-    const counter = proxy.countQueries('transaction_read_only');
+    const counter = proxy.countQueries("current_setting('transaction_read_only')");
     const started = performance.now();
     const answers = await Promise.all(Array.from({ length: 300 }, () => ready(app.opsUrl)));
     const elapsed = performance.now() - started;
@@ -416,5 +417,20 @@ it('a database that this server never reached is no reason to answer probes wron
     await app.close();
     await proxy.shut();
     await drop();
+  }
+});
+
+it('is ready again after its migrations could not be read once', async () => {
+  const app = await TestApp.start();
+  try {
+    const folders = app.app.nest.get(MigrationFolders);
+    const all = folders.all.bind(folders);
+    // Too many open files, in the first probe of all.
+    folders.all = () => Promise.reject(Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' }));
+    expect(await ready(app.opsUrl)).toMatchObject({ http: 503 });
+    folders.all = all;
+    await becomes(app.opsUrl, IS_READY);
+  } finally {
+    await app.close();
   }
 });

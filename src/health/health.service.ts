@@ -159,7 +159,12 @@ export class HealthService {
     this.#known ??= this.folders
       .all()
       .then(loadMigrations)
-      .then((classes) => classes.map((migration) => new migration().name ?? migration.name));
+      .then((classes) => classes.map((migration) => new migration().name ?? migration.name))
+      .catch((error: unknown) => {
+        // Such as too many open files: the next probe reads again.
+        this.#known = undefined;
+        throw error;
+      });
     const known = await this.#known;
     if (known.some((name) => !run.includes(name))) return 'pending';
     return run.length > known.length ? 'newer' : 'current';

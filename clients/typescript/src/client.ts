@@ -1,7 +1,7 @@
 import { ApiError, ConnectionError } from './errors.ts';
 import type { paths as LatchkeyPaths } from './openapi.ts';
 import { type CredentialSource, type HeldToken, TokenSource } from './token-source.ts';
-import { retryAfterSeconds, wait, waitBefore } from './waiting.ts';
+import { limit, retryAfterSeconds, wait, waitBefore } from './waiting.ts';
 
 export { ApiError, ConnectionError, LatchkeyError, type Refusal, TokenRefusedError } from './errors.ts';
 export type { Credentials, CredentialSource } from './token-source.ts';
@@ -46,6 +46,16 @@ interface CallOptions<O> {
   readonly signal?: AbortSignal;
 }
 
+/** An answer, whose body can still be cut off by the caller or the time. */
+interface Sent {
+  readonly response: Response;
+  /** The body has arrived. */
+  readonly release: () => void;
+}
+
+/** Milliseconds since the epoch, by a clock that goes on when that of the machine is set. */
+const steadyNow = (): number => performance.timeOrigin + performance.now();
+
 /** RFC 9110 §9.2.2: doing it twice is doing it once. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
@@ -60,6 +70,24 @@ const canRepeat = (body: unknown): boolean =>
   body instanceof ArrayBuffer ||
   body instanceof Blob ||
   body instanceof FormData;
+
+/** @throws TypeError for a value that would lead to another path: a URL swallows `.` and `..`, and nothing is none */
+function fill(path: string, values: Readonly<Record<string, string | number | null | undefined>>): string {
+  return path.replace(/\{([^{}]+)\}/g, (_, name: string) => {
+    const value = String(values[name] ?? '');
+    if (['', '.', '..'].includes(value)) throw new TypeError(`The path has no use for such a ${name}: "${value}"`);
+    return encodeURIComponent(value);
+  });
+}
+
+/** @throws ConnectionError without the parser's words: they may quote what was answered */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ConnectionError('The answer is not JSON.');
+  }
+}
 
 /**
  * Calls Latchkey and the modules behind its guard as a partner.
@@ -81,7 +109,7 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
       throw new TypeError('baseUrl must be an https URL: the password would go over the network in the clear.');
     }
     if (!this.#baseUrl.pathname.endsWith('/')) this.#baseUrl.pathname += '/';
-    this.#options = { timeoutMs: 10_000, attempts: 4, fetch, now: Date.now, random: Math.random, ...options };
+    this.#options = { timeoutMs: 10_000, attempts: 4, fetch, now: steadyNow, random: Math.random, ...options };
     this.#tokens = new TokenSource(credentials, { ...this.#options, url: new URL('generateToken', this.#baseUrl) });
   }
 
@@ -106,8 +134,14 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
    * @throws TokenRefusedError, ConnectionError, TypeError, or the reason of `init.signal`
    */
   async fetch(path: string | URL, init: RequestInit = {}): Promise<Response> {
+    return (await this.#fetch(path, init)).response;
+  }
+
+  async #fetch(path: string | URL, init: RequestInit): Promise<Sent> {
     const url = new URL(typeof path === 'string' ? path.replace(/^\/+/, '') : path, this.#baseUrl);
-    if (url.origin !== this.#baseUrl.origin) throw new TypeError('The token is sent to no other origin than baseUrl.');
+    if (url.origin !== this.#baseUrl.origin || !url.pathname.startsWith(this.#baseUrl.pathname)) {
+      throw new TypeError('The token is sent nowhere but below baseUrl.');
+    }
     const method = (init.method ?? 'GET').toUpperCase();
     const { attempts, now, random } = this.#options;
     const isRepeatable = canRepeat(init.body);
@@ -117,16 +151,17 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
       const mayRepeat = isRepeatable && attempt < attempts;
       let seconds: number | undefined;
       try {
-        const response = await this.#send(url, { ...init, method }, held);
-        const { status, headers } = response;
+        const sent = await this.#send(url, { ...init, method }, held);
+        const { status, headers, body } = sent.response;
         if (headers.get('token-refresh-due') === 'true') this.#tokens.refresh(held);
         seconds = retryAfterSeconds(headers, now());
         // A 429 was not begun; what was answered 503 may have been done.
         const mayComeLater = status === 429 || (status === 503 && IDEMPOTENT.has(method));
-        const isRefused = status === 401 && !isRenewed && isRepeatable && this.#tokens.isReplaced(held);
-        if (!isRefused && !(mayComeLater && mayRepeat && waitBefore(attempt, seconds, 0) !== undefined))
-          return response;
-        await response.body?.cancel();
+        // Also where this call cannot be repeated: the next one should not meet the same token.
+        const isRefused = status === 401 && !isRenewed && this.#tokens.isReplaced(held) && isRepeatable;
+        if (!isRefused && !(mayComeLater && mayRepeat && waitBefore(attempt, seconds, 0) !== undefined)) return sent;
+        await body?.cancel();
+        sent.release();
         if (isRefused) {
           isRenewed = true;
           continue;
@@ -145,21 +180,21 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
    * Calls an operation of the OpenAPI document, with JSON both ways.
    *
    * @returns the body of the answer
-   * @throws ApiError when the answer is no success, TokenRefusedError, ConnectionError, or the signal's reason
+   * @throws ApiError when the answer is no success, TokenRefusedError, ConnectionError, the signal's reason, or
+   *   TypeError for a parameter of the path that is missing, empty, `.` or `..`
    */
   async call<M extends Method, P extends PathsWith<Paths, M>>(
     method: M,
     path: P & string,
     options: CallOptions<Operation<Paths, P, M>> = {},
   ): Promise<Answer<Operation<Paths, P, M>>> {
-    const values = (options.path ?? {}) as Record<string, unknown>;
-    const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(String(values[name])));
+    const filled = fill(path, options.path ?? {});
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(options.query ?? {})) {
       for (const each of Array.isArray(value) ? value : [value])
         if (each !== undefined) query.append(name, String(each));
     }
-    const response = await this.fetch(query.size > 0 ? `${filled}?${query.toString()}` : filled, {
+    const { response, release } = await this.#fetch(query.size > 0 ? `${filled}?${query.toString()}` : filled, {
       method: method.toUpperCase(),
       headers: {
         accept: 'application/json, application/problem+json, text/plain;q=0.5',
@@ -175,36 +210,44 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
     } catch (error) {
       options.signal?.throwIfAborted();
       throw new ConnectionError('The answer did not arrive as a whole.', { cause: error });
+    } finally {
+      release();
     }
     if (!response.ok) throw this.#refusal(response, text);
-    if (text === '') return undefined as Answer<Operation<Paths, P, M>>;
     const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
-    return (isJson ? JSON.parse(text) : text) as Answer<Operation<Paths, P, M>>;
+    if (response.status === 204 || (text === '' && !isJson)) return undefined as Answer<Operation<Paths, P, M>>;
+    return (isJson ? parse(text) : text) as Answer<Operation<Paths, P, M>>;
   }
 
-  #send(url: URL, init: RequestInit, { token }: HeldToken): Promise<Response> {
+  async #send(url: URL, init: RequestInit, { token }: HeldToken): Promise<Sent> {
     const headers = new Headers(init.headers);
     headers.set('authorization', `Bearer ${token}`);
-    const timeout = AbortSignal.timeout(this.#options.timeoutMs);
-    const signal = init.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
-    return this.#options.fetch(url, { ...init, headers, signal });
+    const { signal, release } = limit(this.#options.timeoutMs, init.signal);
+    try {
+      const response = await this.#options.fetch(url, { ...init, headers, signal });
+      if (!response.body) release();
+      return { response, release };
+    } catch (error) {
+      release();
+      throw error;
+    }
   }
 
   #refusal({ status, headers }: Response, text: string): ApiError {
-    let problem: { code?: unknown; detail?: unknown; errors?: { field: string; messages: string[] }[] } = {};
+    let problem: { code?: unknown; detail?: unknown; errors?: unknown } | null = {};
     try {
-      if (headers.get('content-type')?.includes('json') === true) problem = JSON.parse(text) as typeof problem;
+      if (headers.get('content-type')?.includes('json') === true) problem = JSON.parse(text) as object | null;
     } catch {
       // The status says enough.
     }
-    const { code, detail, errors } = problem;
+    const { code, detail, errors } = problem ?? {};
     return new ApiError({
       status,
       code: typeof code === 'string' ? code : 'unexpected_answer',
       detail: typeof detail === 'string' ? detail : text.slice(0, 200),
       requestId: headers.get('x-request-id') ?? undefined,
       retryAfterSeconds: retryAfterSeconds(headers, this.#options.now()),
-      ...(errors && { errors }),
+      ...(Array.isArray(errors) && { errors: errors as { field: string; messages: string[] }[] }),
     });
   }
 }

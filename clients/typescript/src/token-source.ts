@@ -1,5 +1,5 @@
 import { ConnectionError, TokenRefusedError } from './errors.ts';
-import { orAborted, retryAfterSeconds, wait, waitBefore } from './waiting.ts';
+import { limit, orAborted, retryAfterSeconds, waitBefore } from './waiting.ts';
 
 export interface Credentials {
   readonly username: string;
@@ -25,7 +25,18 @@ export interface HeldToken {
   readonly token: string;
   readonly expiresAt: number;
   /** From then on a newer one is fetched, while this one is still used. */
-  refreshAt: number;
+  readonly refreshAt: number;
+  /** After a refresh that failed not before that, whoever says that one is due. */
+  retryAt: number;
+}
+
+/** A token on its way. */
+interface Fetching {
+  promise: Promise<HeldToken>;
+  /** How many wait for it. A refresh that nobody waits for does not keep the process alive. */
+  waiting: number;
+  /** Until the next attempt. */
+  timer?: ReturnType<typeof setTimeout>;
 }
 
 /** A new token is fetched somewhere between these parts of its life: many processes do not come at once. */
@@ -46,7 +57,7 @@ const same = (a: Credentials, b: Credentials): boolean => a.username === b.usern
 export class TokenSource {
   #source: CredentialSource;
   #held: HeldToken | undefined;
-  #fetching: Promise<HeldToken> | undefined;
+  #fetching: Fetching | undefined;
   #refused:
     { readonly credentials: Credentials; readonly error: TokenRefusedError; readonly until: number } | undefined;
   #renewedAt = -Infinity;
@@ -64,6 +75,7 @@ export class TokenSource {
     this.#source = source;
     this.#refused = undefined;
     this.#fetching = undefined;
+    if (this.#held) this.#held.retryAt = -Infinity;
     this.#version++;
   }
 
@@ -71,20 +83,30 @@ export class TokenSource {
    * @returns a token that is good for a while
    * @throws TokenRefusedError, ConnectionError, or the signal's reason
    */
-  get(signal?: AbortSignal | null): Promise<HeldToken> {
+  async get(signal?: AbortSignal | null): Promise<HeldToken> {
+    signal?.throwIfAborted();
     const now = this.#options.now();
     const held = this.#held;
-    if (!held || now >= held.expiresAt - TOO_OLD_MS) return orAborted(this.#fetch(), signal);
-    if (now >= held.refreshAt) this.refresh(held);
-    return Promise.resolve(held);
+    if (held && now < held.expiresAt - TOO_OLD_MS) {
+      if (now >= held.refreshAt) this.refresh(held);
+      return held;
+    }
+    const fetching = this.#fetch();
+    fetching.waiting++;
+    fetching.timer?.ref();
+    try {
+      return await orAborted(fetching.promise, signal);
+    } finally {
+      if (--fetching.waiting === 0) fetching.timer?.unref();
+    }
   }
 
   /** Fetches the next token while this one is still used. */
   refresh(held: HeldToken): void {
-    if (this.#held !== held || this.#fetching) return;
-    // Should it fail, the next try is not the next call's.
-    held.refreshAt = this.#options.now() + REFRESH_AGAIN_MS * (1 + this.#options.random());
-    this.#fetch().catch(() => undefined);
+    const now = this.#options.now();
+    if (this.#held !== held || this.#fetching || now < held.retryAt) return;
+    this.#rest(held);
+    this.#fetch().promise.catch(() => undefined);
   }
 
   /**
@@ -101,16 +123,23 @@ export class TokenSource {
     return true;
   }
 
-  #fetch(): Promise<HeldToken> {
+  /** Should a refresh fail, the next try is not the next call's. */
+  #rest(held: HeldToken, seconds = 0): void {
+    const { now, random } = this.#options;
+    held.retryAt = now() + Math.max(REFRESH_AGAIN_MS * (1 + random()), seconds * 1000 * (1 + random() / 5));
+  }
+
+  #fetch(): Fetching {
     if (this.#fetching) return this.#fetching;
-    const fetching = this.#obtain(this.#version).finally(() => {
+    const fetching = { waiting: 0 } as Fetching;
+    fetching.promise = this.#obtain(this.#version, fetching).finally(() => {
       if (this.#fetching === fetching) this.#fetching = undefined;
     });
     this.#fetching = fetching;
     return fetching;
   }
 
-  async #obtain(version: number): Promise<HeldToken> {
+  async #obtain(version: number, fetching: Fetching): Promise<HeldToken> {
     const { now, random, attempts } = this.#options;
     const credentials = typeof this.#source === 'function' ? await this.#source() : this.#source;
     if (this.#refused && now() < this.#refused.until && same(this.#refused.credentials, credentials)) {
@@ -131,13 +160,27 @@ export class TokenSource {
       }
       const refusal = failure instanceof TokenRefusedError ? failure : undefined;
       const isTemporary = !refusal || refusal.status === 429 || refusal.status >= 500;
-      if (!isTemporary && version === this.#version) {
-        this.#refused = { credentials, error: refusal, until: now() + REFUSED_MS };
-      }
       const mayTryAgain = isTemporary && attempt < attempts;
       const ms = mayTryAgain ? waitBefore(attempt, refusal?.retryAfterSeconds, random()) : undefined;
-      if (ms === undefined) throw failure;
-      await wait(ms);
+      if (ms === undefined) {
+        this.#giveUp(version, credentials, failure, isTemporary);
+        throw failure;
+      }
+      await new Promise((resolve) => {
+        fetching.timer = setTimeout(resolve, ms);
+        if (fetching.waiting === 0) fetching.timer.unref();
+      });
+    }
+  }
+
+  #giveUp(version: number, credentials: Credentials, error: TokenRefusedError | ConnectionError, isTemporary: boolean) {
+    if (version !== this.#version) return;
+    const seconds = error instanceof TokenRefusedError ? error.retryAfterSeconds : undefined;
+    if (this.#held) this.#rest(this.#held, seconds);
+    // What is longer than anybody waits would be the answer to each call until then.
+    const isFinal = !isTemporary || waitBefore(1, seconds, 0) === undefined;
+    if (isFinal && error instanceof TokenRefusedError) {
+      this.#refused = { credentials, error, until: this.#options.now() + REFUSED_MS };
     }
   }
 
@@ -146,6 +189,7 @@ export class TokenSource {
     let response: Response;
     let text: string;
     const askedAt = now();
+    const { signal, release } = limit(timeoutMs);
     try {
       response = await this.#options.fetch(url, {
         method: 'POST',
@@ -153,11 +197,13 @@ export class TokenSource {
         body: new URLSearchParams({ Username: username, Password: password }).toString(),
         // Credentials are posted to nobody else.
         redirect: 'error',
-        signal: AbortSignal.timeout(timeoutMs),
+        signal,
       });
       text = await response.text();
     } catch (error) {
       throw new ConnectionError('No token could be fetched.', { cause: error });
+    } finally {
+      release();
     }
     if (response.status !== 200) {
       throw new TokenRefusedError({
@@ -177,6 +223,7 @@ export class TokenSource {
       token: text,
       expiresAt: askedAt + life,
       refreshAt: askedAt + life * (REFRESH_FROM + (REFRESH_UNTIL - REFRESH_FROM) * random()),
+      retryAt: -Infinity,
     };
   }
 }

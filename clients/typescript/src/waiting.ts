@@ -3,7 +3,7 @@ const MAX_WAIT_MS = 60_000;
 const FIRST_BACKOFF_MS = 250;
 
 /**
- * What `Retry-After` says (RFC 9110 §10.2.3): seconds, or a date.
+ * What `Retry-After` says (RFC 9110 §10.2.3): seconds, or a date, by the clock of the server if it tells.
  *
  * @param now milliseconds since the epoch
  */
@@ -12,7 +12,9 @@ export function retryAfterSeconds(headers: Headers, now: number): number | undef
   if (value === undefined || value === '') return undefined;
   if (/^\d{1,9}$/.test(value)) return Number(value);
   const date = Date.parse(value);
-  return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - now) / 1000));
+  const serverNow = Date.parse(headers.get('date') ?? '');
+  const seconds = Math.ceil((date - (Number.isNaN(serverNow) ? now : serverNow)) / 1000);
+  return Number.isNaN(seconds) ? undefined : Math.max(0, seconds);
 }
 
 /**
@@ -43,17 +45,64 @@ export async function wait(ms: number, signal?: AbortSignal | null): Promise<voi
 export function orAborted<T>(promise: Promise<T>, signal?: AbortSignal | null): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
-    const abort = (): void => {
-      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the reason is the caller's
-      reject(signal.reason);
-    };
-    if (signal.aborted) {
-      abort();
-      return;
-    }
-    signal.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => {
-      signal.removeEventListener('abort', abort);
-    });
+    const forget = onAbort(signal, reject);
+    // Also when it is aborted already: a rejection that nobody hears ends the process.
+    promise.then(resolve, reject).finally(forget);
   });
+}
+
+/** A signal for one attempt. */
+export interface Limit {
+  readonly signal: AbortSignal;
+  /** The attempt is over. */
+  readonly release: () => void;
+}
+
+/**
+ * Ends an attempt after a time, or when its caller gives up. Not `AbortSignal.any` of a timeout: in Node 20 that one
+ * never fires once garbage was collected, and leaves something at the caller's signal for each call.
+ */
+export function limit(ms: number, caller?: AbortSignal | null): Limit {
+  const controller = new AbortController();
+  const end = (reason: unknown): void => {
+    release();
+    controller.abort(reason);
+  };
+  const timer = setTimeout(() => {
+    end(new DOMException(`Not within ${String(ms)} ms`, 'TimeoutError'));
+  }, ms);
+  timer.unref();
+  let forget: (() => void) | undefined;
+  const release = (): void => {
+    clearTimeout(timer);
+    forget?.();
+  };
+  if (caller) forget = onAbort(caller, end);
+  return { signal: controller.signal, release };
+}
+
+const heard = new WeakMap<AbortSignal, Set<(reason: unknown) => void>>();
+
+/**
+ * One listener at each signal, for all calls that it may end: with more than ten Node tells of a leak.
+ *
+ * @returns forgets the callback
+ */
+function onAbort(signal: AbortSignal, callback: (reason: unknown) => void): () => void {
+  if (signal.aborted) {
+    callback(signal.reason);
+    return () => undefined;
+  }
+  let callbacks = heard.get(signal);
+  if (!callbacks) {
+    const all = new Set<(reason: unknown) => void>();
+    const abort = (): void => {
+      for (const each of all) each(signal.reason);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    heard.set(signal, (callbacks = all));
+  }
+  const kept = callbacks;
+  kept.add(callback);
+  return () => kept.delete(callback);
 }
