@@ -12,14 +12,17 @@ import { AppModule } from './app.module.ts';
 import { type Application, loadApplication } from './application.ts';
 import { AuditChain, type ChainReport } from './audit/audit-chain.service.ts';
 import { AuditProof, verifyExport } from './audit/audit-proof.service.ts';
+import { BrokenChainError } from './audit/audit.errors.ts';
 import { AuditService } from './audit/audit.service.ts';
 import type { Link } from './audit/chain-link.ts';
+import { Clock } from './common/clock.ts';
 import { AppError, type FieldError, InvalidInputError } from './common/errors.ts';
 import { createLogger, NestLogger } from './common/logging.ts';
 import { UUID_PATTERN } from './common/page.ts';
 import { type Actor, type Role, ROLES } from './common/request-context.ts';
 import { DtoPipe } from './common/validation.ts';
 import { type Config, loadConfig } from './config/config.ts';
+import { connect, dataSourceOptions } from './database/data-source.ts';
 import { revertMigration, runMigrations } from './database/migrate.ts';
 import { MigrationFolders } from './database/migration-folders.ts';
 import { EncryptionService } from './encryption/encryption.service.ts';
@@ -232,6 +235,40 @@ program
 
 const audit = program.command('audit').description('the audit trail and its chain');
 
+/** The configuration and the database, with nothing started on them: a start may begin a chain, before anybody has looked. */
+async function withConfig(work: (config: Config) => Promise<void>): Promise<void> {
+  const environment = loadConfig(process.env);
+  const { migrations } = await chosenApplication();
+  const runtime = await prepare(environment, 'command', { migrations });
+  try {
+    await work(runtime.config);
+  } finally {
+    await runtime.stop();
+  }
+}
+
+const withChain = (work: (chain: AuditChain) => Promise<void>): Promise<void> =>
+  withConfig(async (config) => {
+    const timeouts = config.databaseDirectUrl === undefined ? 'connection' : 'role';
+    const dataSource = await connect(dataSourceOptions(config.databaseUrl, 1, timeouts));
+    try {
+      const chain = new AuditChain(dataSource, new EncryptionService(config), new Clock());
+      if (!(await chain.exists())) {
+        throw new InvalidInputError(
+          [],
+          'The audit trail has no chain. A server begins one when it first starts; if there has been one, somebody ' +
+            'removed it: keep a dump of the database before any server starts, and compare it with the last export.',
+        );
+      }
+      await work(chain);
+    } catch (error) {
+      if (!(error instanceof BrokenChainError)) throw error;
+      throw new InvalidInputError([], `The chain of the audit trail cannot be read: ${error.reason}.`);
+    } finally {
+      await dataSource.destroy();
+    }
+  });
+
 /** Says what was found. Ends with 1 when something does not fit. */
 function sayReport({ events, head, kinds, findings }: ChainReport): void {
   if (head && findings.length === 0) {
@@ -266,17 +303,21 @@ audit
   .option('--head <file>', 'what `audit head` printed earlier: the end may not have been cut off since')
   .option('--export <file>', 'a file of `audit export` in place of the database')
   .action(async (options: { head?: string; export?: string }) => {
-    const { export: file, head } = options;
-    if (file !== undefined) {
-      const { keyEncryptionKeys } = loadConfig(process.env);
-      if (keyEncryptionKeys) {
-        sayReport(await verifyExport(file, new EncryptionService({ ...NOWHERE, keyEncryptionKeys })));
-        return;
-      }
+    const { export: file } = options;
+    const head = options.head === undefined ? undefined : await readHead(options.head);
+    if (file === undefined) {
+      await withChain(async (chain) => {
+        sayReport(await chain.verify(head));
+      });
+      return;
     }
-    await withServices(async (context) => {
-      if (file !== undefined) sayReport(await verifyExport(file, context.get(EncryptionService)));
-      else sayReport(await context.get(AuditChain).verify(head === undefined ? undefined : await readHead(head)));
+    const { keyEncryptionKeys } = loadConfig(process.env);
+    if (keyEncryptionKeys) {
+      sayReport(await verifyExport(file, new EncryptionService({ ...NOWHERE, keyEncryptionKeys }), head));
+      return;
+    }
+    await withConfig(async (config) => {
+      sayReport(await verifyExport(file, new EncryptionService(config), head));
     });
   });
 
@@ -284,8 +325,8 @@ audit
   .command('head')
   .description('where the chain ends, as JSON: keep it where nobody who administers the database can change it')
   .action(() =>
-    withServices(async (context) => {
-      const { sequence, mac, at } = await context.get(AuditChain).head();
+    withChain(async (chain) => {
+      const { sequence, mac, at } = await chain.head();
       say(JSON.stringify({ sequence, mac: mac.toString('hex'), at }));
     }),
   );

@@ -12,10 +12,14 @@ import type { Actor } from '../src/common/request-context.ts';
 import { SigningKeyService } from '../src/signing-key/signing-key.service.ts';
 import { type Answer, TestApp } from './support/app.ts';
 import { administer, createDatabase } from './support/database.ts';
+import { scrape } from './support/metrics.ts';
 import { keepOutput, secret } from './support/secrets.ts';
+import { logLines } from './support/sign-ins.ts';
 
 const CHAIN = '/admin/audit-events/chain';
 const USERS = '/admin/channel-users';
+/** As `audit-chain.service.ts` has it. */
+const VERIFICATION_LOCK = 7_236_030;
 const SYSTEM: Actor = { type: 'system', id: null, name: 'test', address: null, requestId: null };
 
 let app: TestApp;
@@ -194,6 +198,7 @@ const TAMPERINGS: [what: string, sql: string, kinds: string[], at: number | 'gen
     'genesis',
   ],
   ['an event before all others', forged('-5', 'NULL'), ['inserted'], 'genesis'],
+  ['an event at the lowest number there is', forged('-9223372036854775808', 'NULL'), ['inserted'], 'genesis'],
   [
     'the start of the chain moved',
     'UPDATE audit_chain SET genesis_sequence = genesis_sequence + 1',
@@ -276,6 +281,62 @@ describe('with all rights in the database and without the key encryption key', (
     const fresh = await TestApp.start({ ...app.config, databaseUrl: app.databaseUrl });
     expect((await verify(fresh, kept)).kinds).toEqual(['truncated']);
     await fresh.close();
+  });
+
+  it('everything edited and a new chain begun over it: found by a head that was kept before', async () => {
+    const kept = await app.app.nest.get(AuditChain).head();
+    await app.newPartner();
+    await superuser.query(`UPDATE audit_event SET action = 'x.rewritten' WHERE seq = ${nth(5)};
+      UPDATE audit_event SET mac = NULL;
+      UPDATE audit_chain SET wrapped_key = NULL, mac = NULL, sequence = NULL, at = NULL, verified = NULL,
+        genesis_mac = NULL, genesis_events = NULL, genesis_sequence = NULL`);
+    const fresh = await TestApp.start({ ...app.config, databaseUrl: app.databaseUrl });
+    await expectIntact(fresh);
+    const { kinds, findings } = await verify(fresh, kept);
+    await fresh.close();
+    expect(kinds).toEqual(['replaced']);
+    expect(findings[0]).toMatchObject({
+      sequence: kept.sequence,
+      detail: expect.stringContaining('is before the start of the chain: it was begun anew') as string,
+    });
+  });
+
+  it('a second event with the place of the last of a page, and one without a place: found', async () => {
+    await superuser.query('ALTER TABLE audit_event DROP CONSTRAINT pk_audit_event');
+    await superuser.query('ALTER TABLE audit_event ALTER seq DROP NOT NULL');
+    const found: unknown[] = [];
+    // Pages are of a thousand, and the seventh is a hole.
+    for (const place of ['1001', `(SELECT genesis_sequence + 3 FROM audit_chain)`, 'NULL::bigint']) {
+      await superuser.query(forged(place, 'NULL'));
+      found.push([place, (await verify()).kinds.includes('inserted')]);
+      await restore();
+    }
+    await superuser.query('ALTER TABLE audit_event ADD CONSTRAINT pk_audit_event PRIMARY KEY (seq)');
+    expect(found.map((each) => (each as [string, boolean])[1])).toEqual([true, true, true]);
+  });
+
+  it('a head that is half gone: found, not a failure', async () => {
+    for (const field of ['mac', 'sequence', 'genesis_mac', 'genesis_sequence', 'genesis_events']) {
+      await superuser.query(`UPDATE audit_chain SET ${field} = NULL`);
+      expect([field, (await verify()).kinds]).toEqual([field, ['missing']]);
+      await restore();
+    }
+  });
+
+  it('the head moved back shows in the metrics, once somebody looks and once an event is written', async () => {
+    const sequence = async (): Promise<number> => (await scrape(app.opsUrl)).value('latchkey_audit_chain_sequence');
+    const moveBack = (by: number): Promise<unknown> =>
+      superuser.query(`DELETE FROM audit_event WHERE seq > ${last} - ${String(by)};
+        UPDATE audit_chain SET sequence = sequence - ${String(by)},
+          mac = (SELECT mac FROM audit_event WHERE seq = sequence - ${String(by)})`);
+    await app.newPartner();
+    const before = await sequence();
+    await moveBack(2);
+    await expectIntact();
+    expect(await sequence()).toBe(before - 2);
+    await moveBack(3);
+    await app.newPartner();
+    expect(await sequence()).toBe(before - 3);
   });
 
   it('a head removed from under the events: no new chain is begun, and no change is made', async () => {
@@ -438,6 +499,100 @@ describe('writing', () => {
   });
 });
 
+describe('a key of what the trail says about somebody', () => {
+  const named = async (target: string): Promise<{ action: string; target: string; reason: string | null }[]> => {
+    const { token } = await app.asStaff('viewer');
+    const answer = await app.request('GET', `/admin/audit-events?target=${target}`, { token });
+    expect(answer.status).toBe(200);
+    const { items } = answer.json<{ items: { action: string; target: { name: string }; reason: string | null }[] }>();
+    return items.map((item) => ({ action: item.action, target: item.target.name, reason: item.reason }));
+  };
+
+  it('deleted without an erasure: found, also once a new one has taken its place', async () => {
+    const admin = await app.asStaff('admin');
+    const partner = await app.newPartner({ notes: 'noted' });
+    const other = await app.newPartner();
+    await expectIntact();
+    await superuser.query('DELETE FROM personal_key WHERE subject_id = ANY($1)', [[partner.id, other.id]]);
+    expect((await named(partner.id))[0]?.target).toBe('[erased]');
+    const { kinds, findings } = await verify();
+    expect(kinds).toEqual(['unreadable']);
+    expect(findings.map(({ detail }) => detail)).toEqual(
+      [partner, other].map(({ id }) => expect.stringContaining(`the key of ${id} is gone`) as string),
+    );
+    for (const { id } of [partner, other]) {
+      const json = { notes: 'anew' };
+      expect((await app.request('PATCH', `${USERS}/${id}`, { token: admin.token, json })).status).toBe(200);
+    }
+    expect((await verify()).findings.map(({ detail }) => detail)).toEqual(
+      [partner, other].map(({ id }) => expect.stringContaining(`the key of ${id} is another one now`) as string),
+    );
+    // An erasure accounts for what was before it.
+    for (const { id } of [partner, other]) {
+      expect((await app.request('DELETE', `${USERS}/${id}`, { token: admin.token })).status).toBe(204);
+      await app.app.nest.get(AuditService).erase(id, undefined, SYSTEM);
+    }
+    await expectIntact();
+  });
+
+  it('of staff, deleted without an erasure: found', async () => {
+    const member = await app.newStaff('operator');
+    const { id } = await app.newPartner();
+    await app.request('PATCH', `${USERS}/${id}`, { token: member.token, json: { notes: 'by a member' } });
+    await superuser.query('CREATE TABLE kept_key AS SELECT * FROM personal_key');
+    await superuser.query('DELETE FROM personal_key WHERE subject_id = $1', [member.id]);
+    const { kinds, findings } = await verify();
+    await superuser.query(
+      'INSERT INTO personal_key SELECT * FROM kept_key ON CONFLICT DO NOTHING; DROP TABLE kept_key',
+    );
+    expect(kinds).toEqual(['unreadable']);
+    expect(findings[0]?.detail).toContain(member.id);
+    await expectIntact();
+  });
+
+  it('damaged: found, the trail is read without it, no change is made in its name, and the others go on', async () => {
+    const admin = await app.asStaff('admin');
+    const partner = await app.newPartner({ notes: 'noted' });
+    const { rows } = await superuser.query<{ key: Buffer }>(
+      'SELECT wrapped_key AS key FROM personal_key WHERE subject_id = $1',
+      [partner.id],
+    );
+    const key = rows[0]?.key ?? Buffer.alloc(0);
+    const damage = (bytes: Buffer): Promise<unknown> =>
+      superuser.query('UPDATE personal_key SET wrapped_key = $2 WHERE subject_id = $1', [partner.id, bytes]);
+    const flipped = Buffer.from(key);
+    flipped[40] = (flipped[40] ?? 0) ^ 1;
+    for (const bytes of [Buffer.alloc(1), flipped, Buffer.alloc(65, 1)]) {
+      await damage(bytes);
+      expect(await named(partner.id)).toEqual([
+        { action: 'credential.created', target: '[unreadable]', reason: '[unreadable]' },
+        { action: 'channel-user.created', target: '[unreadable]', reason: '[unreadable]' },
+      ]);
+      const file = await app.request('GET', '/admin/audit-events/export', { token: admin.token });
+      expect([file.status, file.text.includes(partner.id)]).toEqual([200, true]);
+      const { kinds, findings } = await verify();
+      expect(kinds).toEqual(['unreadable']);
+      expect(findings).toHaveLength(1);
+      expect(findings[0]?.detail).toContain(`the key of ${partner.id} cannot be opened`);
+      const suspended = await app.request('POST', `${USERS}/${partner.id}/suspend`, {
+        token: admin.token,
+        json: { reason: 'r' },
+      });
+      expect([suspended.status, suspended.json()['code']]).toEqual([500, 'audit.key-unreadable']);
+      expect((await app.newPartner()).id).not.toBe('');
+      // Whoever replaces the key encryption key is not kept from it.
+      expect(await app.app.nest.get(AuditService).reencrypt()).toBe(0);
+    }
+    await damage(key);
+    await expectIntact();
+    const json = { reason: 'r' };
+    expect((await app.request('POST', `${USERS}/${partner.id}/suspend`, { token: admin.token, json })).status).toBe(
+      200,
+    );
+    expect((await named(partner.id))[0]?.target).toBe(partner.username);
+  });
+});
+
 describe('what stays verifiable', () => {
   it('a person erased: the events stay, unreadable, and the chain is whole', async () => {
     const partner = await app.newPartner({ notes: 'to be erased' });
@@ -540,6 +695,28 @@ describe('the API', () => {
     expect((await settled(viewer.token)).verified).toBeNull();
   });
 
+  it('verifies beside the other tasks of the instances, and says so in the log when another one is at it', async () => {
+    const admin = await app.asStaff('admin');
+    const asked = async (): Promise<State> =>
+      (await app.request('POST', `${CHAIN}/verify`, { token: admin.token })).json<State>();
+    // Every number that the sources call a lock of another task.
+    const locks = [7_236_001, 7_236_002, 7_236_003, 7_236_010, 7_236_020, 7_236_021];
+    await superuser.query('SELECT pg_advisory_lock(number) FROM unnest($1::bigint[]) AS number', [locks]);
+    expect((await asked()).verifying).toBe(true);
+    const first = await settled(admin.token);
+    await superuser.query('SELECT pg_advisory_unlock_all()');
+    expect(first.verified?.sequence).toBe(first.head.sequence);
+
+    const warnings = (): number => logLines().filter(({ msg }) => String(msg).includes('another is at it')).length;
+    const before = warnings();
+    await superuser.query('SELECT pg_advisory_lock($1)', [VERIFICATION_LOCK]);
+    const elsewhere = await asked();
+    await superuser.query('SELECT pg_advisory_unlock_all()');
+    expect(elsewhere).toMatchObject({ verifying: true, verified: first.verified });
+    expect(warnings()).toBe(before + 1);
+    expect(await settled(admin.token)).toMatchObject({ verifying: false, verified: first.verified });
+  });
+
   it('verifies once a day, of several instances one', async () => {
     const other = await TestApp.start({ ...app.config, databaseUrl: app.databaseUrl });
     const { token } = await app.asStaff('viewer');
@@ -602,6 +779,61 @@ describe('the command line', () => {
     expect(broken.output).toMatch(/^Broken at event \d+/);
     expect(broken.output).toContain('Found: truncated.');
     expect((await cli(['verify'])).code).toBe(0);
+  }, 120_000);
+
+  it('never begins a chain to verify or to name its head: it says that there is none', async () => {
+    await superuser.query(`CREATE TABLE whole_chain AS TABLE audit_chain;
+      UPDATE audit_chain SET wrapped_key = NULL, mac = NULL, sequence = NULL, at = NULL, verified = NULL,
+        genesis_mac = NULL, genesis_events = NULL, genesis_sequence = NULL;
+      CREATE TABLE whole_event AS TABLE audit_event; UPDATE audit_event SET mac = NULL`);
+    const ends = [await cli(['verify']), await cli(['head'])];
+    const { rows } = await superuser.query<{ begun: boolean }>(
+      'SELECT wrapped_key IS NOT NULL AS begun FROM audit_chain',
+    );
+    await superuser.query(`DELETE FROM audit_chain; INSERT INTO audit_chain SELECT * FROM whole_chain;
+      UPDATE audit_event e SET mac = w.mac FROM whole_event w WHERE w.seq = e.seq; DROP TABLE whole_chain, whole_event`);
+    for (const { code, output } of ends) {
+      expect(code).toBe(1);
+      expect(output).toContain('The audit trail has no chain.');
+    }
+    expect(rows).toEqual([{ begun: false }]);
+    await expectIntact();
+  }, 60_000);
+
+  it('holds an export against a head that was kept', async () => {
+    const file = path.join(folder, 'whole.ndjson');
+    const part = path.join(folder, 'after.ndjson');
+    const kept = path.join(folder, 'kept.json');
+    expect((await cli(['export', '--file', file])).code).toBe(0);
+    const lines = (await readFile(file, 'utf8')).trimEnd().split('\n');
+    const tail = JSON.parse(lines.pop() ?? '') as Record<'head' | 'genesis', { sequence: number; mac: string }>;
+    const events = lines.map((line) => JSON.parse(line) as { sequence: number; mac: string; at: string });
+    const old = events.find(({ sequence }) => sequence === tail.genesis.sequence + 3);
+    const other = '0'.repeat(64);
+    const against = async (of: string, head: unknown): Promise<{ code: number; output: string }> => {
+      await writeFile(kept, JSON.stringify(head));
+      return cli(['verify', '--export', of, '--head', kept], NOWHERE);
+    };
+    for (const head of [tail.head, old, tail.genesis]) {
+      expect(await against(file, head)).toMatchObject({ code: 0, output: expect.stringMatching(/^Intact/) as string });
+    }
+    for (const head of [tail.head, old, tail.genesis]) {
+      expect(await against(file, { ...head, mac: other })).toMatchObject({
+        code: 1,
+        output: expect.stringContaining('Found: truncated.') as string,
+      });
+    }
+    const { sequence } = tail.head;
+    expect((await against(file, { sequence: sequence + 5, mac: other })).output).toMatch(
+      `Broken at event ${String(sequence + 1)}, which is missing: the head that was kept is ${String(sequence + 5)}.`,
+    );
+    expect((await against(file, { sequence: tail.genesis.sequence - 1, mac: other })).output).toContain('begun anew');
+    // A part of the trail knows nothing of what was before it.
+    const from = new Date(Date.parse(events.at(-1)?.at ?? '')).toISOString();
+    expect((await cli(['export', '--from', from, '--file', part])).code).toBe(0);
+    expect((await against(part, tail.head)).code).toBe(0);
+    const beside = await against(part, old);
+    expect([beside.code, beside.output]).toEqual([1, expect.stringContaining('does not hold event')]);
   }, 120_000);
 
   it('exports with a proof, which the key encryption key alone verifies', async () => {

@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { Resolver } from 'node:dns/promises';
 import type { ServerResponse } from 'node:http';
 import net, { BlockList } from 'node:net';
@@ -225,9 +225,10 @@ describe('a webhook', () => {
     expect(refused.map((answer) => answer.json<{ code: string }>().code)).toEqual(Array(3).fill('webhook.too-many'));
   });
 
-  it('leaves a trail of its changes, without secret and without the query of its URL', async () => {
-    const made = await webhook({ url: `${receiver.url}?key=in-the-url` });
-    await call('PATCH', `${HOOKS}/${made.id}`, { url: `${receiver.url}?key=another`, enabled: true });
+  it('leaves a trail of its changes, without secret and without what of its URL may be one', async () => {
+    const url = `${new URL(receiver.url).origin}/hooks/in-the-path?key=in-the-url`;
+    const made = await webhook({ url });
+    await call('PATCH', `${HOOKS}/${made.id}`, { url: `${url}-another`, enabled: true });
     await call('PATCH', `${HOOKS}/${made.id}`, { enabled: true });
     const rotated = await call('POST', `${HOOKS}/${made.id}/rotate-secret`, {});
     secret(rotated.json<Webhook>().secret);
@@ -243,8 +244,14 @@ describe('a webhook', () => {
     ]);
     expect(events[1]?.changes).toEqual({ noticeId: [id, id] });
     expect(events[2]?.changes).toMatchObject({ secret: ['[masked]', '[masked]'] });
-    expect(events[3]?.changes).toEqual({ url: [`${receiver.url}?[masked]`, `${receiver.url}?[masked]`] });
-    expect(JSON.stringify(events)).not.toMatch(/whsec_|in-the-url|another/);
+    const inTrail = (rest: string): string =>
+      `${new URL(url).origin}/[sha256:${createHash('sha256').update(rest).digest('hex').slice(0, 8)}]`;
+    const rest = '/hooks/in-the-path?key=in-the-url';
+    expect(events[3]?.changes).toEqual({ url: [inTrail(rest), inTrail(`${rest}-another`)] });
+    expect(JSON.stringify(events)).not.toMatch(/whsec_|in-the-path|in-the-url|another/);
+
+    const plain = await webhook({ url: `${new URL(url).origin}/` });
+    expect((await auditOf(plain.id))[0]?.changes).toMatchObject({ url: [null, `${new URL(url).origin}/`] });
   });
 });
 

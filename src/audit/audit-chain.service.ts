@@ -16,9 +16,11 @@ import {
   type Link,
   type LinkedEvent,
   macOf,
+  MAX_FINDINGS,
   type StoredEvent,
   storedTime,
 } from './chain-link.ts';
+import { type UnreadablePart, unreadableParts } from './personal-part.ts';
 
 /** An event that has yet to get its place. `changes` is JSON in any form. */
 export type UnlinkedEvent = Omit<StoredEvent, 'sequence' | 'at'>;
@@ -49,7 +51,7 @@ export interface ChainReport {
 }
 
 interface HeadRow {
-  wrappedKey: Buffer | null;
+  wrappedKey: Buffer;
   genesisSequence: string;
   genesisEvents: string;
   genesisMac: Buffer;
@@ -57,6 +59,16 @@ interface HeadRow {
   mac: Buffer;
   at: Date | null;
   verified: Buffer | null;
+}
+
+/** As the table has it: all of them are absent until the chain has begun. */
+type StoredHead = { [K in keyof HeadRow]: HeadRow[K] | null };
+
+/** Events that were read at once, and the places that they are all of. */
+interface EventPage {
+  readonly events: readonly LinkedEvent[];
+  readonly after: string;
+  readonly upTo: string;
 }
 
 export const CHAIN_KEY_CONTEXT = 'audit-chain';
@@ -67,7 +79,7 @@ const GENESIS_POLL_MS = 200;
 const SCHEDULE_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 /** Any number will do, as long as every instance takes the same. */
-const VERIFICATION_LOCK = 7_236_020;
+const VERIFICATION_LOCK = 7_236_030;
 const BEFORE_ALL = '-9223372036854775808';
 
 const HEAD = `
@@ -119,7 +131,7 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
   readonly #logger = new Logger(AuditChain.name);
   #hasBegun: Promise<void> | undefined;
   #unwrapped: { wrappedKey: Buffer; key: Buffer } | undefined;
-  #verifying: Promise<unknown> | undefined;
+  #verifying: { here: Promise<boolean>; done: Promise<void> } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isStopping = false;
   #events = 0;
@@ -135,7 +147,7 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
   async onApplicationBootstrap(): Promise<void> {
     try {
       await this.begun();
-      this.#sequence ??= (await this.head()).sequence;
+      await this.head();
     } catch (error) {
       this.#logger.error(`The audit trail cannot be written: ${reasonOf(error)}`);
     }
@@ -151,10 +163,10 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
   async onModuleDestroy(): Promise<void> {
     clearInterval(this.#timer);
     this.#isStopping = true;
-    await this.#verifying?.catch(() => undefined);
+    await this.#verifying?.done;
   }
 
-  /** How many events this instance wrote, and the last place in the chain that it knows. */
+  /** How many events this instance wrote, and the last place in the chain that it knows: one that falls was moved back. */
   get stats(): { readonly events: number; readonly sequence: number | undefined } {
     return { events: this.#events, sequence: this.#sequence };
   }
@@ -168,6 +180,11 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
     return this.#hasBegun;
   }
 
+  /** Whether there is a chain, without beginning one. */
+  async exists(): Promise<boolean> {
+    return (await this.#stored())?.wrappedKey != null;
+  }
+
   /**
    * Writes events at the end of the chain. Nothing may follow in the transaction but its commit: the head is held.
    *
@@ -176,11 +193,15 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
    */
   async append(manager: EntityManager, events: readonly UnlinkedEvent[]): Promise<Link> {
     const changes = events.map((event) => event.changes);
-    const [head] = await manager.query<(HeadRow & { changes: string[] })[]>(LOCK_HEAD, [changes]);
+    type Held = Pick<StoredHead, 'wrappedKey' | 'sequence' | 'mac'> & { changes: string[] };
+    const [head] = await manager.query<Held[]>(LOCK_HEAD, [changes]);
     if (!head) throw new BrokenChainError('its head is missing');
     const key = this.#keyOf(head);
+    if (head.sequence === null || !head.mac) throw new BrokenChainError('its head is not whole');
     const at = new Date(this.clock.now());
     const first = Number(head.sequence);
+    // It is held, and what this instance knows was committed.
+    if (first < (this.#sequence ?? first)) this.#fellTo(first);
     let last: Link = { sequence: first, mac: head.mac };
     const rows = events.map((event, i) => {
       const stored = { ...event, sequence: last.sequence + 1, at: storedTime(at), changes: head.changes[i] ?? '' };
@@ -221,36 +242,38 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** The head, what the last verification found, and whether one runs. @throws BrokenChainError */
   async state(): Promise<{ head: ChainHead; verified: Verification | null; verifying: boolean }> {
-    const row = await this.#row();
+    // Before the row: once nothing runs any more, that has what was found.
     const [lock] = await this.dataSource.query<{ held: boolean }[]>(
       `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND objsubid = 1
          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS held`,
       [VERIFICATION_LOCK],
     );
     const verifying = this.#verifying !== undefined || lock?.held === true;
+    const row = await this.#row();
     return { head: linkOf(row), verified: this.#verificationOf(row), verifying };
   }
 
   /**
    * Verifies the whole chain in the background, unless that happens already, here or on another instance. All of it:
    * the part that was verified yesterday can be edited today.
+   *
+   * @returns once it is known, whether this instance verifies now; if not, the log says why
    */
-  verifyInBackground(): void {
-    this.#verifying ??= this.#verifyOnce()
-      .catch((error: unknown) => {
-        this.#logger.warn(`The audit trail was not verified: ${reasonOf(error)}`);
-      })
-      .finally(() => {
-        this.#verifying = undefined;
-      });
+  async verifyInBackground(): Promise<boolean> {
+    const isHere = await this.#verifyHere().here;
+    if (!isHere) {
+      this.#logger.warn(
+        'Asked to verify the audit trail, this instance does not: another is at it, or it just said why',
+      );
+    }
+    return isHere;
   }
 
   /** Verifies once a day. Of several instances one does it. */
   async verifyWhenDue(): Promise<void> {
     const { verified } = await this.state();
     if (verified && verified.at.getTime() > this.clock.now() - DAY_MS) return;
-    this.verifyInBackground();
-    await this.#verifying;
+    await this.#verifyHere().done;
   }
 
   /**
@@ -266,19 +289,36 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
       key = this.#keyOf(row);
     } catch (error) {
       if (!(error instanceof BrokenChainError)) throw error;
-      const finding = { kind: 'missing', sequence: 0, detail: reasonOf(error) } as const;
+      const finding = { kind: 'missing', sequence: 0, detail: `is out of reach: ${error.reason}` } as const;
       return { events: 0, head: undefined, kinds: ['missing'], findings: [finding] };
     }
     const head = linkOf(row);
     const start = { sequence: Number(row.genesisSequence), mac: row.genesisMac };
     const verifier = new ChainVerifier(key, start, expected);
     const genesis = new Genesis(key);
-    for await (const event of this.events(BEFORE_ALL, row.genesisSequence, manager)) {
-      if (event.mac === null) genesis.add(event);
-      else verifier.found('inserted', event.sequence, 'has a link, and the place of an event from before the chain');
+    const unreadable = new Map<string, UnreadablePart>();
+    const open = async (events: readonly StoredEvent[]): Promise<void> => {
+      for (const part of await unreadableParts(manager, this.encryption, events)) {
+        if (unreadable.size < MAX_FINDINGS && !unreadable.has(part.subject)) unreadable.set(part.subject, part);
+      }
+    };
+    await this.#countOutside(manager, verifier);
+    for await (const page of this.#pages(BEFORE_ALL, row.genesisSequence, manager)) {
+      for (const event of page.events) {
+        if (event.mac === null) genesis.add(event);
+        else verifier.found('inserted', event.sequence, 'has a link, and the place of an event from before the chain');
+      }
+      await this.#count(page, manager, verifier);
+      await open(page.events.filter(({ mac }) => mac === null));
     }
-    this.#compare(genesis, row, verifier);
-    for await (const event of this.events(row.genesisSequence, row.sequence, manager)) verifier.add(event);
+    // What is not as it was need not open.
+    if (!this.#compare(genesis, row, verifier)) unreadable.clear();
+    for await (const page of this.#pages(row.genesisSequence, row.sequence, manager)) {
+      const genuine = page.events.filter((event) => verifier.add(event));
+      await this.#count(page, manager, verifier);
+      await open(genuine);
+    }
+    for (const { sequence, detail } of unreadable.values()) verifier.found('unreadable', sequence, detail);
     // One statement: what is written meanwhile comes with its head.
     const beyond = await manager.query<{ sequence: string }[]>(
       'SELECT seq AS sequence FROM audit_event WHERE seq > (SELECT sequence FROM audit_chain) ORDER BY seq LIMIT 10',
@@ -299,18 +339,7 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
     upTo: string | number,
     manager = this.dataSource.manager,
   ): AsyncGenerator<LinkedEvent> {
-    let last = String(after);
-    for (;;) {
-      if (this.#isStopping) throw new Error('the application is stopping');
-      const rows = await manager.query<(Omit<LinkedEvent, 'sequence'> & { sequence: string })[]>(EVENTS, [last]);
-      for (const row of rows) {
-        const sequence = Number(row.sequence);
-        if (sequence > Number(upTo)) return;
-        yield { ...row, sequence };
-      }
-      last = rows.at(-1)?.sequence ?? last;
-      if (rows.length < READ_AT_ONCE) return;
-    }
+    for await (const page of this.#pages(String(after), String(upTo), manager)) yield* page.events;
   }
 
   /** What a file needs that is to be verified without the database. @throws BrokenChainError */
@@ -322,7 +351,7 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
       events: Number(row.genesisEvents),
       mac: row.genesisMac,
     };
-    return { head: linkOf(row), genesis, wrappedKey: row.wrappedKey ?? Buffer.alloc(0), key };
+    return { head: linkOf(row), genesis, wrappedKey: row.wrappedKey, key };
   }
 
   /**
@@ -333,16 +362,54 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
   async reencrypt(): Promise<boolean> {
     await this.begun();
     const { wrappedKey } = await this.#row();
-    const rewrapped = wrappedKey && this.encryption.renewed(wrappedKey, CHAIN_KEY_CONTEXT);
+    const rewrapped = this.encryption.renewed(wrappedKey, CHAIN_KEY_CONTEXT);
     if (!rewrapped) return false;
     await this.dataSource.query('UPDATE audit_chain SET wrapped_key = $1 WHERE id', [rewrapped]);
     return true;
   }
 
-  #compare(genesis: Genesis, row: HeadRow, verifier: ChainVerifier): void {
+  async *#pages(after: string, upTo: string, manager: EntityManager): AsyncGenerator<EventPage> {
+    for (;;) {
+      if (this.#isStopping) throw new Error('the application is stopping');
+      const rows = await manager.query<(Omit<LinkedEvent, 'sequence'> & { sequence: string })[]>(EVENTS, [after]);
+      const all = rows.map((row) => ({ ...row, sequence: Number(row.sequence) }));
+      const events = all.filter(({ sequence }) => sequence <= Number(upTo));
+      const isLast = rows.length < READ_AT_ONCE || events.length < rows.length;
+      const last = rows.at(-1)?.sequence ?? after;
+      yield { events, after, upTo: isLast ? upTo : last };
+      if (isLast) return;
+      after = last;
+    }
+  }
+
+  /** Where the primary key was dropped, an event with the place of a page's last is on no page. */
+  async #count({ events, after, upTo }: EventPage, manager: EntityManager, verifier: ChainVerifier): Promise<void> {
+    const [row] = await manager.query<{ count: string }[]>(
+      'SELECT count(*) AS count FROM audit_event WHERE seq > $1 AND seq <= $2',
+      [after, upTo],
+    );
+    const more = Number(row?.count) - events.length;
+    if (more > 0) verifier.found('inserted', Number(upTo), `shares its place with ${String(more)} more`);
+    if (more < 0) verifier.found('missing', Number(upTo), `or one of those before it went while they were read`);
+  }
+
+  /** What no page begins early enough for. */
+  async #countOutside(manager: EntityManager, verifier: ChainVerifier): Promise<void> {
+    const [row] = await manager.query<{ count: string }[]>(
+      'SELECT count(*) AS count FROM audit_event WHERE seq <= $1 OR seq IS NULL',
+      [BEFORE_ALL],
+    );
+    const count = Number(row?.count);
+    if (count > 0) verifier.found('inserted', 0, `is one of ${String(count)} without a place that a chain has`);
+  }
+
+  /** @returns whether the events from before the chain are as they were when it began */
+  #compare(genesis: Genesis, row: HeadRow, verifier: ChainVerifier): boolean {
     const lacking = Number(row.genesisEvents) - genesis.events;
     const mac = genesis.mac();
-    if (lacking === 0 && genesis.sequence === Number(row.genesisSequence) && isSame(mac, row.genesisMac)) return;
+    if (lacking === 0 && genesis.sequence === Number(row.genesisSequence) && isSame(mac, row.genesisMac)) {
+      return true;
+    }
     const kind = lacking > 0 ? 'missing' : lacking < 0 ? 'inserted' : 'edited';
     const detail = {
       missing: `${String(lacking)} of the events from before the chain are missing`,
@@ -350,12 +417,14 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
       edited: 'an event from before the chain is not as it was, or not where it was',
     }[kind];
     verifier.found(kind, 1, detail);
+    return false;
   }
 
   async #begin(): Promise<void> {
     for (;;) {
-      const { wrappedKey } = await this.#row();
-      if (wrappedKey || (await this.#beginHere())) return;
+      const stored = await this.#stored();
+      if (!stored) throw new BrokenChainError('its head is missing');
+      if (stored.wrappedKey || (await this.#beginHere())) return;
       await wait(GENESIS_POLL_MS);
     }
   }
@@ -379,22 +448,50 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
            sequence = $2, mac = $4 WHERE id`,
         [this.encryption.encrypt(key, CHAIN_KEY_CONTEXT), genesis.sequence, genesis.events, genesis.mac()],
       );
+      // Expected once, of the upgrade that brought the chain: later it means that one was removed.
+      if (genesis.events > 0) {
+        this.#logger.warn(
+          `The chain of the audit trail begins after event ${String(genesis.sequence)}: nothing proves the ${String(genesis.events)} events up to there as they were before`,
+        );
+      }
       return true;
     });
   }
 
-  /** @returns nothing when another instance verifies */
-  async #verifyOnce(): Promise<ChainReport | undefined> {
+  #verifyHere(): { here: Promise<boolean>; done: Promise<void> } {
+    if (this.#verifying) return this.#verifying;
+    let tell: (isHere: boolean) => void = () => undefined;
+    const here = new Promise<boolean>((resolve) => {
+      tell = resolve;
+    });
+    const done = this.#verifyOnce(() => {
+      tell(true);
+    })
+      .catch((error: unknown) => {
+        this.#logger.warn(`The audit trail was not verified: ${reasonOf(error)}`);
+      })
+      .finally(() => {
+        this.#verifying = undefined;
+        tell(false);
+      });
+    this.#verifying = { here, done };
+    return this.#verifying;
+  }
+
+  /** @param begins is told that no other instance verifies */
+  async #verifyOnce(begins: () => void): Promise<void> {
     await this.begun();
-    return this.dataSource.transaction(async (manager) => {
+    await this.dataSource.transaction(async (manager) => {
       const [lock] = await manager.query<{ taken: boolean }[]>('SELECT pg_try_advisory_xact_lock($1) AS taken', [
         VERIFICATION_LOCK,
       ]);
-      return lock?.taken === true ? this.#verifyAndNote(manager) : undefined;
+      if (lock?.taken !== true) return;
+      begins();
+      await this.#verifyAndNote(manager);
     });
   }
 
-  async #verifyAndNote(manager: EntityManager): Promise<ChainReport> {
+  async #verifyAndNote(manager: EntityManager): Promise<void> {
     const report = await this.verify(undefined, manager);
     const { head, findings } = report;
     const [first] = findings;
@@ -405,13 +502,12 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
         `The audit trail is intact up to event ${String(head.sequence)}, MAC ${head.mac.toString('hex')}`,
       );
     } else this.#logger.error(`The audit trail is broken: ${problem ?? ''} (${report.kinds.join(', ')})`);
-    if (!head) return report;
+    if (!head) return;
     const { key } = await this.anchor();
     const verification = { at: new Date(this.clock.now()), sequence: head.sequence, ok: !first, problem };
     await manager.query('UPDATE audit_chain SET verified = $1 WHERE id', [
       seal(key, Buffer.from(JSON.stringify(verification)), VERIFIED_CONTEXT),
     ]);
-    return report;
   }
 
   #verificationOf(row: HeadRow): Verification | null {
@@ -427,13 +523,35 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  async #row(manager = this.dataSource.manager): Promise<HeadRow> {
-    const [row] = await manager.query<HeadRow[]>(HEAD);
-    if (!row) throw new BrokenChainError('its head is missing');
-    return row;
+  /** As it is, whether or not the chain has begun. */
+  async #stored(manager = this.dataSource.manager): Promise<StoredHead | undefined> {
+    return (await manager.query<StoredHead[]>(HEAD))[0];
   }
 
-  #keyOf({ wrappedKey }: Pick<HeadRow, 'wrappedKey'>): Buffer {
+  /** @throws BrokenChainError */
+  async #row(manager = this.dataSource.manager): Promise<HeadRow> {
+    const known = this.#sequence;
+    const stored = await this.#stored(manager);
+    if (!stored) throw new BrokenChainError('its head is missing');
+    if (!stored.wrappedKey) throw new BrokenChainError('it has no key');
+    if (!isWhole(stored)) throw new BrokenChainError('its head is not whole');
+    // Else an event was appended meanwhile, which this row may be from before.
+    if (this.#sequence === known) {
+      const sequence = Number(stored.sequence);
+      if (known !== undefined && sequence < known) this.#fellTo(sequence);
+      else this.#sequence = sequence;
+    }
+    return stored;
+  }
+
+  #fellTo(sequence: number): void {
+    this.#logger.error(
+      `The head of the audit trail was moved back from event ${String(this.#sequence)} to ${String(sequence)}`,
+    );
+    this.#sequence = sequence;
+  }
+
+  #keyOf({ wrappedKey }: Pick<StoredHead, 'wrappedKey'>): Buffer {
     if (!wrappedKey) throw new BrokenChainError('it has no key');
     if (this.#unwrapped?.wrappedKey.equals(wrappedKey) !== true) {
       try {
@@ -445,6 +563,11 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
     return this.#unwrapped.key;
   }
 }
+
+const isWhole = (row: StoredHead): row is HeadRow =>
+  [row.wrappedKey, row.genesisSequence, row.genesisEvents, row.genesisMac, row.sequence, row.mac].every(
+    (value) => value !== null,
+  );
 
 const linkOf = ({ sequence, mac, at }: HeadRow): ChainHead => ({ sequence: Number(sequence), mac, at });
 

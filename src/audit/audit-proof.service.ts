@@ -2,11 +2,23 @@ import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { type FileHandle, open } from 'node:fs/promises';
 import { Repository } from 'typeorm';
+import { InvalidInputError } from '../common/errors.ts';
 import { EncryptionService } from '../encryption/encryption.service.ts';
 import { AuditChain, CHAIN_KEY_CONTEXT, type ChainReport } from './audit-chain.service.ts';
 import { AuditEvent } from './audit-event.entity.ts';
 import { AuditService, type ReadableEvent } from './audit.service.ts';
-import { ChainVerifier, exportSeal, Genesis, isSame, type Link, type LinkedEvent, storedTime } from './chain-link.ts';
+import {
+  begunAnew,
+  ChainVerifier,
+  cutOff,
+  exportSeal,
+  Genesis,
+  isSame,
+  type Link,
+  type LinkedEvent,
+  otherEnd,
+  storedTime,
+} from './chain-link.ts';
 
 /** An event of the file: what it says, and what its MAC covers. */
 interface ProvenEvent extends ReadableEvent {
@@ -97,9 +109,11 @@ export class AuditProof {
 /**
  * Verifies a file of {@link AuditProof.lines}, in constant memory and without a database.
  *
- * @throws DecryptionError when the key of its chain cannot be read
+ * @param kept a head that was kept elsewhere: the file must agree with it
+ * @throws DecryptionError when the key of its chain cannot be read; InvalidInputError when the file, being a part of the
+ *   trail, says nothing about the kept head
  */
-export async function verifyExport(file: string, encryption: EncryptionService): Promise<ChainReport> {
+export async function verifyExport(file: string, encryption: EncryptionService, kept?: Link): Promise<ChainReport> {
   const handle = await open(file);
   try {
     const { size } = await handle.stat();
@@ -123,6 +137,8 @@ export async function verifyExport(file: string, encryption: EncryptionService):
     let last: Link = before;
     let earliest: number | undefined;
     let count = 0;
+    // These three are sealed with the file.
+    const places = [linkOf(tail.genesis), before, linkOf(tail.head)];
     for await (const line of linesOf(handle)) {
       if (line.includes('"seal":') && tailOf(line)) {
         const { seal: claimed, ...unsealed } = tail;
@@ -143,6 +159,7 @@ export async function verifyExport(file: string, encryption: EncryptionService):
       else {
         verifier.add(event);
         last = { sequence: event.sequence, mac: event.mac ?? last.mac };
+        if (last.sequence === kept?.sequence) places.push(last);
       }
     }
     const isWhole = genesis.events === tail.genesis.events;
@@ -156,10 +173,25 @@ export async function verifyExport(file: string, encryption: EncryptionService):
         `in the file are ${String(count)} events, not ${String(tail.events)}`,
       );
     }
+    if (kept) compare(kept, places, tail, verifier);
     const findings = verifier.end(last);
     return { events: count, head, kinds: [...verifier.kinds].sort(), findings };
   } finally {
     await handle.close();
+  }
+}
+
+/** @throws InvalidInputError */
+function compare(kept: Link, places: readonly Link[], { genesis, head }: Tail, verifier: ChainVerifier): void {
+  if (kept.sequence < genesis.sequence) verifier.found(...begunAnew(kept));
+  else if (kept.sequence > head.sequence) verifier.found(...cutOff(kept, linkOf(head)));
+  else {
+    const there = places.filter(({ sequence }) => sequence === kept.sequence);
+    if (there.some(({ mac }) => !isSame(mac, kept.mac))) verifier.found(...otherEnd(kept.sequence));
+    else if (there.length === 0 && verifier.kinds.size === 0) {
+      const detail = `The file does not hold event ${String(kept.sequence)}, which the kept head names: verify it without --head, or one that does.`;
+      throw new InvalidInputError([], detail);
+    }
   }
 }
 

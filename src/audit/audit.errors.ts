@@ -2,11 +2,28 @@ import { AppError } from '../common/errors.ts';
 
 /** The trail cannot be continued where its head says that it ends: no change happens until somebody has looked. */
 export class BrokenChainError extends AppError {
-  constructor(reason: string, cause?: unknown) {
+  constructor(
+    readonly reason: string,
+    cause?: unknown,
+  ) {
     super(
       { status: 500, code: 'audit.chain-broken', detail: 'The change cannot be recorded, so it was not made.' },
       new Error(`The audit trail cannot be continued: ${reason}`, { cause }),
     );
+  }
+}
+
+/**
+ * The key of somebody whom a change is about, or who makes it, is there and does not open. It is not replaced: it may
+ * be under a key encryption key that is missing here.
+ */
+export class UnreadableKeyError extends AppError {
+  constructor(subjectId: string) {
+    super({
+      status: 500,
+      code: 'audit.key-unreadable',
+      detail: `The change cannot be recorded, so it was not made: the key of the audit trail for ${subjectId} cannot be read.`,
+    });
   }
 }
 

@@ -1,7 +1,7 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { type EntityManager, In, MoreThan, Repository } from 'typeorm';
+import { type EntityManager, MoreThan, Repository } from 'typeorm';
 import { decodeCursor, encodeCursor, type Page, pageOf, UUID_PATTERN } from '../common/page.ts';
 import type { Actor } from '../common/request-context.ts';
 import { RESOURCE_TYPE } from '../common/security.ts';
@@ -9,8 +9,9 @@ import { DecryptionError, EncryptionService, seal, unseal } from '../encryption/
 import { AuditChain, type UnlinkedEvent } from './audit-chain.service.ts';
 import { AuditEvent, type CoreTargetType } from './audit-event.entity.ts';
 import type { Link } from './chain-link.ts';
-import { LivingSubjectError, UnknownSubjectError } from './audit.errors.ts';
+import { LivingSubjectError, UnknownSubjectError, UnreadableKeyError } from './audit.errors.ts';
 import { PersonalKey } from './personal-key.entity.ts';
+import { actorContext, ERASURE, keyContext, type PersonalKeys, personalKeys, targetContext } from './personal-part.ts';
 
 /** Field → [before, after], as JSON values. */
 export type Changes = Record<string, [before: unknown, after: unknown]>;
@@ -78,6 +79,8 @@ const EXPORTED_AT_ONCE = 500;
 const ACTION = /^[a-z][a-z0-9-]{0,31}\.[a-z][a-z0-9-]{0,31}$/;
 const MASKED = '[masked]';
 const ERASED = '[erased]';
+/** The key is there and does not open: nobody was erased. */
+const UNREADABLE = '[unreadable]';
 
 /** From one action to the next by the index, however many events each has. */
 const ACTIONS = `
@@ -88,8 +91,6 @@ const ACTIONS = `
     FROM known WHERE known.action IS NOT NULL
   )
   SELECT action FROM known WHERE action IS NOT NULL ORDER BY action COLLATE "C"`;
-
-const keyContext = (subjectId: string): string => `personal-key:${subjectId}`;
 
 /**
  * The differences between two states of the same resource.
@@ -106,6 +107,7 @@ export function changesBetween(before: Record<string, unknown>, after: Record<st
 
 @Injectable()
 export class AuditService {
+  readonly #logger = new Logger(AuditService.name);
   /** Of the transactions under way. */
   readonly #drafts = new WeakMap<EntityManager, Draft[]>();
 
@@ -176,7 +178,7 @@ export class AuditService {
     });
   }
 
-  /** A page of the trail, newest first. What belongs to an erased person reads `[erased]`. */
+  /** A page of the trail, newest first. What belongs to an erased person reads `[erased]`, and `[unreadable]` where a key is damaged. */
   async list(
     filter: AuditFilter,
     { limit, cursor }: { limit: number; cursor?: string | undefined },
@@ -248,7 +250,7 @@ export class AuditService {
       });
       for (const { subjectId, wrappedKey } of rows) {
         after = subjectId;
-        const rewrapped = this.encryption.renewed(wrappedKey, keyContext(subjectId));
+        const rewrapped = this.#renewed(subjectId, wrappedKey);
         if (!rewrapped) continue;
         // Only what was read: the person may have been erased meanwhile.
         await this.keys.update({ subjectId, wrappedKey }, { wrappedKey: rewrapped });
@@ -276,7 +278,7 @@ export class AuditService {
       const known = await manager.findOne(AuditEvent, { where: { targetId: subjectId }, order: { seq: 'DESC' } });
       // Whoever only ever acted is staff. The new event brings a new key, which opens nothing of before.
       const target = { type: known?.targetType ?? 'staff', id: subjectId, name: ERASED };
-      this.record(manager, { actor, action: 'personal-data.erased', target, reason });
+      this.record(manager, { actor, action: ERASURE, target, reason });
     });
   }
 
@@ -292,20 +294,25 @@ export class AuditService {
         id,
         actorType: actor.type,
         actorId: actor.id,
-        actorPersonal: actorKey ? seal(actorKey, Buffer.from(texts.actorPersonal), `actor:${id}`) : null,
+        actorPersonal: actorKey ? seal(actorKey, Buffer.from(texts.actorPersonal), actorContext(id)) : null,
         action,
         targetType: target.type,
         targetId: target.id,
-        targetPersonal: seal(targetKey, Buffer.from(texts.targetPersonal), `target:${id}`),
+        targetPersonal: seal(targetKey, Buffer.from(texts.targetPersonal), targetContext(id)),
         changes: texts.changes,
         requestId: actor.requestId,
       };
     });
   }
 
-  /** Makes those that are missing, in one order: of two that need the same ones, neither waits for the other. */
-  async #keysFor(manager: EntityManager, subjects: string[]): Promise<Map<string, Buffer>> {
-    const keys = await this.#keysById(manager, subjects);
+  /**
+   * Makes those that are missing, in one order: of two that need the same ones, neither waits for the other.
+   *
+   * @throws UnreadableKeyError
+   */
+  async #keysFor(manager: EntityManager, subjects: string[]): Promise<PersonalKeys> {
+    const keys = await personalKeys(manager, this.encryption, subjects);
+    for (const [subject, key] of keys) if (!key) throw new UnreadableKeyError(subject);
     const missing = subjects.filter((subject) => !keys.has(subject)).sort();
     if (missing.length === 0) return keys;
     await manager
@@ -320,21 +327,25 @@ export class AuditService {
       )
       .orIgnore()
       .execute();
-    return this.#keysById(manager, subjects);
+    return personalKeys(manager, this.encryption, subjects);
   }
 
-  async #keysById(manager: EntityManager, subjects: string[]): Promise<Map<string, Buffer>> {
-    const rows = await manager.findBy(PersonalKey, { subjectId: In(subjects) });
-    return new Map(
-      rows.map(({ subjectId, wrappedKey }) => [subjectId, this.encryption.decrypt(wrappedKey, keyContext(subjectId))]),
-    );
-  }
-
-  async #keysOf(events: StoredPersonally[]): Promise<Map<string, Buffer>> {
+  #keysOf(events: StoredPersonally[]): Promise<PersonalKeys> {
     const subjects = new Set(
       events.flatMap(({ actorId, targetId }) => (actorId === null ? [targetId] : [actorId, targetId])),
     );
-    return this.#keysById(this.keys.manager, [...subjects]);
+    return personalKeys(this.keys.manager, this.encryption, subjects);
+  }
+
+  /** One that is damaged must not keep the others under an old key encryption key. */
+  #renewed(subjectId: string, wrappedKey: Buffer): Buffer | undefined {
+    try {
+      return this.encryption.renewed(wrappedKey, keyContext(subjectId));
+    } catch (error) {
+      if (!(error instanceof DecryptionError)) throw error;
+      this.#logger.warn(`The key of the audit trail for ${subjectId} was left as it is: ${error.message}`);
+      return undefined;
+    }
   }
 }
 
@@ -352,23 +363,25 @@ function unsealJson<T>(key: Buffer | undefined, sealed: Buffer | null, context: 
   }
 }
 
-function readable(event: StoredPersonally, keys: Map<string, Buffer>): ReadableEvent {
-  const actorKey = event.actorId === null ? undefined : keys.get(event.actorId);
-  const actor = unsealJson<ActorPersonal>(actorKey, event.actorPersonal, `actor:${event.id}`);
-  const target = unsealJson<TargetPersonal>(keys.get(event.targetId), event.targetPersonal, `target:${event.id}`);
+function readable(event: StoredPersonally, keys: PersonalKeys): ReadableEvent {
+  const { id, actorId, targetId } = event;
+  const actorKey = actorId === null ? undefined : keys.get(actorId);
+  const actor = unsealJson<ActorPersonal>(actorKey, event.actorPersonal, actorContext(id));
+  const target = unsealJson<TargetPersonal>(keys.get(targetId), event.targetPersonal, targetContext(id));
+  const inPlaceOf = (subject: string): string => (keys.has(subject) && !keys.get(subject) ? UNREADABLE : ERASED);
   return {
-    id: event.id,
+    id,
     at: event.at,
     actor: {
       type: event.actorType,
-      id: event.actorId,
-      name: event.actorId === null ? event.actorType : (actor?.name ?? ERASED),
+      id: actorId,
+      name: actorId === null ? event.actorType : (actor?.name ?? inPlaceOf(actorId)),
     },
     action: event.action,
-    target: { type: event.targetType, id: event.targetId, name: target?.name ?? ERASED },
+    target: { type: event.targetType, id: targetId, name: target?.name ?? inPlaceOf(targetId) },
     address: actor?.address ?? target?.address ?? null,
     requestId: event.requestId,
-    reason: target === undefined ? ERASED : target.reason,
+    reason: target === undefined ? inPlaceOf(targetId) : target.reason,
     changes: { ...event.changes, ...target?.changes },
   };
 }

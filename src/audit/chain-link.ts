@@ -29,7 +29,7 @@ export interface Link {
   readonly mac: Buffer;
 }
 
-export type FindingKind = 'edited' | 'missing' | 'inserted' | 'reordered' | 'truncated';
+export type FindingKind = 'edited' | 'missing' | 'inserted' | 'reordered' | 'truncated' | 'replaced' | 'unreadable';
 
 /** Something that is not as the application wrote it. */
 export interface Finding {
@@ -45,7 +45,8 @@ const EXPORT = 'latchkey audit export 1\0';
 const ABSENT = 0xffff_ffff;
 /** Events whose MAC does not fit are looked at together, to tell what was moved from what was edited. */
 const MAX_SUSPECTS = 32;
-const MAX_FINDINGS = 100;
+/** Of very many the first are told. */
+export const MAX_FINDINGS = 100;
 
 /** How PostgreSQL's `to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US BC')` writes a moment. */
 export const storedTime = (at: Date): string => `${at.toISOString().slice(0, -1)}000 AD`;
@@ -113,6 +114,27 @@ export const exportSeal = (key: Buffer): ReturnType<typeof createHmac> => create
 export const isSame = (one: Buffer, other: Buffer): boolean =>
   one.length === other.length && timingSafeEqual(one, other);
 
+type Said = [kind: FindingKind, sequence: number, detail: string];
+
+/** A head is never older than its chain: one that is comes from another, which this one was put in place of. */
+export const begunAnew = (kept: Link): Said => [
+  'replaced',
+  kept.sequence,
+  'is before the start of the chain: it was begun anew after that head was kept',
+];
+
+export const cutOff = (kept: Link, last: Link): Said => [
+  'truncated',
+  last.sequence + 1,
+  `is missing: the head that was kept is ${String(kept.sequence)}`,
+];
+
+export const otherEnd = (sequence: number): Said => [
+  'truncated',
+  sequence,
+  'is not the event that the kept head names: the end was replaced',
+];
+
 interface Suspect {
   readonly event: LinkedEvent & { mac: Buffer };
   readonly previous: Buffer;
@@ -141,16 +163,21 @@ export class ChainVerifier {
     private readonly expected?: Link,
   ) {
     this.#last = start;
+    if (expected && expected.sequence < start.sequence) this.found(...begunAnew(expected));
     this.#passes(start);
   }
 
-  /** Takes the next event, in the order of their sequence. */
-  add(event: LinkedEvent): void {
+  /**
+   * Takes the next event, in the order of their sequence.
+   *
+   * @returns whether it is what was written at this place after the event before it
+   */
+  add(event: LinkedEvent): boolean {
     const { sequence, mac } = event;
     const due = this.#last.sequence + 1;
     if (mac === null || sequence < due) {
       this.found('inserted', sequence, mac === null ? 'has no link to the chain' : 'has the place of another event');
-      return;
+      return false;
     }
     this.events++;
     if (sequence > due) {
@@ -159,7 +186,8 @@ export class ChainVerifier {
       this.#isAfterGap = true;
     }
     const previous = this.#last.mac;
-    if (isSame(macOf(this.key, previous, event), mac)) {
+    const fits = isSame(macOf(this.key, previous, event), mac);
+    if (fits) {
       const before = this.#suspects.at(-1);
       if (before?.event.mac === previous) before.isContinued = true;
     } else if (!this.#isAfterGap) {
@@ -169,6 +197,7 @@ export class ChainVerifier {
     this.#isAfterGap = false;
     this.#last = { sequence, mac };
     this.#passes(this.#last);
+    return fits;
   }
 
   /**
@@ -188,8 +217,7 @@ export class ChainVerifier {
       this.found('edited', head.sequence, 'is not the event that the head names');
     }
     if (this.expected && this.expected.sequence > this.#last.sequence) {
-      const { sequence } = this.expected;
-      this.found('truncated', this.#last.sequence + 1, `is missing: the head that was kept is ${String(sequence)}`);
+      this.found(...cutOff(this.expected, this.#last));
     }
     return this.#findings.sort((one, other) => one.sequence - other.sequence);
   }
@@ -201,7 +229,7 @@ export class ChainVerifier {
 
   #passes({ sequence, mac }: Link): void {
     if (this.expected?.sequence !== sequence || isSame(this.expected.mac, mac)) return;
-    this.found('truncated', sequence, 'is not the event that the kept head names: the end was replaced');
+    this.found(...otherEnd(sequence));
   }
 
   /** An event is genuine where its MAC fits some predecessor and some place, even if that is not where it stands. */

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { randomBytes, randomUUID } from 'node:crypto';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { DataSource, type EntityManager, LessThanOrEqual, MoreThan, Repository } from 'typeorm';
 import { AuditService, type Changes, changesBetween } from '../audit/audit.service.ts';
 import { Clock } from '../common/clock.ts';
@@ -25,10 +25,12 @@ const SYSTEM: Actor = { type: 'system', id: null, name: 'system', address: null,
 
 const sealContext = (id: string): string => `webhook:${id}`;
 
-/** A query may carry what should not be in the trail. */
+/** Whoever has the whole URL may often post there, by its path or query: of those a hash, which tells that they changed. */
 function urlInTrail(text: string): string {
-  const url = new URL(text);
-  return url.origin + url.pathname + (url.search === '' ? '' : '?[masked]');
+  const { origin, pathname, search, hash } = new URL(text);
+  const rest = pathname + search + hash;
+  if (rest === '/') return `${origin}/`;
+  return `${origin}/[sha256:${createHash('sha256').update(rest).digest('hex').slice(0, 8)}]`;
 }
 
 /** What staff change of a webhook. */
