@@ -111,7 +111,7 @@ export const queueMetrics = (queues: {
 
 export const auditMetrics = (audit: AuditService): AnyMetric[] => [
   counter('audit_events_total', 'Events that this instance appended to the trail.', () => audit.stats.events),
-  gauge('audit_chain_sequence', 'The last place in the chain that this instance wrote or verified.', () => {
+  gauge('audit_chain_sequence', 'The last place in the chain that this instance knows.', () => {
     const { sequence } = audit.stats;
     return sequence === undefined ? [] : [[{}, sequence]];
   }),
