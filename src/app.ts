@@ -108,6 +108,8 @@ export async function createApp(
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: REQUEST_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
+    // It would answer by itself; prepareFastify() refuses those in the words of the others.
+    requireHostHeader: false,
   };
   const listeners = new Listeners(config, http);
   const instance = fastify({

@@ -87,9 +87,13 @@ export async function serve(file?: string): Promise<void> {
     }
     serveReference(app.nest);
     await app.nest.init();
-    const firstStart = runtime.embedded ? await app.nest.get(QuickstartService).provisionOnce() : undefined;
+    const quickstart = app.nest.get(QuickstartService);
+    const firstStart = runtime.embedded ? await quickstart.provisionOnce() : undefined;
     const urls = await app.listen(environment.host, environment.port);
-    if (firstStart) sayFirstStart(firstStart, urls.public);
+    if (firstStart) {
+      sayFirstStart(firstStart, urls.public);
+      await quickstart.shown();
+    }
     if (urls.staff !== undefined) say(`Staff plane on ${urls.staff}`);
     if (urls.ops !== undefined) say(`Operations on ${urls.ops}`);
     say(`Listening on ${urls.public}`);

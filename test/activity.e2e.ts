@@ -161,6 +161,19 @@ describe('an item', () => {
     expect(await itemsOf(id)).toMatchObject(seen);
   });
 
+  it('are rows of their own up to thirty a minute for a reason, and then one with a count', async () => {
+    const partner = await app.newPartner();
+    await change('POST', partner.id, '/suspend', { reason: 'unpaid' });
+    // Within one minute.
+    const left = 60_000 - (Date.now() % 60_000);
+    if (left < 20_000) app.clockOffset = left + 1_000;
+    for (let i = 0; i < 45; i++) expect((await signIn(partner)).status).toBe(403);
+    const items = await itemsOf(partner.id);
+    expect(items.map(({ reason }) => reason)).toEqual(items.map(() => 'account_suspended'));
+    expect(items.map(({ count }) => count).sort((a, b) => b - a)).toEqual([15, ...Array<number>(30).fill(1)]);
+    app.clockOffset = 0;
+  });
+
   it('says that credentials came in the URL', async () => {
     const partner = await app.newPartner();
     const query = new URLSearchParams({ username: partner.username, password: partner.password }).toString();

@@ -1,3 +1,4 @@
+import net from 'node:net';
 import { type Answer, type Partner, type RequestOptions, TestApp } from './support/app.ts';
 import { secret } from './support/secrets.ts';
 
@@ -336,6 +337,41 @@ describe('credentials in the URL', () => {
   });
 });
 
+describe('what Node would answer by itself', () => {
+  /** Sends bytes. @returns what comes back until the connection ends */
+  async function sent(text: string): Promise<string> {
+    const { hostname, port } = new URL(app.url);
+    const socket = net.connect(Number(port), hostname);
+    socket.write(text);
+    let answer = '';
+    for await (const chunk of socket) answer += String(chunk);
+    return answer;
+  }
+  const FORM = 'Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 21\r\n\r\nUsername=a&Password=b';
+
+  it('has the words and headers of every other answer: no Host', async () => {
+    const ofToken = await sent(`POST /generateToken HTTP/1.1\r\nConnection: close\r\n${FORM}`);
+    expect(ofToken).toMatch(/^HTTP\/1.1 400 /);
+    expect(ofToken.toLowerCase()).toMatch(/\nerror-code: malformed_request\r/);
+    expect(ofToken).toMatch(/\r\n\r\ninvalid username or password$/);
+    const ofMe = await sent('GET /me HTTP/1.1\r\nConnection: close\r\n\r\n');
+    expect(ofMe).toMatch(/^HTTP\/1.1 400 [^]*"code":"request.malformed"/);
+    for (const answer of [ofToken, ofMe]) {
+      for (const header of ['x-request-id: ', 'cache-control: no-store', 'x-content-type-options: nosniff']) {
+        expect(answer.toLowerCase()).toContain(`\n${header}`);
+      }
+    }
+    // HTTP/1.0 needs none.
+    expect(await sent('GET /me HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1.1 401 /);
+  });
+
+  it('is answered as if it had not been expected: Expect', async () => {
+    const head = 'HTTP/1.1\r\nHost: latchkey.test\r\nConnection: close\r\nExpect: miracles\r\n';
+    expect(await sent(`POST /generateToken ${head}${FORM}`)).toMatch(/^HTTP\/1.1 401 /);
+    expect(await sent(`GET /me ${head}\r\n`)).toMatch(/^HTTP\/1.1 401 /);
+  });
+});
+
 describe('with LEGACY_QUERY_CREDENTIALS', () => {
   let legacy: TestApp;
   let user: Partner;
@@ -362,6 +398,19 @@ describe('with LEGACY_QUERY_CREDENTIALS', () => {
       expectText(await legacy.request('POST', `/generateToken${query()}`, { form }), 400, INVALID, 'malformed_request');
     }
     expectText(await legacy.request('POST', '/generateToken?username=a'), 400, INVALID, 'malformed_request');
+  });
+
+  it('no body has no type, whatever is said of it; a body has its type and its limit', async () => {
+    for (const type of ['text/plain', 'application/json', 'text/csv', 'nonsense']) {
+      const headers = { 'content-type': type };
+      const empty = await legacy.request('POST', `/generateToken${query()}`, { headers, body: '' });
+      expect([type, empty.status]).toEqual([type, 200]);
+      secret(empty.text);
+      const answer = await legacy.request('POST', `/generateToken${query()}`, { headers, body: '{}' });
+      expectText(answer, 415, 'unsupported content type', 'unsupported_content_type');
+    }
+    const large = await legacy.request('POST', `/generateToken${query()}`, { form: `x=${'y'.repeat(9_000)}` });
+    expectText(large, 413, 'request too large', 'request_too_large');
   });
 
   it('the body works as ever, GET does not', async () => {

@@ -420,6 +420,28 @@ describe('passwords', () => {
     ).toBe(0);
   });
 
+  it('of an older system that were revoked are told from wrong ones, to staff', async () => {
+    const username = newName();
+    const password = secret('Sommer 1999');
+    await importing(lines({ username, displayName: 'Old', password }), { type: NDJSON });
+    const [row] = await app.dataSource.query<{ id: string; owner: string }[]>(
+      `SELECT c.id, u.id AS owner FROM credential c JOIN channel_user u ON u.id = channel_user_id WHERE username = $1`,
+      [username],
+    );
+    const path = `/admin/channel-users/${row?.owner ?? ''}`;
+    const revoked = await app.request('DELETE', `${path}/credentials/${row?.id ?? ''}`, { token: operator });
+    expect(revoked.status).toBe(204);
+    await eventually(async () => {
+      expect((await signIn(username, password)).status).toBe(401);
+      const { items } = (await app.request('GET', `${path}/activity`, { token: operator })).json<{
+        items: { reason: string; credentialId: string | null }[];
+      }>();
+      // On a machine under load a slow hash may take longer than a refusal waits.
+      return items[0]?.reason === 'revoked_credential' && items[0].credentialId === row?.id ? true : undefined;
+    }, 'the true reason');
+    expect((await signIn(username, 'wrong')).status).toBe(401);
+  });
+
   it('that are random UUIDs are stored as Latchkey stores its own, without a fingerprint', async () => {
     const [v4, v1] = [newName(), newName()];
     const password = secret(randomUUID());

@@ -1,5 +1,7 @@
+import pg from 'pg';
 import { type Answer, type Partner, TestApp } from './support/app.ts';
 import { secret } from './support/secrets.ts';
+import { eventually } from './support/sign-ins.ts';
 
 let app: TestApp;
 let partner: Partner;
@@ -290,6 +292,23 @@ describe('ending one token', () => {
     expect((await call('introspect', { token: first }, asClient(partner))).text).toBe('{"active":false}');
     expect((await me(second)).status).toBe(200);
     expect((await call('revoke', { token: first }, asClient(partner))).status).toBe(200);
+  });
+
+  it('again and again tells other instances once', async () => {
+    const token = await tokenOf(partner);
+    const listener = new pg.Client({ connectionString: app.databaseUrl });
+    await listener.connect();
+    try {
+      const payloads: string[] = [];
+      listener.on('notification', ({ payload = '' }) => payloads.push(payload));
+      await listener.query('LISTEN latchkey_change');
+      for (let i = 0; i < 5; i++) expect((await call('revoke', { token }, asClient(partner))).status).toBe(200);
+      await app.dataSource.query(`SELECT pg_notify('latchkey_change', 'test:end')`);
+      await eventually(() => (payloads.includes('test:end') ? true : undefined), 'the last notification');
+      expect(payloads.filter((payload) => payload.startsWith('revoked_token'))).toHaveLength(1);
+    } finally {
+      await listener.end();
+    }
   });
 
   it('that is unknown, malformed or expired is 200; that is foreign is refused and keeps working', async () => {

@@ -204,6 +204,13 @@ describe('a start that cannot succeed', () => {
     expect(await refused(start({ PORT: String(port) }))).toContain('Set PORT');
     await expect(postmasterPid()).rejects.toThrow('ENOENT');
     blocker.close();
+    // Nobody has seen the passwords of that start: this one is the first.
+    const server = start();
+    const url = await server.listening();
+    const [email, password] = [server.line('Admin e-mail: '), secret(server.line('Admin password: '))];
+    secret(/Password=([0-9a-f-]{36})/.exec(server.stdout)?.[1] ?? '');
+    expect((await post(`${url}/admin/session`, { email, password })).status).toBe(200);
+    expect(await server.interrupt()).toBe(0);
   });
 
   it('tells that its key is gone rather than making another one', async () => {

@@ -1,6 +1,6 @@
 import { type Answer, type RequestOptions, type StaffMember, TestApp } from './support/app.ts';
 import { secret } from './support/secrets.ts';
-import { eventually } from './support/sign-ins.ts';
+import { eventually, inParallel, tally } from './support/sign-ins.ts';
 
 interface Staff {
   id: string;
@@ -677,6 +677,18 @@ describe('changing one\u2019s own password', () => {
     expectProblem(answer, 400, 'request.invalid', ['newPassword']);
     expect(answer.text).not.toContain(member.password);
     await app.signIn(member.email, member.password);
+  });
+
+  it('cannot be used to guess with, however many guesses come at once', async () => {
+    const member = await app.newStaff('viewer');
+    const answers = await inParallel(60, 60, (i) =>
+      change(member.token, `guess ${String(i)}`, 'a new password of mine'),
+    );
+    const { 400: wrong = 0, ...others } = tally(answers);
+    expect(Object.keys(others)).toEqual(['429']);
+    // Ten are free, and a few may be under way when they are used up.
+    expect(wrong).toBeGreaterThan(0);
+    expect(wrong).toBeLessThanOrEqual(16);
   });
 
   it('happens once when asked for twice at the same moment', async () => {

@@ -851,6 +851,36 @@ describe('the moment of a refusal', () => {
     expectTheMoment(samples);
   });
 
+  it('does not tell by that of others whether a name is known, however many ask for it at once', async () => {
+    const member = await app.newStaff('viewer');
+    const { imported } = await withImportedPassword((password) => bcrypt.hash(password, 10));
+    const json = 'application/json';
+    const probe = async (flood: (address: string) => Promise<unknown>): Promise<number> => {
+      const address = newAddress();
+      const begun = Array.from({ length: 5 }, () => flood(address));
+      await new Promise((resolve) => setTimeout(resolve, 40));
+      const { elapsedMs } = await timedSignIn(newAddress(), wrong(unknownName()));
+      await Promise.all(begun);
+      return elapsedMs;
+    };
+    const ofStaff = (email: string) => (address: string) =>
+      timed('/admin/session', json, address, JSON.stringify({ email, password: 'wrong' }));
+    const ofPartner = (username: string) => (address: string) => timedSignIn(address, wrong(username));
+    for (const [known, unknown] of [
+      [ofStaff(member.email), ofStaff('nobody@staff.example')],
+      [ofPartner(imported.username), ofPartner(unknownName())],
+    ] as const) {
+      const multiples: Record<string, number[]> = { known: [], unknown: [] };
+      for (let i = 0; i < 5; i++) {
+        rest();
+        multiples['known']?.push(Math.floor((await probe(known)) / 250));
+        rest();
+        multiples['unknown']?.push(Math.floor((await probe(unknown)) / 250));
+      }
+      expect(median(multiples['known'] ?? [])).toBe(median(multiples['unknown'] ?? []));
+    }
+  });
+
   it('is the same where a right password is not enough', async () => {
     const member = await app.newStaff('viewer');
     const post = (path: string, json: unknown): Promise<Answer> =>

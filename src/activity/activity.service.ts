@@ -81,6 +81,9 @@ function newId(at: number): string {
   return uuidv7({ msecs: at, seq: sequence, random });
 }
 
+/** Refusals of one channel user for one reason that are rows of their own, a minute. */
+const REFUSALS_IN_FULL = 30;
+
 const RECORDS = `json_to_recordset($1::json) AS row(id uuid, "channelUserId" uuid, "at" float8, "lastAt" float8,
   address text, outcome text, "errorCode" text, reason text, "credentialId" uuid, "requestId" text, "userAgent" text,
   count integer, "minute" float8)`;
@@ -190,6 +193,8 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
   readonly #queue: Row[] = [];
   /** Refusals for too many requests that are not written yet, by channel user, minute and reason. */
   readonly #counted = new Map<string, Row>();
+  /** Of this minute, by channel user and reason. */
+  #refusals = { minute: 0, counts: new Map<string, number>() };
   #writing: Promise<void> | undefined;
   #writtenAt = -Infinity;
   #timer: NodeJS.Timeout | undefined;
@@ -237,7 +242,7 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
       requestId,
       userAgent: headers['user-agent']?.slice(0, MAX_USER_AGENT) ?? null,
       count: 1,
-      minute: attempt.errorCode === 'too_many_requests' ? Math.floor(at / 60_000) * 60_000 : null,
+      minute: this.#isCountedOnly(attempt, at) ? Math.floor(at / 60_000) * 60_000 : null,
     };
     if (row.minute === null) this.#queue.push(row);
     else this.#count(row);
@@ -255,6 +260,21 @@ export class ActivityService implements OnApplicationBootstrap, OnModuleDestroy,
       this.#giveUp(1);
     }
     this.#schedule();
+  }
+
+  /** 429s, and what else is refused again and again: one row a minute says it as well, and leaves room for others. */
+  #isCountedOnly({ channelUserId, outcome, errorCode, reason }: SignInAttempt, at: number): boolean {
+    if (outcome !== 'refused') return false;
+    if (errorCode === 'too_many_requests') return true;
+    // Those have a limit, beyond which they are 429s.
+    if (errorCode === 'invalid_credentials') return false;
+    const minute = Math.floor(at / 60_000);
+    if (this.#refusals.minute !== minute) this.#refusals = { minute, counts: new Map() };
+    const { counts } = this.#refusals;
+    const key = `${channelUserId} ${String(reason)}`;
+    const count = (counts.get(key) ?? 0) + 1;
+    counts.set(key, count);
+    return count > REFUSALS_IN_FULL;
   }
 
   /** A page of a channel user's attempts, newest first, with everything this instance has recorded so far. */

@@ -61,6 +61,8 @@ export class RevokedTokenService implements OnApplicationBootstrap, OnModuleDest
 
   /** Ends a token that its holder presented. Ending it twice changes nothing. */
   async revoke(jti: string, expiresAt: Date): Promise<void> {
+    // Every instance reads the list anew for what is announced: nobody can make them do it again and again with one token.
+    if (await this.has(jti)) return;
     await this.#add(this.dataSource.manager, jti, expiresAt);
     this.feed.announce(TOPIC, jti);
   }

@@ -172,7 +172,7 @@ export class SignInService {
     const maySkip = !standing.limited || this.passwords.wasUsedFrom(credential, address);
     if (!maySkip || !this.passwords.isLastAccepted(credential, password)) {
       if (standing.waitMs > 0) return WRONG_PASSWORD;
-      moment.neededHash = true;
+      moment.needsHash();
       const verification = this.passwords.verifySlow(account, credential, password, moment.lastMinute);
       if (!(await this.waitingRoom.inTime(verification, moment))) return WRONG_PASSWORD;
     }

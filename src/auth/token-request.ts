@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { isCredentialText, parseForm } from '../common/form.ts';
-import { requireForm } from '../common/http.ts';
+import { hasBody, requireForm } from '../common/http.ts';
 import type { HttpOptions } from '../common/request-context.ts';
 import { SignInError } from './auth.errors.ts';
 
@@ -50,8 +50,14 @@ function valueOf(fields: Fields, field: Field): string {
  * @throws SignInError
  */
 export function checkTokenRequest(request: FastifyRequest, { legacyQueryCredentials }: HttpOptions): void {
-  if (queryFields(request).length === 0) requireForm(request);
-  else if (!legacyQueryCredentials) throw new SignInError('credentials_in_url');
+  if (queryFields(request).length === 0) {
+    requireForm(request);
+    return;
+  }
+  if (!legacyQueryCredentials) throw new SignInError('credentials_in_url');
+  if (hasBody(request)) requireForm(request);
+  // Clients name a type for the body that they do not have.
+  else delete request.headers['content-type'];
 }
 
 /**

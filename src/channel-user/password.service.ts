@@ -84,9 +84,10 @@ export class PasswordService implements OnApplicationBootstrap {
     return matching.sort((a, b) => RANK[a.statusAt(now)] - RANK[b.statusAt(now)])[0];
   }
 
-  /** The one credential of an account whose password came from an older system. */
+  /** The one credential of an account whose password came from an older system; a revoked one tells why it is refused. */
   slowCredential({ credentials }: Account): AccountCredential | undefined {
-    return credentials.find(({ secretHash, revoked }) => !revoked && !isFastHash(secretHash));
+    const slow = credentials.filter(({ secretHash }) => !isFastHash(secretHash));
+    return slow.find(({ revoked }) => !revoked) ?? slow.at(-1);
   }
 
   /** Whether a password is the one that was accepted last, which costs no slow hash. */

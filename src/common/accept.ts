@@ -1,3 +1,6 @@
+/** What is longer is not read: no client has so much to say. */
+const MAX_LENGTH = 2_048;
+
 /** The weight an Accept header gives a media type: the most specific range that covers it decides (RFC 9110 §12.5.1). */
 function weightOf(accept: string, type: string): number {
   const [group = ''] = type.split('/');
@@ -20,6 +23,6 @@ function weightOf(accept: string, type: string): number {
  * @param accept the Accept header, if there is one
  */
 export function prefersJson(accept: string | undefined): boolean {
-  if (accept === undefined || accept === '*/*') return false;
+  if (accept === undefined || accept === '*/*' || accept.length > MAX_LENGTH) return false;
   return weightOf(accept, 'text/plain') === 0 && weightOf(accept, 'application/json') > 0;
 }

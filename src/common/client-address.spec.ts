@@ -1,6 +1,6 @@
 import { BlockList } from 'node:net';
 import { parseNetworks } from '../config/networks.ts';
-import { clientAddress, isInNetworks, networkOf } from './client-address.ts';
+import { clientAddress, isForwardedHttps, isInNetworks, networkOf } from './client-address.ts';
 
 const networks = (text: string): BlockList => {
   const parsed = parseNetworks(text);
@@ -165,5 +165,23 @@ describe('an address is in networks', () => {
     ['::', false],
   ])('%s: %p', (address, expected) => {
     expect(isInNetworks(address, TRUSTED)).toBe(expected);
+  });
+});
+
+describe('the scheme that a proxy was asked over', () => {
+  it.each([
+    [{}, false],
+    [{ 'x-forwarded-proto': 'https' }, true],
+    [{ 'x-forwarded-proto': 'HTTPS' }, true],
+    [{ 'x-forwarded-proto': 'http, https' }, true],
+    [{ 'x-forwarded-proto': 'https, http' }, false],
+    [{ forwarded: 'for=192.0.2.1;proto=https' }, true],
+    [{ forwarded: 'for=192.0.2.1; Proto="https"' }, true],
+    [{ forwarded: 'proto=https;for=192.0.2.1, for=192.0.2.2;proto=http' }, false],
+    [{ forwarded: 'for=192.0.2.1' }, false],
+    [{ forwarded: 'for=192.0.2.1;proto=https', 'x-forwarded-proto': 'http' }, false],
+    [{ forwarded: 'for=192.0.2.1', 'x-forwarded-proto': 'https' }, true],
+  ])('%p is https: %p', (headers, isHttps) => {
+    expect(isForwardedHttps(headers)).toBe(isHttps);
   });
 });

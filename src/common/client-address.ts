@@ -93,3 +93,25 @@ export function clientAddress(
   if (forwarded === undefined || list === undefined) return fromForwarded ?? fromList;
   return fromForwarded === fromList ? fromList : undefined;
 }
+
+/** @returns what an element of `Forwarded` says of the scheme (RFC 7239 §5.4) */
+function protoOfElement(element: string): string | undefined {
+  const pair = element.split(';').find((part) => /^\s*proto\s*=/i.test(part));
+  return pair?.slice(pair.indexOf('=') + 1).replace(/^\s*"?|"?\s*$/g, '');
+}
+
+/**
+ * Whether the nearest proxy says that it was asked over https. When the two headers for that disagree, a client wrote one
+ * of them.
+ *
+ * @param headers of a request from a trusted proxy
+ */
+export function isForwardedHttps(headers: Record<string, string | string[] | undefined>): boolean {
+  const { forwarded, 'x-forwarded-proto': proto } = headers;
+  const lastOf = (list: string | string[]): string => String(list).split(',').at(-1)?.trim() ?? '';
+  const said = [
+    ...(proto === undefined ? [] : [lastOf(proto)]),
+    ...(forwarded === undefined ? [] : [protoOfElement(lastOf(forwarded)) ?? []]),
+  ].flat();
+  return said.length > 0 && said.every((scheme) => scheme.toLowerCase() === 'https');
+}

@@ -25,6 +25,12 @@ const MAX_JSON_BYTES = 256 * 1024;
 const CLIENT_GONE = 499;
 const MAX_FORM_BYTES = 8 * 1024;
 
+class NoHostError extends AppError {
+  constructor() {
+    super({ status: 400, code: 'request.malformed', detail: 'The request names no host.' });
+  }
+}
+
 /** RFC 9110 §15.5.9: the connection ends with the answer. */
 class RequestTimeoutError extends AppError {
   constructor() {
@@ -48,7 +54,7 @@ function mediaTypeOf(request: FastifyRequest): string {
   return (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
 }
 
-function hasBody(request: FastifyRequest): boolean {
+export function hasBody(request: FastifyRequest): boolean {
   const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
   return encoding !== undefined || (length !== undefined && length !== '0');
 }
@@ -191,6 +197,8 @@ export function prepareFastify(
         throw refusal;
       }
       request.stats = settings.stats;
+      // RFC 9112 §3.2.
+      if (request.headers.host === undefined && request.raw.httpVersion === '1.1') throw new NoHostError();
       settings.beforeBody?.(request, options);
       if (settings.body !== 'form' && hasBody(request)) {
         const expected = settings.body ?? JSON_ONLY;

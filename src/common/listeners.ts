@@ -43,6 +43,11 @@ export function urlOf(server: Server): string {
   return `http://${name}:${String(port)}`;
 }
 
+/** Node would answer 417 by itself to what it does not know. It may be ignored (RFC 9110 §10.1.1). */
+function ignoreExpectations(server: Server): void {
+  server.on('checkExpectation', (request, response) => server.emit('request', request, response));
+}
+
 /** A further port, whose requests the same Fastify answers. */
 class Listener {
   readonly server: Server;
@@ -111,9 +116,11 @@ export class Listeners {
    */
   attach(fastify: FastifyInstance, refuse: (error: Error, socket: Socket, planes: Planes) => void): void {
     this.#fastify = fastify;
+    ignoreExpectations(fastify.server);
     const { keepAliveTimeout, headersTimeout, requestTimeout, timeout, maxRequestsPerSocket } = fastify.server;
     for (const { server, planes } of this.#further) {
       Object.assign(server, { keepAliveTimeout, headersTimeout, requestTimeout, timeout, maxRequestsPerSocket });
+      ignoreExpectations(server);
       server.on('clientError', (error, socket) => {
         refuse(error, socket as Socket, planes);
       });

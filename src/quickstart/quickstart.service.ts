@@ -30,21 +30,25 @@ export class QuickstartService {
   ) {}
 
   /**
-   * Provisions on the very first start, and does nothing ever after. A first start that was killed half-way leaves
-   * accounts whose passwords nobody saw; it is made good by new ones.
+   * Provisions on the very first start, and does nothing ever after. A first start that ended before it could say so,
+   * such as one whose port was taken, leaves accounts whose passwords nobody saw; it is made good by new ones.
    *
-   * @returns the secrets to show, or `undefined` when it is not the first start
+   * @returns the secrets to show, then to be told by {@link shown}; `undefined` when it is not the first start
    */
   async provisionOnce(): Promise<FirstStart | undefined> {
     const row = await this.quickstart.findOneBy({ provisionedAt: IsNull() });
     if (!row) return undefined;
     const admin = await this.#admin();
     const demo = await this.#demoPartner();
-    await this.quickstart.update({ id: true }, { provisionedAt: new Date(this.clock.now()) });
     return {
       admin: { email: admin.email, password: admin.password },
       demo,
     };
+  }
+
+  /** Somebody has seen the secrets of {@link provisionOnce}. */
+  async shown(): Promise<void> {
+    await this.quickstart.update({ id: true }, { provisionedAt: new Date(this.clock.now()) });
   }
 
   async #admin() {

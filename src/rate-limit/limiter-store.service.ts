@@ -42,13 +42,24 @@ class BoundedMemoryLimiter extends RateLimiterMemory {
       this.#turnAt = now + this.duration * 1000;
     }
     if (!this.#recent.has(name)) {
-      if (!this.#older.has(name) && this.#recent.size + this.#older.size >= MAX_KEYS) {
+      if (!this.#older.has(name) && this.#isFull) {
         const bucket = createHash('sha256').update(name).digest().readUInt32BE() % SHARED_BUCKETS;
         return super.getKey(`shared:${String(bucket)}`);
       }
       this.#recent.add(name);
     }
     return super.getKey(name);
+  }
+
+  /** A key that nothing was counted under does not become one by being asked for. */
+  override get(...[key, options]: Parameters<RateLimiterMemory['get']>): ReturnType<RateLimiterMemory['get']> {
+    const name = String(key);
+    if (!this.#recent.has(name) && !this.#older.has(name) && !this.#isFull) return Promise.resolve(null);
+    return super.get(key, options);
+  }
+
+  get #isFull(): boolean {
+    return this.#recent.size + this.#older.size >= MAX_KEYS;
   }
 }
 

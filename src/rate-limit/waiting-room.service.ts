@@ -24,9 +24,6 @@ const MAX_WAITING_HASHES_PER_USER = 4;
 /** Of today's cost, on one core. */
 const ARGON2_MS = 30;
 
-/** How slowly it is forgotten that sign-ins need slow hashes: by this part with each that does not. */
-const FORGETTING = 0.02;
-
 /** The slow hashes of one kind of sign-in. */
 export class SlowHashes {
   readonly queue = new FairQueue(
@@ -35,26 +32,28 @@ export class SlowHashes {
     MAX_WAITING_HASHES,
     MAX_WAITING_HASHES_PER_USER,
   );
-  /** Sign-ins that have begun and may yet need one. */
-  #undecided = 0;
-  /** How likely a sign-in is to need one. */
-  #share = 0;
+  /** Sign-ins that have begun, and have not been answered. */
+  #open = 0;
 
-  /** How long it may take until the hash of a sign-in that begins now is verified, in milliseconds. */
+  /** @param areExpected whether any sign-in may need one */
+  constructor(private areExpected: boolean) {}
+
+  /**
+   * How long it may take until the hash of a sign-in that begins now is verified, in milliseconds. Where one may be
+   * needed, every sign-in counts as one that needs it, until it is answered: what is known of its name must not show in
+   * how long the next one takes.
+   */
   get estimatedMs(): number {
-    const coming = Math.max(0, this.#undecided - this.queue.jobs) * this.#share;
+    const coming = this.areExpected ? Math.max(0, this.#open - this.queue.jobs) : 0;
     return this.queue.estimatedMs + coming * this.queue.eachMs;
   }
 
   begin(): void {
-    this.#undecided++;
+    this.#open++;
   }
 
-  /** @param needed whether it needed a slow hash */
-  end(needed: boolean): void {
-    this.#undecided--;
-    if (needed) this.expect();
-    else this.#share -= this.#share * FORGETTING;
+  end(): void {
+    this.#open--;
   }
 
   /**
@@ -63,7 +62,7 @@ export class SlowHashes {
    * @param cost how many times as long it takes as the argon2id of today
    */
   expect(cost = 1): void {
-    this.#share = 1;
+    this.areExpected = true;
     this.queue.expect(cost * ARGON2_MS);
   }
 }
@@ -80,9 +79,7 @@ async function sleepUntil(time: number): Promise<void> {
 export class Moment {
   readonly #reached = Promise.withResolvers<undefined>();
   readonly #timer: NodeJS.Timeout;
-  #isDecided = false;
-  /** Set by who verifies a slow hash for the sign-in. */
-  neededHash = false;
+  #isOver = false;
 
   /**
    * The timer starts now, whatever the request will turn out to be: one that started when the work was done would
@@ -108,15 +105,15 @@ export class Moment {
     return this.arrivedAt + this.durationMs - AFTERWARDS_MS;
   }
 
-  /** What becomes of the sign-in is known: it asks for no more hashes. */
-  decide(): void {
-    if (!this.#isDecided) this.hashes.end(this.neededHash);
-    this.#isDecided = true;
+  /** The sign-in needs a slow hash. */
+  needsHash(): void {
+    this.hashes.expect();
   }
 
-  /** Nobody waits for it. */
+  /** The sign-in is answered, or is one that nothing was looked up for. */
   cancel(): void {
-    this.decide();
+    if (!this.#isOver) this.hashes.end();
+    this.#isOver = true;
     clearTimeout(this.#timer);
   }
 
@@ -145,9 +142,9 @@ const inSeconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000));
 @Injectable()
 export class WaitingRoom implements OnModuleInit {
   /** Passwords of channel users that came from an older system. */
-  readonly partnerHashes = new SlowHashes();
+  readonly partnerHashes = new SlowHashes(false);
   /** Passwords of staff: a flood of either kind does not delay the other. */
-  readonly staffHashes = new SlowHashes();
+  readonly staffHashes = new SlowHashes(true);
   #waiting = 0;
 
   /** How many refusals wait for their moment. */
@@ -174,7 +171,6 @@ export class WaitingRoom implements OnModuleInit {
 
   /** Counts a failure and says how to answer it. While a wait is on, nothing is counted, whatever the name. */
   async refuse(throttle: FailureThrottle, moment: Moment, address: string | undefined, name: string): Promise<Refusal> {
-    moment.decide();
     const { waitMs } = await throttle.standing(address, name);
     if (waitMs > 0) {
       throttle.noteRefusal();
@@ -185,7 +181,6 @@ export class WaitingRoom implements OnModuleInit {
 
   /** For what is no failure, but must not leave before one would. */
   holdBack(moment: Moment): Refusal {
-    moment.decide();
     return this.#seat(moment, { limited: false, waitMs: 0 });
   }
 
@@ -222,7 +217,9 @@ export class WaitingRoom implements OnModuleInit {
     }
   }
 
-  #onGrid({ arrivedAt }: Moment, retryAfter: number): Refusal {
+  #onGrid(moment: Moment, retryAfter: number): Refusal {
+    moment.cancel();
+    const { arrivedAt } = moment;
     const wait = (): Promise<void> => {
       const elapsed = performance.now() - arrivedAt;
       return sleepUntil(arrivedAt + (Math.floor(elapsed / GRID_MS) + 1) * GRID_MS);

@@ -5,6 +5,7 @@ import { AuditService } from '../audit/audit.service.ts';
 import type { AppError } from '../common/errors.ts';
 import type { Actor, CurrentStaff } from '../common/request-context.ts';
 import { ThrottleService } from '../rate-limit/throttle.service.ts';
+import { NotRunError, WaitingRoom } from '../rate-limit/waiting-room.service.ts';
 import { hashPassword, verifyPassword } from './staff-password.ts';
 import { StaffSession } from './staff-session.entity.ts';
 import type { ChangePasswordRequest } from './staff.dto.ts';
@@ -18,6 +19,7 @@ export class OwnPasswordService {
     @InjectRepository(Staff) private readonly staff: Repository<Staff>,
     private readonly audit: AuditService,
     private readonly throttle: ThrottleService,
+    private readonly waitingRoom: WaitingRoom,
   ) {}
 
   /**
@@ -29,9 +31,23 @@ export class OwnPasswordService {
   verify(currentPassword: string, { id }: CurrentStaff, actor: Actor): Promise<string> {
     return this.attempt(`password of ${id}`, actor, WrongPasswordError, async () => {
       const stored = await this.staff.findOne({ where: { id }, select: { id: true, passwordHash: true } });
-      if (!stored || !(await verifyPassword(currentPassword, stored.passwordHash))) return undefined;
-      return stored.passwordHash;
+      if (!stored) return undefined;
+      const { passwordHash } = stored;
+      return (await this.#inTurn(id, () => verifyPassword(currentPassword, passwordHash))) ? passwordHash : undefined;
     });
+  }
+
+  /**
+   * Slow hashes take their turn with those of sign-ins, a few of one person at once.
+   *
+   * @throws TooManyAttemptsError
+   */
+  async #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await this.waitingRoom.staffHashes.queue.run(id, work, () => false);
+    } catch (error) {
+      throw error instanceof NotRunError ? new TooManyAttemptsError(1) : error;
+    }
   }
 
   /**
@@ -72,7 +88,7 @@ export class OwnPasswordService {
     actor: Actor,
   ): Promise<void> {
     const verifiedHash = await this.verify(currentPassword, member, actor);
-    const passwordHash = await hashPassword(newPassword);
+    const passwordHash = await this.#inTurn(member.id, () => hashPassword(newPassword));
     await this.audit.transaction(async (manager) => {
       const { affected } = await manager.update(Staff, { id: member.id, passwordHash: verifiedHash }, { passwordHash });
       if (affected !== 1) throw new WrongPasswordError();

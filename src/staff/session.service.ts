@@ -6,7 +6,7 @@ import { IsNull, LessThan, Repository } from 'typeorm';
 import { AuditService } from '../audit/audit.service.ts';
 import { StaffPlane } from '../auth/staff-plane.service.ts';
 import { type TokenClaims, TokenService } from '../auth/token.service.ts';
-import { isInNetworks } from '../common/client-address.ts';
+import { isForwardedHttps, isInNetworks } from '../common/client-address.ts';
 import { Clock } from '../common/clock.ts';
 import type { Actor, CurrentStaff } from '../common/request-context.ts';
 import { actorOf } from '../common/security.ts';
@@ -116,7 +116,7 @@ export class SessionService extends StaffPlane {
       .where('staff.emailKey = :emailKey', { emailKey })
       .getOne();
     if (!member) return undefined;
-    moment.neededHash = true;
+    moment.needsHash();
     const verification = this.waitingRoom.staffHashes.queue.run(
       member.id,
       () => verifyPassword(password, member.passwordHash),
@@ -231,7 +231,7 @@ export class SessionService extends StaffPlane {
     if (origin === this.#publicOrigin) return true;
     const { remoteAddress } = request.raw.socket;
     const viaProxy = remoteAddress !== undefined && isInNetworks(remoteAddress, this.config.trustedProxies);
-    const scheme = viaProxy && request.headers['x-forwarded-proto'] === 'https' ? 'https' : 'http';
+    const scheme = viaProxy && isForwardedHttps(request.headers) ? 'https' : 'http';
     return host !== undefined && origin === `${scheme}://${host}`;
   }
 }
