@@ -1,3 +1,4 @@
+import { WaitingRoom } from '../src/rate-limit/waiting-room.service.ts';
 import { type Answer, type RequestOptions, type StaffMember, TestApp } from './support/app.ts';
 import { secret } from './support/secrets.ts';
 import { eventually, inParallel, tally } from './support/sign-ins.ts';
@@ -681,6 +682,8 @@ describe('changing one\u2019s own password', () => {
 
   it('cannot be used to guess with, however many guesses come at once', async () => {
     const member = await app.newStaff('viewer');
+    const { queue } = app.app.nest.get(WaitingRoom).staffHashes;
+    const before = queue.completed;
     const answers = await inParallel(60, 60, (i) =>
       change(member.token, `guess ${String(i)}`, 'a new password of mine'),
     );
@@ -689,6 +692,9 @@ describe('changing one\u2019s own password', () => {
     // Ten are free, and a few may be under way when they are used up.
     expect(wrong).toBeGreaterThan(0);
     expect(wrong).toBeLessThanOrEqual(16);
+    // Each takes its turn with those of sign-ins, and the others are not verified at all.
+    expect(queue.completed).toBeGreaterThanOrEqual(before + wrong);
+    expect(queue.completed).toBeLessThanOrEqual(before + 16);
   });
 
   it('happens once when asked for twice at the same moment', async () => {

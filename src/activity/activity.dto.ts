@@ -46,7 +46,10 @@ class ActivityDto {
   @ApiProperty({ type: String, nullable: true })
   userAgent!: string | null;
 
-  @ApiProperty({ description: 'How many attempts: refusals for too many requests of one minute are one item.' })
+  @ApiProperty({
+    description:
+      'How many attempts: 429s of one minute are one item, and so are further refusals after thirty for one reason.',
+  })
   count!: number;
 }
 

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import net, { type AddressInfo, type Socket } from 'node:net';
+import { eventually } from './sign-ins.ts';
 
 /** `feed` is the connection on which an instance listens for changes, `pool` are all others. */
 type Kind = 'feed' | 'pool';
@@ -99,16 +100,21 @@ export class PostgresProxy {
 
   /** Ends all connections; nobody listens at the port any more. */
   async shut(): Promise<void> {
-    const closed = once(this.#listener, 'close');
-    this.#listener.close();
+    // It may not be listening.
+    const closed = new Promise((resolve) => this.#listener.close(resolve));
     for (const { client } of this.#links) client.destroy();
     await closed;
   }
 
   /** Listens again, at the same port. */
   async open(): Promise<void> {
-    this.#listener.listen(this.#port, '127.0.0.1');
-    await once(this.#listener, 'listening');
+    await eventually(async () => {
+      this.#listener.listen(this.#port, '127.0.0.1');
+      return once(this.#listener, 'listening').catch((error: unknown) => {
+        // Somebody's connection may have the port for a moment.
+        if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+      });
+    }, 'the port of the proxy is free');
     this.#port = (this.#listener.address() as AddressInfo).port;
   }
 
