@@ -298,7 +298,7 @@ export class AuditChain implements OnApplicationBootstrap, OnModuleDestroy {
     const genesis = new Genesis(key);
     const unreadable = new Map<string, UnreadablePart>();
     const open = async (events: readonly StoredEvent[]): Promise<void> => {
-      for (const part of await unreadableParts(manager, this.encryption, events)) {
+      for await (const part of unreadableParts(manager, this.encryption, events)) {
         if (unreadable.size < MAX_FINDINGS && !unreadable.has(part.subject)) unreadable.set(part.subject, part);
       }
     };

@@ -45,20 +45,16 @@ export async function personalKeys(
 /**
  * Opens what genuine events say of people.
  *
- * @returns for each subject the first part that its key does not open and no later erasure accounts for
+ * @returns the parts that the key of their subject does not open and no later erasure accounts for
  */
-export async function unreadableParts(
+export async function* unreadableParts(
   manager: EntityManager,
   encryption: EncryptionService,
   events: readonly StoredEvent[],
-): Promise<UnreadablePart[]> {
-  const found = new Map<string, UnreadablePart>();
+): AsyncGenerator<UnreadablePart> {
   for (let i = 0; i < events.length; i += OPENED_AT_ONCE) {
-    for (const part of await unopened(manager, encryption, events.slice(i, i + OPENED_AT_ONCE))) {
-      if (!found.has(part.subject)) found.set(part.subject, part);
-    }
+    yield* await unopened(manager, encryption, events.slice(i, i + OPENED_AT_ONCE));
   }
-  return [...found.values()];
 }
 
 async function unopened(

@@ -49,10 +49,16 @@ export function isInNetworks(address: string, networks: BlockList): boolean {
   return networks.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
 }
 
-/** The address in one element of `Forwarded` (RFC 7239 §4). */
+/** What a parameter says in one element of `Forwarded` (RFC 7239 §4). @param name matches it, up to the `=` */
+function parameterOf(element: string, name: RegExp): string | undefined {
+  const pair = element.split(';').find((part) => name.test(part));
+  return pair?.slice(pair.indexOf('=') + 1);
+}
+
+/** The address in one element of `Forwarded`. */
 function addressOfElement(element: string): string | undefined {
-  const pair = element.split(';').find((part) => /^\s*for\s*=/i.test(part));
-  return pair === undefined ? undefined : addressOfNode(pair.slice(pair.indexOf('=') + 1));
+  const node = parameterOf(element, /^\s*for\s*=/i);
+  return node === undefined ? undefined : addressOfNode(node);
 }
 
 /** The nearest hop that is no trusted proxy. Hops are read backwards, and no further than needed. */
@@ -94,12 +100,6 @@ export function clientAddress(
   return fromForwarded === fromList ? fromList : undefined;
 }
 
-/** @returns what an element of `Forwarded` says of the scheme (RFC 7239 §5.4) */
-function protoOfElement(element: string): string | undefined {
-  const pair = element.split(';').find((part) => /^\s*proto\s*=/i.test(part));
-  return pair?.slice(pair.indexOf('=') + 1).replace(/^\s*"?|"?\s*$/g, '');
-}
-
 /**
  * Whether the nearest proxy says that it was asked over https. When the two headers for that disagree, a client wrote one
  * of them.
@@ -110,8 +110,10 @@ export function isForwardedHttps(headers: Record<string, string | string[] | und
   const { forwarded, 'x-forwarded-proto': proto } = headers;
   const lastOf = (list: string | string[]): string => String(list).split(',').at(-1)?.trim() ?? '';
   const said = [
-    ...(proto === undefined ? [] : [lastOf(proto)]),
-    ...(forwarded === undefined ? [] : [protoOfElement(lastOf(forwarded)) ?? []]),
-  ].flat();
+    proto === undefined ? undefined : lastOf(proto),
+    forwarded === undefined
+      ? undefined
+      : parameterOf(lastOf(forwarded), /^\s*proto\s*=/i)?.replace(/^\s*"?|"?\s*$/g, ''),
+  ].filter((scheme) => scheme !== undefined);
   return said.length > 0 && said.every((scheme) => scheme.toLowerCase() === 'https');
 }

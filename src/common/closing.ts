@@ -50,7 +50,8 @@ export function acceptWaiting(servers: readonly Server[], isAnswering: () => boo
   const start = performance.now();
   let heardAt = start;
   let firstTurnAt = start;
-  let turnBegunAt = start;
+  // None has yet.
+  let turnBegunAt = -Infinity;
   let quietTurns = 0;
   const note = (): void => {
     heardAt = performance.now();
@@ -70,7 +71,7 @@ export function acceptWaiting(servers: readonly Server[], isAnswering: () => boo
   const turn = (): void => {
     const now = performance.now();
     const patienceMs = QUIET_TURN_MS * 2 ** Math.floor((now - firstTurnAt) / DOUBLE_MS);
-    const isQuiet = turnBegunAt > firstTurnAt && heardAt < turnBegunAt && now - turnBegunAt <= patienceMs;
+    const isQuiet = heardAt < turnBegunAt && now - turnBegunAt <= patienceMs;
     quietTurns = isQuiet ? quietTurns + 1 : 0;
     if (quietTurns < QUIET_TURNS && now - start <= ACCEPT_MS) {
       turnBegunAt = now;
