@@ -166,6 +166,15 @@ async function holdTrail(): Promise<() => Promise<void>> {
     await holder.end();
   };
 }
+/** A file that has arrived as a whole; its import waits to be written down. */
+async function heldAtTheEnd(prefix: string) {
+  const id = randomUUID();
+  const { upload, answered } = uploading(id);
+  const letGo = await holdTrail();
+  upload.end(HEADER + rowsOf(prefix, 0, 1_000));
+  await waitsForTrail();
+  return { id, upload, answered, letGo };
+}
 const waitsForTrail = (): Promise<true> =>
   eventually(
     async () =>
@@ -224,11 +233,7 @@ it('an instance that stops does not wait for the rest of a file: nothing is impo
 }, 120_000);
 
 it('an import that an instance has received is finished and answered before it stops', async () => {
-  const id = randomUUID();
-  const { upload, answered } = uploading(id);
-  const letGo = await holdTrail();
-  upload.end(HEADER + rowsOf('finished', 0, 1_000));
-  await waitsForTrail();
+  const { id, answered, letGo } = await heldAtTheEnd('finished');
   const exited = server.kill('SIGTERM');
   await new Promise((resolve) => setTimeout(resolve, 500));
   await letGo();
@@ -244,11 +249,7 @@ it('an import that an instance has received is finished and answered before it s
 }, 120_000);
 
 it('who hangs up when the file has arrived can ask what became of it, and nothing stays behind', async () => {
-  const id = randomUUID();
-  const { upload, answered } = uploading(id);
-  const letGo = await holdTrail();
-  upload.end(HEADER + rowsOf('hung-up', 0, 1_000));
-  await waitsForTrail();
+  const { id, upload, answered, letGo } = await heldAtTheEnd('hung-up');
   upload.destroy();
   expect(await answered).toBeUndefined();
   await letGo();

@@ -151,7 +151,7 @@ export class GrantAdministrationService {
   ): Promise<{ grant: GrantDto; isNew: boolean }> {
     const request = { ...terms, resourceType, resourceIds: [resourceId] };
     const { given } = await this.give(channelUserId, request, actor);
-    const grant = await this.grants.findOneBy({ channelUserId, resourceType, resourceId: asKept(resourceId) });
+    const grant = await this.grants.findOneBy({ channelUserId, resourceType, resourceId });
     // Withdrawn meanwhile.
     if (!grant) throw new GrantNotFoundError();
     return { grant: present(grant), isNew: given > 0 };
@@ -160,7 +160,7 @@ export class GrantAdministrationService {
   /** @throws ChannelUserNotFoundError, GrantNotFoundError */
   withdraw(channelUserId: string, resourceType: string, resourceId: string, actor: Actor): Promise<void> {
     return this.#change(channelUserId, async (manager, username) => {
-      const key = { channelUserId, resourceType, resourceId: asKept(resourceId) };
+      const key = { channelUserId, resourceType, resourceId };
       const known = await manager.findOneBy(Grant, key);
       if (!known) throw new GrantNotFoundError();
       await manager.delete(Grant, key);

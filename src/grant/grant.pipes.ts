@@ -1,7 +1,7 @@
 import { Injectable, type PipeTransform } from '@nestjs/common';
 import { InvalidInputError } from '../common/errors.ts';
 import { RESOURCE_TYPE } from '../common/security.ts';
-import { isResourceId, MAX_RESOURCE_ID } from './grant.dto.ts';
+import { asKept, isResourceId, MAX_RESOURCE_ID } from './grant.dto.ts';
 
 /** A path parameter that names a kind of resource. */
 @Injectable()
@@ -12,11 +12,11 @@ export class ResourceTypePipe implements PipeTransform<string> {
   }
 }
 
-/** A path parameter that is a resource's id. */
+/** A path parameter that is a resource's id, as it is kept. */
 @Injectable()
 export class ResourceIdPipe implements PipeTransform<string> {
   transform(value: string): string {
-    if (isResourceId(value)) return value;
+    if (isResourceId(value)) return asKept(value);
     const messages = [
       `must be text of 1 to ${String(MAX_RESOURCE_ID)} characters without control characters, not blank`,
     ];
