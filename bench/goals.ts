@@ -12,7 +12,7 @@ export interface Goal {
 
 const ratio = (value: number): string => value.toFixed(2);
 
-/** How the rounds of one contender compare with the same rounds of another. */
+/** Compares the rounds of one contender with the same rounds of another. */
 export function ratios(measured: Measured, of: Contender, to: Contender): Spread {
   const reference = resultsOf(measured, to);
   return spreadOf(
@@ -44,7 +44,7 @@ function atMost(text: string, target: number, figure: number, unit: string, digi
   };
 }
 
-/** The goals that the figures are held against. */
+/** The goals for the figures. */
 export function goalsOf(measured: Measured): Goal[] {
   const { limit, tutorial, oidcProvider, latchkey, starts } = measured;
   const [smallest] = latchkey;

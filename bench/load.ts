@@ -4,10 +4,10 @@ import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { interruption } from './terminal.ts';
 
-/** Keep-alive connections, each with one request under way. */
+/** Keep-alive connections, each with one request in progress. */
 export const CONNECTIONS = 32;
 
-/** Requests that differ in one part only, which stands in a file, a line for each. */
+/** Requests that differ only in one part, which is read from a file with one line for each. */
 export interface RequestSet {
   readonly method: 'GET' | 'POST';
   readonly path: string;
@@ -18,15 +18,15 @@ export interface RequestSet {
 /** A load of requests chosen at random, for a fixed time. */
 export interface RandomPace {
   readonly kind: 'random';
-  /** Not counted. */
+  /** Seconds that are not counted. */
   readonly warmUpSeconds: number;
   readonly seconds: number;
 }
 
-/** Every request once, as fast as the server answers. */
+/** Sends every request once, as fast as the server responds. */
 interface OncePace {
   readonly kind: 'once';
-  /** Where the bodies of the answers go, a line for each request. */
+  /** The file for the bodies of the responses, with one line for each request. */
   readonly answersFile?: string;
 }
 
@@ -39,7 +39,7 @@ export interface LoadPlan {
 
 export interface LoadResult {
   readonly answers: number;
-  /** When it was counted: microseconds of the machine's monotonic clock. */
+  /** The time of counting, in microseconds of the monotonic clock. */
   readonly window: { readonly from: number; readonly to: number };
   readonly seconds: number;
   readonly perSecond: number;
@@ -49,16 +49,16 @@ export interface LoadResult {
   readonly serverBusy: number;
   /** The share of its core's time that the generator used: near 1, the generator was the limit and not the server. */
   readonly generatorBusy: number;
-  /** The share of the server's core that other programs used, PostgreSQL above all. */
+  /** The share of the server's core that other programs used, mainly PostgreSQL. */
   readonly othersBusy: number;
-  /** The most resident memory that the server had, in MiB. */
+  /** The maximum resident memory of the server, in MiB. */
   readonly residentMiB: number;
 }
 
 const OVERTIME_MS = 300_000;
 
 /**
- * Runs one load in a process of its own.
+ * Runs one load in a separate process.
  *
  * @throws Error when any answer was not 2xx, a connection failed, or the run is interrupted
  */

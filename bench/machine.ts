@@ -4,7 +4,7 @@ import path from 'node:path';
 import { postgresVersion } from './database.ts';
 import { ROOT } from './server-process.ts';
 
-/** The packages whose speed is measured, or that measure. */
+/** The packages that are measured, or that measure. */
 const PACKAGES = [
   '@nestjs/core',
   '@nestjs/platform-fastify',
@@ -24,7 +24,7 @@ const PACKAGES = [
   'autocannon',
 ];
 
-/** What the figures depend on, as pairs of name and value. */
+/** The conditions of the measurement, as pairs of name and value. */
 export async function describeMachine(): Promise<[string, string][]> {
   const [cpu] = os.cpus();
   const versions = await Promise.all(

@@ -14,7 +14,7 @@ import { measureStarts, type StartTimes } from './starts.ts';
 import { interruption, tell } from './terminal.ts';
 import { latchkey } from './variants.ts';
 
-/** How much is measured. */
+/** The size of the measurement. */
 export interface Scale {
   readonly rounds: number;
   readonly pace: RandomPace;
@@ -42,7 +42,7 @@ async function measureLatchkeyStarts(times: number, folder: string): Promise<Sta
   await using database = await createDatabase('starts');
   await migrate(database.url);
   await seedChannelUsers(database.url, START_USERS);
-  // The first start makes the signing keys, which every later one finds.
+  // The first start creates the signing keys, which later starts find.
   await measureStarts(latchkey('first-start', database.url), 1, folder);
   return await measureStarts(latchkey('start', database.url), times, folder);
 }

@@ -1,12 +1,16 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { findPackage, installPrograms, SERVER_ENVIRONMENT } from '../src/database/embedded-binaries.ts';
-import { startEmbeddedPostgres } from '../src/database/embedded-postgres.ts';
+import {
+  findPackage,
+  installPrograms,
+  SERVER_ENVIRONMENT,
+} from '../src/platform/embedded-postgres/embedded-binaries.ts';
+import { startEmbeddedPostgres } from '../src/platform/embedded-postgres/embedded-postgres.ts';
 import { ForeignProcess } from '../test/support/foreign-process.ts';
 import { freePort } from '../test/support/ports.ts';
 import { withClient } from './database.ts';
 
-/** A Redis of the benchmark's own, without a disk. */
+/** A Redis for the benchmark, without persistence. */
 export class OwnRedis implements AsyncDisposable {
   readonly port: number;
   #process: ForeignProcess;
@@ -30,7 +34,7 @@ export class OwnRedis implements AsyncDisposable {
     return `redis://127.0.0.1:${String(this.port)}`;
   }
 
-  /** As a crash: what it counted is gone. */
+  /** Like a crash, which loses the counters. */
   async restart(): Promise<void> {
     await this.#process.stop('SIGKILL');
     this.#process = await OwnRedis.#spawn(this.port);
@@ -49,7 +53,7 @@ export class OwnRedis implements AsyncDisposable {
   }
 }
 
-/** The PostgreSQL of the package, as a cluster of the benchmark's own at a port that stays. */
+/** A cluster of the packaged PostgreSQL for the benchmark, always at the same port. */
 export class OwnPostgres implements AsyncDisposable {
   readonly url: string;
   readonly #start: () => Promise<ForeignProcess>;
@@ -63,7 +67,7 @@ export class OwnPostgres implements AsyncDisposable {
 
   /** @param folder empty; it keeps the data */
   static async start(folder: string): Promise<OwnPostgres> {
-    // The quickstart's code makes the cluster, also for root; what it started is ended again.
+    // The quickstart's code creates the cluster, also as root. The server that it starts is stopped again.
     const made = await startEmbeddedPostgres({ dataDir: folder, mode: 'serve' });
     await made.stop();
     const data = path.join(folder, 'postgres');
@@ -80,7 +84,7 @@ export class OwnPostgres implements AsyncDisposable {
       shared_buffers: '256MB',
       io_method: 'sync',
     };
-    // Root's folder is closed to the other user: it is put there, as the quickstart does it.
+    // The other user cannot read root's folder, so the data goes where the quickstart puts it.
     const args = [
       '-D',
       '/proc/self/cwd',
@@ -95,13 +99,13 @@ export class OwnPostgres implements AsyncDisposable {
     return new OwnPostgres(url.href, start, await start());
   }
 
-  /** As an administrator does it: what is under way is ended. */
+  /** Like an administrator's restart, which ends sessions in progress. */
   async restart(): Promise<void> {
     await this.#process.stop('SIGINT');
     this.#process = await this.#start();
   }
 
-  /** Ends every connection of the application, those that listen too. */
+  /** Ends every connection of the application, including those that listen. */
   async endConnections(): Promise<void> {
     await withClient(this.url, (client) =>
       client.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE $1', [

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { format, resolveConfig } from 'prettier';
 
-/** Writes a page of figures into this folder, formatted as the repository's other files are: `npm run format` checks it. */
+/** Writes a page of figures to this folder, formatted with Prettier because `npm run format` checks it. */
 export async function writePage(name: string, markdown: string): Promise<void> {
   const file = path.join(import.meta.dirname, name);
   await writeFile(file, await format(markdown, { ...(await resolveConfig(file)), filepath: file }));

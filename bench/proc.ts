@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** What Linux counts processor time in (`getconf CLK_TCK`): a hundredth of a second on every platform Node runs on. */
+/** Clock ticks a second, in which Linux counts processor time (`getconf CLK_TCK`): 100 on every platform of Node. */
 const TICKS_PER_SECOND = 100;
 
 const read = (pid: number, file: string): string => readFileSync(`/proc/${String(pid)}/${file}`, 'utf8');

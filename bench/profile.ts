@@ -15,7 +15,7 @@ import { latchkey, limit } from './variants.ts';
  *
  *     nest build && node bench/profile.ts [generate|guard] [--limit] [--keep file.cpuprofile]
  *
- * `--limit` looks at the bare server instead of Latchkey; the kept file opens in Chrome's developer tools.
+ * `--limit` profiles the bare server instead of Latchkey. The kept file opens in Chrome's developer tools.
  */
 
 const ACCOUNTS = 1000;
@@ -43,7 +43,7 @@ function packageOf(url: string, functionName: string): string {
 const whereOf = (url: string, line: number): string =>
   url === '' ? '' : `${url.replace(/^file:\/\//, '').replace(`${ROOT}/`, '')}:${String(line + 1)}`;
 
-/** Adds the time between two moments up, by any name of a node. */
+/** Sums the time between two moments, grouped by a name of each node. */
 function selfTime(
   { startTime, nodes, samples, timeDeltas }: CpuProfile,
   { from, to }: { from: number; to: number },

@@ -14,7 +14,7 @@ export interface Section {
 
 const INTRODUCTION = `# Results of the benchmark
 
-Written by \`npm run bench\`; \`npm run bench -- --timing\` renews the section on refusals alone.
+Written by \`npm run bench\`; \`npm run bench -- --timing\` renews only the section on refusals.
 `;
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -64,11 +64,11 @@ const CONTENDER_HEAD = [
 
 const latchkeyName = ({ users }: LatchkeyAtSize): string => `Latchkey, ${count(users)} channel users`;
 
-/** Above these shares of a core's time, a figure says something about another program than the server. */
+/** Above these shares of a core's time, a figure reflects other programs than the server. */
 const BUSY_GENERATOR = 0.9;
 const BUSY_OTHERS = 0.15;
 
-/** What to keep in mind when the figures of some variants are read; empty when nothing disturbed them. */
+/** Caveats for the figures of some variants; empty if nothing disturbed them. */
 function doubts(measured: Measured): string {
   const listOf = (pick: (result: LoadResult) => number, above: number): string =>
     [...measured.rounds]
@@ -96,11 +96,15 @@ function conditions(measured: Measured, machine: readonly (readonly [string, str
     title: 'Conditions',
     text: `${lines.join('\n')}
 
-Each server runs as a production build, pinned to core ${String(SERVER_CORE)}, and writes its log to a file; the load generator (autocannon)
-is pinned to core ${String(GENERATOR_CORE)}. PostgreSQL is pinned to neither and takes its share of both. Requests come over ${String(CONNECTIONS)} keep-alive connections,
-each with one request under way, and are drawn at random from those of all accounts in use. ${String(rounds)} rounds of ${String(pace.seconds)} s, after
-${String(pace.warmUpSeconds)} s that do not count, each round going through all variants in turn. Figures are medians of the rounds with the lowest and the
-highest in parentheses; ratios are formed within a round. Any answer that is not 2xx fails the run. Latchkey's audit,
+Each server runs as a production build, pinned to core ${String(SERVER_CORE)}, and writes its log to a file; the load generator
+(autocannon)
+is pinned to core ${String(GENERATOR_CORE)}. PostgreSQL is pinned to neither and uses both. Requests come over ${String(CONNECTIONS)} keep-alive
+connections,
+each with one request in progress, and are drawn at random from those of all accounts in use. ${String(rounds)} rounds of ${String(pace.seconds)}
+s, after
+${String(pace.warmUpSeconds)} s of warm-up; each round runs all variants in turn. Figures are medians of the rounds, with the lowest and the
+highest in parentheses; ratios compare figures of the same round. Any response other than 2xx fails the run.
+Latchkey's audit,
 activity, limiter and account checks are on; its settings are the defaults.${doubts(measured)}`,
   };
 }
@@ -158,8 +162,9 @@ function growth(measured: Measured): Section {
     title: 'How cost grows with the number of channel users',
     text: `${table(['load, channel users', 'in use', 'warm: a second', '÷ smallest', 'cold: a second', 'cold p50 ms', 'cold p99 ms'], rows)}
 
-Users in use are drawn uniformly from all. Warm: the process has seen each of them before. Cold: each of them once, by a
-process that has compiled its code and has never heard of them or their tokens, so that every request reads the database.`,
+Users in use are drawn uniformly from all. Warm: the process has seen each of them before. Cold: each of them once,
+in a process that has compiled its code but cached neither users nor tokens, so that every request reads the
+database.`,
   };
 }
 
@@ -201,13 +206,13 @@ function verdictOf({ reference, rows, answers }: TimingResult): string {
   if (different.some(({ isControl }) => isControl))
     return 'No verdict: the control differs, so the machine was too busy.';
   if (different.length === 0 && answers === 1) {
-    return `Met: no reason differs from “${reference.name}”, and all answers are equal.`;
+    return `Met: no reason differs from “${reference.name}”, and all responses are equal.`;
   }
   const times = different.map(({ name }) => name).join('; ');
   return [
     '**Missed**:',
     ...(times === '' ? [] : [`these take another time: ${times}.`]),
-    ...(answers === 1 ? [] : [`there are ${String(answers)} different answers.`]),
+    ...(answers === 1 ? [] : [`there are ${String(answers)} different responses.`]),
   ].join(' ');
 }
 
@@ -235,8 +240,8 @@ export function refusals(results: readonly TimingResult[], date: string): Sectio
     );
     return `### ${title}
 
-${String(samples)} samples of each reason, interleaved at random. Mann–Whitney against “${reference.name}”, p after Bonferroni, a difference
-being what has p < ${String(familyError)}; P(slower) is the probability that an answer for this reason takes longer.
+${String(samples)} samples of each reason, interleaved at random. Mann–Whitney against “${reference.name}”, p with the Bonferroni correction;
+a difference has p < ${String(familyError)}; P(slower) is the probability that a response for this reason takes longer.
 
 ${body}
 
@@ -244,8 +249,7 @@ ${verdictOf(result)}`;
   });
   return {
     title: 'Nothing to learn from refusals',
-    text: `Measured on ${date}: the time from the writing of a request to the first byte of its 401. Cold: the account was never heard of before;
-warm: it has signed in. All answers must be equal in status, headers (but \`Date\` and \`X-Request-Id\`) and body.
+    text: `Measured on ${date}: the time from writing a request to the first byte of its 401. Cold: the account is not cached; warm: it has signed in. All responses must be equal in status, headers (except \`Date\` and \`X-Request-Id\`) and body.
 
 ${parts.join('\n\n')}`,
   };
@@ -262,7 +266,7 @@ function goals(measured: Measured): Section {
   return { title: 'Goals', text: `${outcomes}${doubts(measured)}` };
 }
 
-/** Everything but the section on refusals, in two parts: what stands before it and what after. */
+/** Everything except the section on refusals, in two parts: before and after it. */
 export function performanceSections(
   measured: Measured,
   machine: readonly (readonly [string, string])[],
@@ -282,7 +286,7 @@ export function performanceSections(
 export const render = (sections: readonly Section[]): string =>
   [INTRODUCTION, ...sections.map(({ title, text }) => `## ${title}\n\n${text}\n`)].join('\n');
 
-/** Puts a section in the place of the one with the same title, or at the end. */
+/** Replaces the section with the same title, or appends the section. */
 export function replaceSection(document: string, section: Section): string {
   const [head = '', ...parts] = document.split(/^## /m);
   const sections = parts.map((part) => {

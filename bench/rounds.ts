@@ -3,7 +3,7 @@ import type { Contender } from './contenders.ts';
 import { type LoadResult, type RandomPace, runLoad } from './load.ts';
 import { tell } from './terminal.ts';
 
-/** What one load leaves behind, such as records that are still being written, is not to disturb the next. */
+/** Milliseconds between loads, so that work left over from one, such as buffered records, does not disturb the next. */
 const PAUSE_MS = 1_000;
 
 /** The results of a contender, one for each round. */

@@ -7,12 +7,12 @@ import { latchkeyEnvironment } from './variants.ts';
 
 const run = promisify(execFile);
 
-/** Longer than a whole run takes. */
+/** Seconds, longer than a whole run. */
 const TOKEN_TTL_SECONDS = 7200;
-/** So many that the limit of issuance never limits the run. */
+/** High enough that the issuance limit never limits the run. */
 const TOKENS_PER_MINUTE = 1_000_000;
 
-/** Brings a database to Latchkey's newest schema, with Latchkey's own command. */
+/** Migrates a database to the newest schema with Latchkey's own command. */
 export async function migrate(databaseUrl: string): Promise<void> {
   await run(process.execPath, ['dist/src/cli.js', 'migrate', 'run'], {
     cwd: ROOT,
@@ -22,12 +22,11 @@ export async function migrate(databaseUrl: string): Promise<void> {
 
 /**
  * Makes channel users with one generated credential each, see `accounts.ts`. No server may be running on the
- * database: the triggers that tell it of changes are off meanwhile, since a million notifications would fill
- * PostgreSQL's queue.
+ * database: the triggers on credentials are off meanwhile, which saves time.
  */
 export async function seedChannelUsers(databaseUrl: string, count: number): Promise<void> {
   await withClient(databaseUrl, async (client) => {
-    // Indexes are built faster after the rows than with them.
+    // Building an index after inserting the rows is faster.
     const { rows: indexes } = await client.query<{ name: string; definition: string }>(
       `SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition FROM pg_index
         WHERE indrelid = 'channel_user'::regclass AND NOT indisunique`,
@@ -35,7 +34,7 @@ export async function seedChannelUsers(databaseUrl: string, count: number): Prom
     await client.query('BEGIN');
     await client.query('SET LOCAL synchronous_commit = off');
     for (const { name } of indexes) await client.query(`DROP INDEX ${name}`);
-    for (const table of ['channel_user', 'credential']) await client.query(`ALTER TABLE ${table} DISABLE TRIGGER USER`);
+    await client.query('ALTER TABLE credential DISABLE TRIGGER USER');
     await client.query(
       `INSERT INTO channel_user (username, username_key, display_name, scopes, token_ttl_seconds, tokens_per_minute,
           allowed_ips, search_text, updated_at)
@@ -50,7 +49,7 @@ export async function seedChannelUsers(databaseUrl: string, count: number): Prom
         FROM channel_user, substr(username, ${String(USERNAME_PREFIX.length + 1)}) AS n,
           sha256(convert_to(${passwordSql('n')}, 'UTF8')) AS digest`,
     );
-    for (const table of ['channel_user', 'credential']) await client.query(`ALTER TABLE ${table} ENABLE TRIGGER USER`);
+    await client.query('ALTER TABLE credential ENABLE TRIGGER USER');
     for (const { definition } of indexes) await client.query(definition);
     await client.query('COMMIT');
     await client.query('VACUUM ANALYZE');

@@ -5,9 +5,9 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { interruption } from './terminal.ts';
 
-/** The measured server has this core for itself, as far as the machine allows. */
+/** The core of the measured server, exclusive as far as the machine allows. */
 export const SERVER_CORE = 0;
-/** The load generator and everything else of the benchmark. PostgreSQL is pinned to neither. */
+/** The core of the load generator and the rest of the benchmark. PostgreSQL is pinned to neither core. */
 export const GENERATOR_CORE = 1;
 
 export const ROOT = path.join(import.meta.dirname, '..');
@@ -16,7 +16,7 @@ const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 15_000;
 const POLL_MS = 2;
 
-/** Moves this process, and with it what it starts from now on, to the generator's core. */
+/** Moves this process and its future children to the generator's core. */
 export function pinToGeneratorCore(): void {
   execFileSync('taskset', ['-a', '-c', '-p', String(GENERATOR_CORE), String(process.pid)], { stdio: 'ignore' });
 }
@@ -26,7 +26,7 @@ export interface ServerDefinition {
   readonly name: string;
   /** Node's arguments, from the root of the repository. */
   readonly args: readonly string[];
-  /** The whole environment, but for PATH, HOST, PORT and NODE_ENV. */
+  /** The whole environment, except PATH, HOST, PORT and NODE_ENV. */
   readonly env: Readonly<Record<string, string>>;
 }
 
@@ -45,7 +45,7 @@ export class ServerProcess implements AsyncDisposable {
     this.#logFile = path.join(folder, `${name}-${String(Date.now())}.log`);
     const log = openSync(this.#logFile, 'a');
     this.#startedAt = performance.now();
-    // taskset replaces itself by node: the process id is the server's.
+    // taskset replaces itself with node, so this process id is the server's.
     this.#child = spawn('taskset', ['-c', String(SERVER_CORE), process.execPath, ...args], {
       cwd: ROOT,
       env: { PATH: process.env['PATH'], HOST: '127.0.0.1', PORT: '0', NODE_ENV: 'production', ...env },
@@ -73,17 +73,17 @@ export class ServerProcess implements AsyncDisposable {
     }
   }
 
-  /** Where it listens: scheme, address and port. */
+  /** The server's origin: scheme, address and port. */
   get origin(): string {
     return this.#origin;
   }
 
-  /** Milliseconds from its start until it served. */
+  /** Milliseconds from the start of the process until it served. */
   get startMs(): number {
     return this.#startMs;
   }
 
-  /** Milliseconds since its start. */
+  /** Milliseconds since the start of the process. */
   get ageMs(): number {
     return performance.now() - this.#startedAt;
   }
@@ -111,7 +111,7 @@ export class ServerProcess implements AsyncDisposable {
     return readFileSync(this.#logFile, 'utf8').slice(-4000);
   }
 
-  /** Stops it. @throws Error with the end of its log when it had ended by itself, or did not end as it should */
+  /** Stops the server. @throws Error with the end of its log if it had exited already, or did not exit cleanly */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stop();
     const { exitCode, signalCode } = this.#child;
@@ -120,7 +120,7 @@ export class ServerProcess implements AsyncDisposable {
     }
   }
 
-  /** One that does not go by itself is killed. */
+  /** Kills the server if it does not exit by itself. */
   async #stop(): Promise<void> {
     if (this.#hasEnded) return;
     const exited = once(this.#child, 'exit');

@@ -25,20 +25,20 @@ const MINUTES = Number(process.env['SOAK_MINUTES'] ?? 10);
 const MINUTE_MS = 60_000;
 const SHARE_OF_CAPACITY = 0.7;
 const ACCOUNTS = 50;
-/** The search for the capacity: so many requests at once, for so long each. */
+/** The search for the capacity: numbers of concurrent requests, and the duration of each step. */
 const SEARCH = [8, 16, 32, 64];
 const SEARCH_MS = 7_000;
-/** Enough for requests that wait for five seconds. */
+/** Connections, enough for requests that wait for five seconds. */
 const WORKERS = 256;
-/** When in its minute a fault begins; and for how long after its end what fails is its doing. */
+/** When a fault begins within its minute, and how long after its end failures still count as caused by it. */
 const FAULT_AT_MS = 15_000;
 const RECOVERY_MS = 5_000;
 const FREEZE_MS = 2_000;
 const SAMPLE_MS = 5_000;
-/** A process is judged by what it holds after its first minute, over this time at least. */
+/** The minimum time over which a process's memory is judged, after its first minute. */
 const WARM_UP_MS = MINUTE_MS;
 const LEAST_MS = 3 * MINUTE_MS;
-/** Growth in a minute, as a share of the mean: of what is resident, and of what collections leave of the heap. */
+/** Tolerated growth a minute, as a share of the mean, of resident memory and of the heap after collections. */
 const FLAT = { resident: 0.03, heap: 0.02 };
 
 interface Answered {
@@ -61,7 +61,7 @@ interface Window {
   readonly to: number;
 }
 
-/** Sends sign-ins and guarded calls, as many at once as it is told, and no faster than it is told. */
+/** Sends sign-ins and guarded calls with a given concurrency and rate. */
 class Traffic {
   answered: Answered[] = [];
   readonly #url: string;
@@ -120,7 +120,7 @@ class Traffic {
   }
 }
 
-/** The throughput that is not exceeded by more requests at once. */
+/** The throughput that more concurrent requests do not increase. */
 async function search(traffic: Traffic): Promise<{ atOnce: number; perSecond: number }[]> {
   const steps: { atOnce: number; perSecond: number }[] = [];
   for (const atOnce of SEARCH) {
@@ -161,7 +161,7 @@ const KILLED: Fault = [
     await fleet.instance(1).start();
   },
 ];
-/** Faults that the instances live through, in the order in which they come. */
+/** Faults that the instances survive, in order. */
 const LIVED_THROUGH: Fault[] = [
   ['PostgreSQL restarted', ({ postgres }) => postgres.restart()],
   ['Redis restarted', ({ redis }) => redis.restart()],
@@ -184,7 +184,7 @@ const LIVED_THROUGH: Fault[] = [
   ],
 ];
 
-/** What ends processes comes at the beginning and in the last minute: in between, their memory is watched. */
+/** Faults that end processes come in the first minutes and in the last one, so that memory can be watched in between. */
 function faultOf(minute: number): Fault {
   if (minute === 1) return KILLED;
   const lived = minute > 1 && minute < MINUTES - 1 && LIVED_THROUGH[(minute - 2) % LIVED_THROUGH.length];
@@ -206,12 +206,12 @@ async function sampleOf(instance: Instance, index: number): Promise<Sample | und
       heapMiB: mib('nodejs_heap_size_used_bytes'),
     };
   } catch {
-    // It is the one that is down or frozen.
+    // This instance is down or frozen.
     return undefined;
   }
 }
 
-/** Least squares: how much a value grows in a minute. */
+/** How much a value grows in a minute, by least squares. */
 function slopePerMinute(points: readonly { at: number; value: number }[]): number {
   const mean = (of: (point: { at: number; value: number }) => number): number =>
     points.reduce((sum, point) => sum + of(point), 0) / points.length;
@@ -232,7 +232,7 @@ interface Memory {
 const meanOf = (points: readonly { value: number }[]): number =>
   points.reduce((sum, { value }) => sum + value, 0) / points.length;
 
-/** Of each instance, the process that ran longest. */
+/** The longest-running process of each instance. */
 function memoryOf(samples: readonly Sample[], instances: number): Memory[] {
   return Array.from({ length: instances }, (_, instance) => {
     const byPid = Map.groupBy(
@@ -243,7 +243,7 @@ function memoryOf(samples: readonly Sample[], instances: number): Memory[] {
     const warm = longest.filter(({ at }) => at - (longest[0]?.at ?? 0) > WARM_UP_MS);
     const span = (warm.at(-1)?.at ?? 0) - (warm[0]?.at ?? 0);
     const resident = warm.map(({ at, residentMiB: value }) => ({ at, value }));
-    // What is there until the next collection says nothing: of each minute, the least counts.
+    // Memory before a collection says nothing, so the minimum of each minute counts.
     const floors = [...Map.groupBy(warm, ({ at }) => Math.floor(at / MINUTE_MS)).values()].map((samplesOfMinute) => ({
       at: samplesOfMinute[0]?.at ?? 0,
       value: Math.min(...samplesOfMinute.map(({ heapMiB }) => heapMiB)),
@@ -357,22 +357,24 @@ function render(soaked: Soaked, machine: [string, string][]): { page: string; ve
       isMet: true,
     },
     {
-      text: `${offered.toFixed(0)} requests a second were sent, of ${String(perSecond)} that were meant.`,
+      text: `${offered.toFixed(0)} requests a second were sent; ${String(perSecond)} were intended.`,
       isMet: offered > 0.95 * perSecond,
     },
     ...memory.map(({ instance, minutes: span, meanMiB, residentSlope, heapSlope, verdict }) => ({
       text:
         `Memory of instance ${String(instance + 1)}: ${verdict}. The process that ran longest was watched for ${span.toFixed(1)} minutes after its first: ` +
-        `${meanMiB.toFixed(0)} MiB resident, ${residentSlope.toFixed(2)} MiB a minute; what collections leave of the heap ${heapSlope.toFixed(2)} MiB a minute.`,
+        `${meanMiB.toFixed(0)} MiB resident, ${residentSlope.toFixed(2)} MiB a minute; heap after collections ${heapSlope.toFixed(2)} MiB a minute.`,
       isMet: verdict !== 'grows',
     })),
   ];
   const page = `# Soak
 
-Written by \`npm run soak\`: three instances behind nginx (deploy/nginx) on a PostgreSQL and a Redis of their own, at ${String(SHARE_OF_CAPACITY * 100)} % of
-what they can do on this machine, load generator and all; two fifths sign-ins, three fifths guarded calls, over ${String(WORKERS)} connections;
-a fault in every minute. A failure is any answer but 200, or none. It belongs to a fault when the request was under way between
-its beginning and ${String(RECOVERY_MS / 1000)} s after its end. Times are those outside the faults.
+Written by \`npm run soak\`: three instances behind nginx (deploy/nginx) with their own PostgreSQL and Redis, at
+${String(SHARE_OF_CAPACITY * 100)} % of
+the load that this machine can handle, generator included; two fifths sign-ins, three fifths guarded calls, over
+${String(WORKERS)} connections;
+a fault every minute. A failure is any response other than 200, or none. It counts for a fault if the request was in progress
+between the beginning of the fault and ${String(RECOVERY_MS / 1000)} s after its end. Times are those outside the faults.
 
 ## Conditions
 

@@ -3,13 +3,13 @@ import { type ServerDefinition, ServerProcess } from './server-process.ts';
 import { type Spread, spreadOf } from './statistics.ts';
 
 export interface StartTimes {
-  /** From the start of the process until it says that it listens, in milliseconds. */
+  /** Milliseconds from the start of the process until it says that it listens. */
   readonly ready: Spread;
-  /** … until it has answered the first request for a token. */
+  /** Milliseconds until it has answered the first token request. */
   readonly firstToken: Spread;
 }
 
-/** Starts a server several times on a database that exists. @param folder where its logs go */
+/** Starts a server several times on an existing database. @param folder the folder for its logs */
 export async function measureStarts(definition: ServerDefinition, times: number, folder: string): Promise<StartTimes> {
   const ready: number[] = [];
   const firstToken: number[] = [];

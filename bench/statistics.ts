@@ -11,7 +11,7 @@ export function median(values: readonly number[]): number {
   return ((sorted[Math.ceil(middle) - 1] ?? NaN) + (sorted[Math.floor(middle)] ?? NaN)) / 2;
 }
 
-/** A middle value and how far the others lie from it. */
+/** The median, and the spread of the other values. */
 export interface Spread {
   readonly median: number;
   readonly min: number;
@@ -40,7 +40,7 @@ function erfc(x: number): number {
 export interface MannWhitney {
   /** Two-sided, from the normal approximation with correction for ties and continuity. */
   readonly p: number;
-  /** How probable it is that a value of the first sample exceeds one of the second; equal ones count half. */
+  /** The probability that a value of the first sample exceeds one of the second; equal values count half. */
   readonly superiority: number;
   /** 2 × superiority − 1: 0 without any difference, ±1 when the samples do not overlap. */
   readonly rankBiserial: number;

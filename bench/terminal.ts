@@ -1,20 +1,20 @@
 const controller = new AbortController();
 
-/** Aborted by Ctrl-C and SIGTERM: what is under way ends, and everything that was started is put away. */
+/** Aborted by Ctrl-C and SIGTERM, so that work in progress ends and everything that was started is cleaned up. */
 export const interruption: AbortSignal = controller.signal;
 
-/** Tells on standard error what is under way: standard output belongs to results. */
+/** Shows progress on standard error, because standard output is for results. */
 export function tell(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Node shows only the last of several errors, when some happened while things were put away after the first. */
+/** Node shows only the last error if others happen during the cleanup after the first. */
 function explain(error: unknown): string {
   if (error instanceof SuppressedError) return `${explain(error.suppressed)}\n\n${explain(error.error)}`;
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-/** Runs a program to its end, and tells all that went wrong. */
+/** Runs a program to its end and reports every error. */
 export async function runProgram(main: () => Promise<void>): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {

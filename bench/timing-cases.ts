@@ -3,7 +3,7 @@ import { hash as bcrypt } from '@node-rs/bcrypt';
 import { createHash, randomUUID } from 'node:crypto';
 import { withClient } from './database.ts';
 
-/** A request that is to be refused like every other of its kind. */
+/** A request that must be refused like all others of its kind. */
 export interface Probe {
   readonly path: string;
   readonly contentType: string;
@@ -12,10 +12,10 @@ export interface Probe {
   readonly address: string;
 }
 
-/** A reason for a refusal, of which an outsider must learn nothing. */
+/** A reason for a refusal that outsiders must not be able to tell from others. */
 export interface Case {
   readonly name: string;
-  /** It is the reference under another name: a difference says that the measurement is wrong. */
+  /** The reference under another name. A difference means that the measurement is wrong. */
   readonly isControl?: boolean;
   /** @param sample counts the samples of this case from 0 @param address that no other probe comes from */
   readonly probe: (sample: number, address: string) => Probe;
@@ -23,19 +23,19 @@ export interface Case {
 
 export interface Comparison {
   readonly title: string;
-  /** What all others are compared with. */
+  /** The case that all others are compared with. */
   readonly reference: Case;
   readonly cases: readonly Case[];
-  /** Sign-ins that must succeed first: they bring what is called warm into memory. */
+  /** Sign-ins that must succeed first, to fill the caches for the warm cases. */
   readonly warmUp: readonly Probe[];
 }
 
-/** Accounts that have signed in before; each gets several of a case's probes, each from another address. */
+/** Accounts that have signed in before. Each gets several probes of a case, each from a different address. */
 const WARM_ACCOUNTS = 24;
 const INSIDE = '192.0.2.7';
 const ALLOWED = '192.0.2.0/24';
 const BCRYPT_COST = 10;
-/** The library's default algorithm is argon2id; OWASP's first choice of costs: 19 MiB, two passes, one lane. */
+/** argon2id, the library's default, with OWASP's recommended costs: 19 MiB, two passes, one lane. */
 const ARGON2_COST = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
 
 const PASSWORD = randomUUID();
@@ -51,14 +51,14 @@ const signIn = (username: string, password: string, address: string): Probe => (
 
 /** Accounts that are refused for the same reason. */
 interface Kind {
-  /** Begins the usernames. */
+  /** The prefix of the usernames. */
   readonly prefix: string;
   readonly name: string;
   readonly secretHash: string;
   readonly imported?: boolean;
   readonly allowedIps?: string[];
   readonly hasRevoked?: boolean;
-  /** Makes the password of a probe. */
+  /** Creates the password of a probe. */
   readonly presented: () => string;
 }
 
@@ -101,7 +101,7 @@ async function kinds(): Promise<Kind[]> {
   ];
 }
 
-/** One account of a kind for each sample, and the warm ones before them. */
+/** One account for each sample, preceded by the warm accounts. */
 async function seed(databaseUrl: string, kind: Kind, samples: number): Promise<void> {
   await withClient(databaseUrl, async (client) => {
     await client.query(

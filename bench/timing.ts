@@ -15,32 +15,32 @@ import { latchkey } from './variants.ts';
  */
 
 const SAMPLES = 240;
-/** Connections, each with one probe under way. */
+/** Connections, each with one probe in progress. */
 const PARALLEL = 8;
-/** Each probe waits a random time before it, so that the connections do not fall into step. */
+/** Maximum random wait before each probe, which keeps the connections out of step. */
 const MAX_PAUSE_MS = 20;
-/** Not counted: until then the engine has compiled what the first requests need. */
+/** Probes that are not counted, during which the engine compiles code. */
 const DISCARDED = 64;
 const WARM_UP_ATTEMPTS = 3;
-/** The probability that a run reports a difference somewhere although there is none. */
+/** The probability that a run reports a difference although there is none. */
 const FAMILY_ERROR = 0.01;
-/** Different in every answer, to every request. */
+/** Headers that differ in every response. */
 const OWN_HEADERS = ['date', 'x-request-id'];
 
 /** The times of one case, in milliseconds. */
 interface Times {
   readonly name: string;
   readonly median: number;
-  /** Half of all times lie between these. */
+  /** The quartiles: half of all times lie between them. */
   readonly quartiles: readonly [lower: number, upper: number];
 }
 
 interface TimingRow extends Times {
   readonly isControl: boolean;
-  /** Against the reference. */
+  /** Compared with the reference. */
   readonly medianDifferenceMicroseconds: number;
   readonly test: MannWhitney;
-  /** After Bonferroni. */
+  /** With the Bonferroni correction. */
   readonly p: number;
   readonly differs: boolean;
 }
@@ -50,7 +50,7 @@ export interface TimingResult {
   readonly samples: number;
   readonly reference: Times;
   readonly rows: readonly TimingRow[];
-  /** How many different answers there were, but for the date and the request id: one, if nothing is told. */
+  /** The number of different responses, ignoring date and request id. It is 1 if they reveal nothing. */
   readonly answers: number;
   readonly familyError: number;
 }
@@ -59,7 +59,7 @@ interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: string;
-  /** From the writing of the request to the first byte of the answer. */
+  /** The time from writing the request to the first byte of the response. */
   readonly milliseconds: number;
 }
 
@@ -94,7 +94,7 @@ async function inParallel<T>(items: readonly T[], work: (item: T, agent: Agent) 
   await Promise.all(Array.from({ length: PARALLEL }, worker));
 }
 
-/** Every call gives another address of 10.0.0.0/8. */
+/** Each call returns a different address of 10.0.0.0/8. */
 function addresses(): () => string {
   let count = 0;
   return () => {
@@ -120,7 +120,7 @@ const withoutOwn = ({ status, headers, body }: Answer): string =>
     body,
   ]);
 
-/** What the problem document repeats of the request id does not count as a difference. */
+/** The request id in the problem document does not count as a difference. */
 const anonymous = (answer: Answer): string => {
   const id = answer.headers['x-request-id'];
   return typeof id === 'string' ? withoutOwn(answer).replaceAll(id, '') : withoutOwn(answer);
@@ -135,7 +135,7 @@ async function compare(
   { title, reference, cases, warmUp }: Comparison,
   { origin, nextAddress }: { origin: string; nextAddress: () => string },
 ): Promise<TimingResult> {
-  // One after the other, and once more on a busy machine: a slow hash that is not verified in time is a non-match.
+  // One by one, and again if the machine is busy, since a slow hash that is not verified in time counts as a non-match.
   const alone = new Agent({ keepAlive: true, maxSockets: 1 });
   for (const probe of warmUp) {
     let status = 0;
@@ -191,14 +191,14 @@ async function compare(
   };
 }
 
-/** Takes all samples on a database and a server of their own, in about two minutes. @param folder where the log goes */
+/** Takes all samples on a separate database and server, in about two minutes. @param folder the folder for the log */
 export async function measureFailures(folder: string): Promise<TimingResult[]> {
   await using database = await createDatabase('timing');
   await migrate(database.url);
   const partners = await partnerCases(database.url, SAMPLES);
   const staff = await staffCases(database.url);
   const definition = latchkey('timing', database.url);
-  // Each probe claims another address, so that the limit of failures from one address is never met.
+  // Each probe claims a different address, so that no address reaches the limit of failures.
   const trusting = { ...definition, env: { ...definition.env, TRUSTED_PROXIES: '127.0.0.0/8' } };
   await using server = await ServerProcess.start(trusting, folder);
   const around = { origin: server.origin, nextAddress: addresses() };

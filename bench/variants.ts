@@ -8,7 +8,7 @@ const PUBLIC_URL = 'https://bench.example';
 const KEY_ENCRYPTION_KEY = randomBytes(32).toString('base64');
 const JWT_SECRET = randomBytes(32).toString('base64');
 
-/** The settings that Latchkey needs; the others keep their defaults. */
+/** The required settings. All others keep their defaults. */
 export const latchkeyEnvironment = (databaseUrl: string): Record<string, string> => ({
   DATABASE_URL: databaseUrl,
   PUBLIC_URL,
@@ -24,7 +24,7 @@ export const latchkey = (name: string, databaseUrl: string): ServerDefinition =>
 /** Bare node:http with form parsing and a constant answer. */
 export const floor = (): ServerDefinition => ({ name: 'floor', args: ['bench/servers/floor.ts'], env: {} });
 
-/** Bare node:http with the least that a signed answer, and a verified token, cost. */
+/** Bare node:http with only the work that a signed response and a verified token require. */
 export const limit = (accounts: number): ServerDefinition => ({
   name: 'limit',
   args: ['bench/servers/limit.ts'],
@@ -37,7 +37,7 @@ export const oidcProvider = (accounts: number): ServerDefinition => ({
   env: { PUBLIC_URL, ACCOUNTS: String(accounts) },
 });
 
-/** The tutorial's server has decorators, which Node does not run as they are: it is compiled first. */
+/** The tutorial's server is compiled first, because Node does not run decorators. */
 export async function tutorial(databaseUrl: string): Promise<ServerDefinition> {
   const { code } = await transformFile(path.join(ROOT, 'bench/servers/tutorial.ts'), {
     swcrc: false,

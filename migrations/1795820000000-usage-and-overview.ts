@@ -2,23 +2,27 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /** None of the new columns decides access: the triggers that announce changes name theirs and stay silent. */
 const UP = [
-  `ALTER TABLE "channel_user" ADD "tokens_revoked_at" timestamptz(3)`,
+  `ALTER TABLE "channel_user" ADD COLUMN IF NOT EXISTS "tokens_revoked_at" timestamptz(3)`,
   // Since when an account is silent. With the columns, without which PostgreSQL does not count by the index alone.
-  `CREATE INDEX "ix_channel_user_silent" ON "channel_user" ((COALESCE("last_token_at", "created_at")))
+  `DROP INDEX CONCURRENTLY IF EXISTS "ix_channel_user_silent"`,
+  `CREATE INDEX CONCURRENTLY "ix_channel_user_silent" ON "channel_user" ((COALESCE("last_token_at", "created_at")))
     INCLUDE ("last_token_at", "created_at")`,
   // Those that expire, and have expired, are counted by the index alone, too.
-  `DROP INDEX "ix_channel_user_expires_at"`,
-  `CREATE INDEX "ix_channel_user_expires_at" ON "channel_user" ("expires_at", "suspended_at", "id")
+  `DROP INDEX CONCURRENTLY IF EXISTS "ix_channel_user_expires_at_wide"`,
+  `CREATE INDEX CONCURRENTLY "ix_channel_user_expires_at_wide" ON "channel_user" ("expires_at", "suspended_at", "id")
     WHERE expires_at IS NOT NULL`,
+  `DROP INDEX CONCURRENTLY IF EXISTS "ix_channel_user_expires_at"`,
+  `ALTER INDEX "ix_channel_user_expires_at_wide" RENAME TO "ix_channel_user_expires_at"`,
 
-  `ALTER TABLE "credential" ADD "last_used_address" text`,
-  `ALTER TABLE "credential" ADD "last_used_user_agent" text`,
+  `ALTER TABLE "credential" ADD COLUMN IF NOT EXISTS "last_used_address" text`,
+  `ALTER TABLE "credential" ADD COLUMN IF NOT EXISTS "last_used_user_agent" text`,
   // With the owner, so that a list filters by the index alone.
-  `CREATE INDEX "ix_credential_expires_at" ON "credential" ("expires_at", "channel_user_id")
+  `DROP INDEX CONCURRENTLY IF EXISTS "ix_credential_expires_at"`,
+  `CREATE INDEX CONCURRENTLY "ix_credential_expires_at" ON "credential" ("expires_at", "channel_user_id")
     WHERE revoked_at IS NULL AND expires_at IS NOT NULL`,
 
   // No foreign keys: what is deleted meanwhile must not make a batch fail. Rows that belong to nobody are pruned.
-  `CREATE TABLE "sign_in_failure" (
+  `CREATE TABLE IF NOT EXISTS "sign_in_failure" (
     "channel_user_id" uuid NOT NULL,
     "since" timestamptz(3) NOT NULL,
     "last_at" timestamptz(3) NOT NULL,
@@ -27,9 +31,9 @@ const UP = [
     "token_at" timestamptz(3),
     CONSTRAINT "pk_sign_in_failure" PRIMARY KEY ("channel_user_id")
   )`,
-  `CREATE INDEX "ix_sign_in_failure_last_at" ON "sign_in_failure" ("last_at", "channel_user_id")`,
+  `CREATE INDEX IF NOT EXISTS "ix_sign_in_failure_last_at" ON "sign_in_failure" ("last_at", "channel_user_id")`,
 
-  `CREATE TABLE "sign_in_hour" (
+  `CREATE TABLE IF NOT EXISTS "sign_in_hour" (
     "hour" timestamptz(3) NOT NULL,
     "writer" uuid NOT NULL,
     "tokens" bigint NOT NULL,
@@ -37,7 +41,7 @@ const UP = [
     CONSTRAINT "pk_sign_in_hour" PRIMARY KEY ("hour", "writer")
   )`,
 
-  `CREATE TABLE "credential_usage" (
+  `CREATE TABLE IF NOT EXISTS "credential_usage" (
     "credential_id" uuid NOT NULL,
     "hour" timestamptz(3) NOT NULL,
     "writer" uuid NOT NULL,
@@ -45,9 +49,11 @@ const UP = [
     "last_at" timestamptz(3) NOT NULL,
     CONSTRAINT "pk_credential_usage" PRIMARY KEY ("credential_id", "hour", "writer")
   )`,
-  `CREATE INDEX "ix_credential_usage_hour" ON "credential_usage" ("hour")`,
+  `CREATE INDEX IF NOT EXISTS "ix_credential_usage_hour" ON "credential_usage" ("hour")`,
 
-  // What the older version recorded of the last day.
+  // What the older version recorded of the last day. Nobody else writes these tables before the migration has ended.
+  `DELETE FROM "sign_in_hour"`,
+  `DELETE FROM "sign_in_failure"`,
   `INSERT INTO "sign_in_hour" (hour, writer, tokens, refused)
     SELECT date_trunc('hour', at, 'UTC'), gen_random_uuid(), COALESCE(sum(count) FILTER (WHERE outcome = 'token'), 0),
       COALESCE(sum(count) FILTER (WHERE outcome = 'refused'), 0)
@@ -76,6 +82,11 @@ const DOWN = [
 
 export class UsageAndOverview1795820000000 implements MigrationInterface {
   name = 'UsageAndOverview1795820000000';
+  /**
+   * In one transaction, the first ALTER TABLE kept everybody from reading accounts until the last index was built. Can be
+   * run again.
+   */
+  transaction = false;
 
   async up(queryRunner: QueryRunner): Promise<void> {
     for (const statement of UP) await queryRunner.query(statement);

@@ -1,37 +1,40 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
-import { ActivityModule } from './activity/activity.module.ts';
+import { SignInLogModule } from './activity/sign-in-log/sign-in-log.module.ts';
 import type { Application } from './application.ts';
 import { AuditModule } from './audit/audit.module.ts';
+import { AccessTokenModule } from './auth/access-token/access-token.module.ts';
 import { AuthModule } from './auth/auth.module.ts';
 import { JwtGuard } from './auth/jwt.guard.ts';
 import { ChannelUserModule } from './channel-user/channel-user.module.ts';
-import { CommonModule } from './common/common.module.ts';
-import type { ProcessRole } from './common/lifecycle.ts';
-import type { Config } from './config/config.ts';
-import { ConfigModule } from './config/config.module.ts';
+import { CommonModule } from './platform/common/common.module.ts';
+import type { ProcessRole } from './platform/common/lifecycle.ts';
+import type { Config } from './platform/config/config.ts';
+import { ConfigModule } from './platform/config/config.module.ts';
 import { ConsoleModule } from './console/console.module.ts';
-import { DatabaseModule } from './database/database.module.ts';
-import { EncryptionModule } from './encryption/encryption.module.ts';
-import { GrantGuard } from './grant/grant.guard.ts';
-import { GrantModule } from './grant/grant.module.ts';
-import { HandoverModule } from './handover/handover.module.ts';
-import { HealthModule } from './health/health.module.ts';
-import { MetricsModule } from './metrics/metrics.module.ts';
+import { DatabaseModule } from './platform/database/database.module.ts';
+import { EncryptionModule } from './platform/encryption/encryption.module.ts';
+import { GrantGuard } from './channel-user/grant/grant.guard.ts';
+import { GrantModule } from './channel-user/grant/grant.module.ts';
+import { HandoverModule } from './channel-user/handover/handover.module.ts';
+import { HealthModule } from './operations/health/health.module.ts';
+import { MetricsModule } from './operations/metrics/metrics.module.ts';
 import { NoticeModule } from './notice/notice.module.ts';
-import { ImportModule } from './import/import.module.ts';
-import { OAuthModule } from './oauth/oauth.module.ts';
-import { OverviewModule } from './overview/overview.module.ts';
+import { ImportModule } from './channel-user/import/import.module.ts';
+import { OAuthModule } from './auth/oauth/oauth.module.ts';
+import { OverviewModule } from './activity/overview/overview.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
-import { ScopeModule } from './scope/scope.module.ts';
+import { ScopeModule } from './auth/scope/scope.module.ts';
 import { SettingsModule } from './settings/settings.module.ts';
-import { SigningKeyModule } from './signing-key/signing-key.module.ts';
+import { SignInModule } from './auth/sign-in/sign-in.module.ts';
+import { SigningKeyModule } from './auth/signing-key/signing-key.module.ts';
 import { StaffModule } from './staff/staff.module.ts';
-import { UsageModule } from './usage/usage.module.ts';
+import { UsageModule } from './activity/usage/usage.module.ts';
 
 /** The table of contents. A new feature is one line in `features`. */
 const features = [
-  ActivityModule,
+  SignInLogModule,
+  SignInModule,
   AuthModule,
   ChannelUserModule,
   GrantModule,
@@ -46,6 +49,7 @@ const features = [
   UsageModule,
   SigningKeyModule,
   OAuthModule,
+  AccessTokenModule,
   QuickstartModule,
   ConsoleModule,
   HealthModule,
@@ -54,7 +58,7 @@ const features = [
 
 @Module({})
 export class AppModule {
-  /** @param application what stands outside of this folder */
+  /** @param application modules and migrations outside of `src` */
   static for(
     config: Config,
     { features: more = [], migrations = [] }: Application = {},
@@ -70,7 +74,7 @@ export class AppModule {
         ...features,
         ...more,
       ],
-      // Closed by default: only @Public() opens a route.
+      // Routes are closed by default. Only @Public() opens one.
       providers: [
         { provide: APP_GUARD, useClass: JwtGuard },
         { provide: APP_GUARD, useClass: GrantGuard },

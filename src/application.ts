@@ -1,20 +1,24 @@
 import type { Type } from '@nestjs/common';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { OperatorError } from './platform/common/operator-error.ts';
+import type { Demo } from './quickstart/demo.ts';
 
-/** What an application adds to Latchkey's own modules. One that stands outside of `src` is the default export of a file. */
+/** What an application adds to Latchkey's own modules. One outside of `src` is the default export of a file. */
 export interface Application {
   /** Modules, besides those of `app.module.ts`. */
   readonly features?: readonly Type[];
-  /** Folders of their migrations, `<timestamp>-<name>.ts`, each ending with a slash. */
+  /** Folders of the modules' migrations, `<timestamp>-<name>.ts`. Each URL ends with a slash. */
   readonly migrations?: readonly URL[];
+  /** A provider of one of the modules. It says what the quickstart's demo partner can try. */
+  readonly demo?: Type<Demo>;
 }
 
-/** There is no application in the file that was named. */
-class ApplicationError extends Error {}
+/** The named file contains no application. */
+class ApplicationError extends OperatorError {}
 
 /**
- * @param file with an {@link Application} as its default export, as it is after the build; absent: Latchkey alone
+ * @param file a built file with an {@link Application} as its default export. If absent, Latchkey runs alone
  * @throws ApplicationError
  */
 export async function loadApplication(file: string | undefined): Promise<Application> {
@@ -24,12 +28,19 @@ export async function loadApplication(file: string | undefined): Promise<Applica
   try {
     found = ((await import(url)) as { default?: Application }).default;
   } catch (error) {
-    if ((error as { code?: unknown; url?: unknown }).code !== 'ERR_MODULE_NOT_FOUND') throw error;
-    if ((error as { url?: unknown }).url !== url) throw error;
-    throw new ApplicationError(`There is no ${file}: it is made by the build.`);
+    const { code, url: missing, message } = error as { code?: unknown; url?: unknown; message: string };
+    if (code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    throw new ApplicationError(
+      missing === url
+        ? `There is no ${file}. Build it first: npm run build.`
+        : `${file} cannot be loaded: ${message}. A module may import Latchkey only from src/extend.ts, by a ` +
+            'relative path, and everything else from npm packages.',
+    );
   }
   if (typeof found !== 'object' || !(found.features ?? found.migrations)) {
-    throw new ApplicationError(`${file} does not export an application as its default.`);
+    throw new ApplicationError(
+      `${file} must have an application as its default export: an object with features or migrations.`,
+    );
   }
   return found;
 }

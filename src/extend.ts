@@ -1,12 +1,13 @@
 /**
- * Everything of Latchkey that a module may use, and the only file of `src` that one outside of it may import. What it
- * is for is told in docs/extending.md; what a module needs besides comes from the packages themselves (`@nestjs/*`,
- * `class-validator`, `typeorm`).
+ * The parts of Latchkey that a module may use, as docs/extending.md shows. A module outside of `src` imports only this
+ * file of `src`. Everything else comes from the packages themselves (`@nestjs/*`, `class-validator`, `typeorm`).
  */
 export type { Application } from './application.ts';
+export type { Demo, DemoCall } from './quickstart/demo.ts';
 
-// Who may call what.
+// Access rules.
 export {
+  AnyPartner,
   CurrentActor,
   CurrentChannelUser,
   CurrentStaff,
@@ -15,37 +16,39 @@ export {
   Public,
   Roles,
   Scopes,
-} from './common/security.ts';
+} from './platform/api/security.ts';
 export type {
   Actor,
   CurrentChannelUser as ChannelUserPrincipal,
   CurrentStaff as StaffPrincipal,
   Role,
-} from './common/request-context.ts';
-export { GrantModule } from './grant/grant.module.ts';
-export { GrantService } from './grant/grant.service.ts';
+} from './platform/common/principal.ts';
+export { GrantModule } from './channel-user/grant/grant.module.ts';
+export { GrantService } from './channel-user/grant/grant.service.ts';
 
 // Input: rules, lists, pages.
 export {
   IsDateTime,
   IsEmailAddress,
+  IsName,
   IsPlainText,
   IsQueryInteger,
   MayBeAbsent,
   MayBeNull,
+  tidied,
   UuidPipe,
-} from './common/validation.ts';
-export { ListBody } from './common/list-body.ts';
+} from './platform/api/validation.ts';
+export { ListBody } from './platform/api/list-body.ts';
 export {
   type CursorKey,
   decodeCursor,
   DEFAULT_PAGE,
   encodeCursor,
   isTimestamp,
-  isUuid,
   type Page,
   pageOf,
-} from './common/page.ts';
+} from './platform/api/page.ts';
+export { isUuid } from './platform/common/uuid.ts';
 
 // Answers: errors and documentation.
 export {
@@ -55,11 +58,11 @@ export {
   type PublicError,
   ResourceNotFoundError,
   UnavailableError,
-} from './common/errors.ts';
-export { uniqueViolation } from './common/postgres-errors.ts';
-export { ApiProblems, PageCursor, PageLimit, PartnerPlane, StaffPlane } from './common/api.ts';
+} from './platform/common/errors.ts';
+export { uniqueViolation } from './platform/common/postgres-errors.ts';
+export { ApiProblems, PageCursor, PageLimit, PartnerApi, StaffApi } from './platform/api/openapi.decorators.ts';
 
 // Changes and time.
 export { AuditModule } from './audit/audit.module.ts';
 export { AuditService, type AuditRecord, type Changes, changesBetween } from './audit/audit.service.ts';
-export { Clock } from './common/clock.ts';
+export { Clock } from './platform/common/clock.ts';

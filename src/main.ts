@@ -1,10 +1,11 @@
+import './server/process.ts';
 import { parseArgs } from 'node:util';
-import { exitWith } from './exit.ts';
+import { exitWith } from './server/exit.ts';
 
-/** `node dist/src/main.js [--application <file>]`; what is imported first stays first, everything else comes after it. */
+/** `node dist/src/main.js [--application <file>]`. The dynamic import runs after the static imports above. */
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { application: { type: 'string' } } });
-  const { serve } = await import('./serve.ts');
+  const { serve } = await import('./server/serve.ts');
   await serve(values.application);
 }
 

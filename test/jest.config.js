@@ -22,6 +22,7 @@ export default {
   globalSetup: '<rootDir>/test/support/global-setup.mjs',
   globalTeardown: '<rootDir>/test/support/global-teardown.mjs',
   reporters: ['default', '<rootDir>/test/support/closing-line.mjs'],
-  testTimeout: 30_000,
+  // Ends a test that hangs. No test may take so long, however busy the machine is.
+  testTimeout: 120_000,
   maxWorkers: 2,
 };

@@ -1,5 +1,5 @@
 import type { Application } from '../src/application.ts';
-import type { Config } from '../src/config/config.ts';
+import type { Config } from '../src/platform/config/config.ts';
 import { TestApp } from './support/app.ts';
 
 /**

@@ -1,4 +1,4 @@
-/** Writes the types of the partner plane, from the repository's `openapi.json`. */
+/** Writes the types of the partner API, from the repository's `openapi.json`. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import generate, { astToString, type OpenAPI3 } from 'openapi-typescript';
@@ -20,7 +20,7 @@ function reached(from: unknown, found = new Set<string>()): Set<string> {
 }
 
 const kept = reached(paths);
-const partnerPlane: OpenAPI3 = {
+const partnerApi: OpenAPI3 = {
   ...document,
   paths: Object.fromEntries(paths),
   components: {
@@ -28,5 +28,5 @@ const partnerPlane: OpenAPI3 = {
     schemas: Object.fromEntries(Object.entries(schemas).filter(([name]) => kept.has(name))),
   },
 };
-const text = astToString(await generate(partnerPlane, { defaultNonNullable: false }));
+const text = astToString(await generate(partnerApi, { defaultNonNullable: false }));
 if (!existsSync(types) || readFileSync(types, 'utf8') !== text) writeFileSync(types, text);

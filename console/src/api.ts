@@ -1,21 +1,23 @@
 import type { Schemas } from './types.ts';
 
-/** Which field breaks which rules, in the API's words; `field` is empty for the body as a whole. */
+/** The API's messages about one field. `field` is empty for the body as a whole. */
 export type FieldError = Schemas['FieldErrorDto'];
 
-/** What the refusal of an import tells besides. */
+/** The further members of a refused import. */
 interface Counts {
   readonly rows?: number;
   readonly failed?: number;
   readonly errorCount?: number;
 }
 
-/** A proxy's answer may lack any part. */
+/** A problem with optional members, since a proxy's answer may lack any of them. */
 type Problem = Partial<Schemas['ProblemDto']> & Counts;
 
-const sentence = (messages: string[]): string => messages.join('; ').replace(/^./, (first) => first.toUpperCase());
+/** The API's messages about one field as a sentence: `must be text` becomes `Must be text.` */
+export const sentenceOf = (messages: readonly string[]): string =>
+  `${messages.join('; ').replace(/^./, (first) => first.toUpperCase())}.`.replace(/([.!?])\.$/, '$1');
 
-/** What the API refused, or why it could not be asked. `message` is a sentence for the person who reads it. */
+/** The API refused a request or could not be reached. `message` is a sentence for staff. */
 export class ApiError extends Error {
   /** HTTP status; 0 when no answer came. */
   readonly status: number;
@@ -40,21 +42,22 @@ export class ApiError extends Error {
     const messages: Record<string, string> = {};
     for (const { field, messages: broken } of errors) {
       if (field === '') continue;
-      // An item of a list is shown at the list.
+      // The message about an item of a list is shown at the list.
       const [input = field] = field.split('.');
-      messages[input] ??= sentence(broken);
+      messages[input] ??= sentenceOf(broken);
     }
     this.body = { errors: messages };
   }
 }
 
-/** Said on `window` when the API no longer knows who asks; `auth.tsx` listens and shows the sign-in page. */
+/** Event on `window` when the API no longer accepts the session. The layout then asks for a new sign-in. */
 export const SIGNED_OUT = 'latchkey:signed-out';
+const SESSION_OVER = 'Your session had ended, so nothing was changed. Sign in and try again.';
 let answeredAt = Date.now();
 /** @returns milliseconds since the server last heard from this page with a session that it knew */
 export const idleFor = (): number => Date.now() - answeredAt;
 
-/** Said on `window` when somebody has to set up a second factor before anything else. */
+/** Event on `window` when the person has to set up a second factor first. */
 export const ENROLMENT_REQUIRED = 'latchkey:enrolment-required';
 
 const wait = (headers: Headers): string => {
@@ -70,7 +73,8 @@ async function problemOf(response: Response): Promise<Problem> {
   if (response.status === 429) {
     return { ...problem, detail: `${problem.detail ?? 'Too many requests.'} ${wait(response.headers)}` };
   }
-  if (response.status === 503) {
+  // The detail of an interrupted import is more precise.
+  if (response.status === 503 && problem.code?.startsWith('import.') !== true) {
     return { ...problem, detail: `The service cannot answer right now. ${wait(response.headers)}` };
   }
   return problem;
@@ -78,7 +82,7 @@ async function problemOf(response: Response): Promise<Problem> {
 
 export type Query = Record<string, string | number | boolean | null | undefined>;
 
-/** @returns the path with those query values that are not absent or empty */
+/** @returns the path with the query values that are neither absent nor empty */
 export function withQuery(path: string, query: Query = {}): string {
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
@@ -89,11 +93,11 @@ export function withQuery(path: string, query: Query = {}): string {
 }
 
 /**
- * Asks the staff API with the session's cookie.
+ * Sends a request to the staff API, with the session's cookie.
  *
- * @param path from the root, as in `/admin/channel-users`
- * @returns the body as JSON (`undefined` when there is none) and the headers, for `ETag`
- * @throws ApiError for every answer that is not 2xx and when there is none
+ * @param path absolute path, such as `/admin/channel-users`
+ * @returns the parsed JSON body (`undefined` without a body), and the headers, for `ETag`
+ * @throws ApiError for an answer other than 2xx, and without an answer
  */
 export async function api<T>(
   method: string,
@@ -128,20 +132,21 @@ export async function api<T>(
       ...(signal && { signal }),
     });
   } catch (error) {
-    // Whoever gave the signal knows why it ended.
+    // The caller aborted the request and handles its own signal.
     if (signal?.aborted) throw error;
     throw new ApiError(0, {
       code: 'network.offline',
       detail: navigator.onLine
-        ? 'Latchkey cannot be reached. Nothing is known to have changed; check and try again.'
-        : 'You are offline. What you typed is kept; try again when the connection is back.',
+        ? 'Latchkey cannot be reached. The change may or may not have been made: check, then try again.'
+        : 'You are offline. Your input is kept. Try again when the connection is back.',
     });
   }
   if (response.status !== 401) answeredAt = Date.now();
   if (!response.ok) {
-    const error = new ApiError(response.status, await problemOf(response));
-    const signingIn = method === 'POST' && path === '/admin/session';
-    if (error.status === 401 && !signingIn) window.dispatchEvent(new Event(SIGNED_OUT));
+    const problem = await problemOf(response);
+    const isOver = response.status === 401 && !(method === 'POST' && path === '/admin/session');
+    const error = new ApiError(response.status, isOver ? { ...problem, detail: SESSION_OVER } : problem);
+    if (isOver) window.dispatchEvent(new Event(SIGNED_OUT));
     if (error.code === 'session.enrolment-required') window.dispatchEvent(new Event(ENROLMENT_REQUIRED));
     throw error;
   }

@@ -11,18 +11,27 @@ import { Profile } from './profile.tsx';
 import { SettingsPage } from './settings.tsx';
 import { SignIn } from './sign-in.tsx';
 import { SigningKeys } from './signing-keys.tsx';
-import { staff } from './staff.tsx';
+import { RolePage } from './role-page.tsx';
+import { staff, StaffPage } from './staff.tsx';
 import { store } from './store.ts';
 import { darkTheme, lightTheme } from './theme.ts';
 
-// Few open it, and seldom.
+// Loaded when opened, since few people need it.
 const ImportPage = lazy(async () => ({ default: (await import('./partners/import-page.tsx')).ImportPage }));
-// Its charts are large, and the sign-in page needs none.
+// Loaded when opened, since its charts are large and the sign-in page needs none.
 const Overview = lazy(() => import('./overview/overview.tsx'));
 const Notices = lazy(() => import('./notices/notices.tsx'));
 const Webhooks = lazy(() => import('./notices/webhooks.tsx'));
 
-/** The console: what may be done, and where. */
+function StaffForAdmins(): ReactNode {
+  return (
+    <RolePage role="admin" what="manage the accounts of colleagues">
+      <StaffPage />
+    </RolePage>
+  );
+}
+
+/** The console's resources, routes and providers. */
 export function App(): ReactNode {
   return (
     <Admin
@@ -39,13 +48,27 @@ export function App(): ReactNode {
       store={store}
     >
       <Resource {...partners} />
-      <Resource {...staff} />
+      <Resource {...staff} list={StaffForAdmins} />
       <Resource name="audit-events" options={{ label: 'Audit' }} list={AuditList} />
       <CustomRoutes>
         <Route path="/notices" element={<Notices />} />
         <Route path="/webhooks" element={<Webhooks />} />
-        <Route path="/import" element={<ImportPage />} />
-        <Route path="/signing-keys" element={<SigningKeys />} />
+        <Route
+          path="/import"
+          element={
+            <RolePage role="operator" what="import partners">
+              <ImportPage />
+            </RolePage>
+          }
+        />
+        <Route
+          path="/signing-keys"
+          element={
+            <RolePage role="admin" what="see and rotate the signing keys">
+              <SigningKeys />
+            </RolePage>
+          }
+        />
         <Route path="/settings" element={<SettingsPage />} />
         <Route path="/profile" element={<Profile />} />
       </CustomRoutes>

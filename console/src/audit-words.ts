@@ -1,26 +1,27 @@
 interface ActionWords {
-  /** By itself, as in a list of all kinds of things. */
+  /** The action by itself, for lists of all kinds of events. */
   readonly title: string;
-  /** After the name of who did it, on the page of what it was done to. */
+  /** The action after the actor's name, for the target's own page. */
   readonly deed?: string;
 }
 
 const WORDS: Partial<Record<string, ActionWords>> = {
   'channel-user.created': { title: 'Partner added', deed: 'added the partner' },
-  'channel-user.updated': { title: 'Partner changed', deed: 'changed it' },
-  'channel-user.suspended': { title: 'Partner suspended', deed: 'suspended it' },
-  'channel-user.reactivated': { title: 'Partner reactivated', deed: 'reactivated it' },
-  'channel-user.tokens-revoked': { title: 'All tokens revoked', deed: 'revoked all its tokens' },
-  'channel-user.deleted': { title: 'Partner deleted', deed: 'deleted it' },
+  'channel-user.updated': { title: 'Partner changed', deed: 'changed the partner' },
+  'channel-user.suspended': { title: 'Partner suspended', deed: 'suspended the partner' },
+  'channel-user.reactivated': { title: 'Partner reactivated', deed: 'reactivated the partner' },
+  'channel-user.tokens-revoked': { title: 'All tokens revoked', deed: 'revoked all tokens' },
+  'channel-user.deleted': { title: 'Partner deleted', deed: 'deleted the partner' },
   'channel-users.imported': { title: 'Partners imported' },
-  'credential.created': { title: 'Password made', deed: 'made a password' },
-  'credential.retired': { title: 'Old password given an end', deed: 'let an old password end' },
+  'channel-users.import-ended': { title: 'Import of partners ended' },
+  'credential.created': { title: 'Password created', deed: 'created a password' },
+  'credential.retired': { title: 'Old password set to expire', deed: 'set an old password to expire' },
   'credential.revoked': { title: 'Password revoked', deed: 'revoked a password' },
   'token.revoked': { title: 'One token revoked', deed: 'revoked one token' },
-  'grant.given': { title: 'Resources granted', deed: 'granted it resources' },
-  'grant.changed': { title: 'Grants changed', deed: 'changed its grants' },
+  'grant.given': { title: 'Resources granted', deed: 'granted resources' },
+  'grant.changed': { title: 'Grants changed', deed: 'changed grants' },
   'grant.withdrawn': { title: 'Grant withdrawn', deed: 'withdrew a grant' },
-  'handover.created': { title: 'One-time link made', deed: 'made a one-time link' },
+  'handover.created': { title: 'One-time link created', deed: 'created a one-time link' },
   'handover.revealed': { title: 'One-time link used' },
   'handover.refused': { title: 'One-time link refused' },
   'handover.revoked': { title: 'One-time link revoked', deed: 'revoked a one-time link' },
@@ -28,6 +29,10 @@ const WORDS: Partial<Record<string, ActionWords>> = {
   'staff.updated': { title: 'Staff member changed' },
   'staff.deleted': { title: 'Staff member removed' },
   'staff.password-reset': { title: 'Staff password reset' },
+  'password-link.created': { title: 'Link for a staff password created' },
+  'password-link.used': { title: 'Staff password chosen by link' },
+  'password-link.refused': { title: 'Link for a staff password refused' },
+  'password-link.revoked': { title: 'Link for a staff password revoked' },
   'staff.password-changed': { title: 'Own password changed' },
   'staff.signed-in': { title: 'Signed in' },
   'staff.signed-out': { title: 'Signed out' },
@@ -47,14 +52,14 @@ const WORDS: Partial<Record<string, ActionWords>> = {
   'webhook.disabled': { title: 'Webhook disabled: its receiver is gone' },
   'webhook.tested': { title: 'Webhook tested' },
   'webhook.delivery-retried': { title: 'Notice sent again' },
-  'personal-data.erased': { title: 'Personal data erased', deed: 'erased its personal data' },
+  'personal-data.erased': { title: 'Personal data erased', deed: 'erased personal data' },
   'settings.changed': { title: 'Settings changed' },
 };
 
-/** @returns as in `Partner suspended`; an action that is new to this console as the API names it */
+/** @returns a title such as `Partner suspended`, or the API's name of an action that this console does not know */
 export const actionTitle = (action: string): string => WORDS[action]?.title ?? action;
 
-/** @returns as in `Ada suspended it`; where there is no such sentence, the title beside the name */
+/** @returns a sentence such as `Ada suspended it`, or the title with the name if there is no such sentence */
 export function actionSentence(action: string, actor: { type: string; name: string }): string {
   const deed = WORDS[action]?.deed;
   if (deed !== undefined && actor.type !== 'system') return `${actor.name} ${deed}`;

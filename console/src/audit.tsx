@@ -1,9 +1,11 @@
 import CloseIcon from '@mui/icons-material/Close';
 import DownloadIcon from '@mui/icons-material/Download';
 import Box from '@mui/material/Box';
+import MuiButton from '@mui/material/Button';
 import Chip from '@mui/material/Chip';
 import Drawer from '@mui/material/Drawer';
 import IconButton from '@mui/material/IconButton';
+import MuiLink from '@mui/material/Link';
 import Stack from '@mui/material/Stack';
 import Typography from '@mui/material/Typography';
 import useMediaQuery from '@mui/material/useMediaQuery';
@@ -22,7 +24,9 @@ import {
   useListContext,
   useNotify,
 } from 'react-admin';
+import { Link, useLocation } from 'react-router-dom';
 import { api, type Query, withQuery } from './api.ts';
+import { Actor, SameTarget, Target } from './audit-links.tsx';
 import { actionTitle } from './audit-words.ts';
 import { messageOf, Time } from './feedback.tsx';
 import { Nothing } from './partners/loading-states.tsx';
@@ -34,7 +38,7 @@ const choicesOf = (actions: string[]): { id: string; name: string }[] =>
     .map((action) => ({ id: action, name: actionTitle(action) }))
     .sort((one, other) => one.name.localeCompare(other.name));
 
-/** The actions that there are; where they cannot be had, the field is free text. */
+/** A choice of the existing actions. If they cannot be loaded, the field takes free text. */
 function ActionInput(props: { source: string; label?: string; alwaysOn?: boolean }): ReactNode {
   const { data, isPending, isError } = useQuery({
     queryKey: ['audit-events', 'actions'],
@@ -52,7 +56,7 @@ function ActionInput(props: { source: string; label?: string; alwaysOn?: boolean
   );
 }
 
-/** People by name for those who may list them; else only the kinds of actors. */
+/** A choice of actors: people by name for admins, who may list staff, and only kinds of actors for others. */
 function ActorInput(props: { source: string; label?: string; alwaysOn?: boolean }): ReactNode {
   const isAdmin = useMay('admin');
   const { data } = useQuery({
@@ -69,7 +73,7 @@ function ActorInput(props: { source: string; label?: string; alwaysOn?: boolean 
   return <AutocompleteInput {...props} choices={choices} sx={{ minWidth: 200 }} helperText={false} />;
 }
 
-/** The input knows no zones; the API asks for one. What the viewer types is in their own. */
+/** Adds the viewer's time zone, since the input has none and the API needs one. */
 const withZone = (local: string): string | null => {
   const at = new Date(local);
   return Number.isNaN(at.getTime()) ? null : at.toISOString();
@@ -83,20 +87,65 @@ const filters = [
   <DateTimeInput key="to" source="to" label="Before" parse={withZone} helperText={false} />,
 ];
 
-function Export(): ReactNode {
+/** A link that exports the filtered events: as CSV for spreadsheets, or as NDJSON with the proof of the chain. */
+function Export({ format, label }: { format: 'csv' | 'ndjson'; label: string }): ReactNode {
   const filterValues = useListContext().filterValues as Query;
+  const href = withQuery('/admin/audit-events/export', { ...filterValues, format });
   return (
-    <Button label="Export NDJSON" component="a" download href={withQuery('/admin/audit-events/export', filterValues)}>
-      <DownloadIcon />
-    </Button>
+    <MuiButton size="small" component="a" download href={href} startIcon={<DownloadIcon />}>
+      {label}
+    </MuiButton>
+  );
+}
+
+const HOUR_MS = 3_600_000;
+const PRESETS: [label: string, hours: number][] = [
+  ['24 hours', 24],
+  ['7 days', 7 * 24],
+  ['30 days', 30 * 24],
+];
+
+/** Buttons that show the events of the last hours or days. Pressing a button again shows all events. */
+function Presets(): ReactNode {
+  const context = useListContext();
+  const shown = context.displayedFilters as Record<string, boolean>;
+  const [chosen, setChosen] = useState<{ label: string; from: string }>();
+  const { from, to, ...others } = context.filterValues as Query;
+  // No preset is active once a time was set by hand.
+  const active = chosen?.from === from && to === undefined ? chosen?.label : undefined;
+  const choose = (label: string, hours: number): void => {
+    if (label === active) {
+      context.setFilters(others, shown);
+      return;
+    }
+    const start = new Date(Date.now() - hours * HOUR_MS).toISOString();
+    setChosen({ label, from: start });
+    context.setFilters({ ...others, from: start }, shown);
+  };
+  return (
+    <Stack direction="row" spacing={1} useFlexGap role="group" aria-label="The last" sx={{ flexWrap: 'wrap' }}>
+      {PRESETS.map(([label, hours]) => (
+        <Chip
+          key={label}
+          label={`Last ${label}`}
+          size="small"
+          color={label === active ? 'primary' : 'default'}
+          variant={label === active ? 'filled' : 'outlined'}
+          aria-pressed={label === active}
+          onClick={() => {
+            choose(label, hours);
+          }}
+        />
+      ))}
+    </Stack>
   );
 }
 
 const CHAIN = ['audit-events', 'chain'];
-/** How often a verification that runs is asked for. */
+/** How often the state of a running verification is loaded. */
 const POLL_MS = 1_000;
 
-/** Whether the trail is as it was written, by its chain of MACs; admins may have it looked at again. */
+/** The result of the last verification of the audit trail's MAC chain. Admins can start another. */
 function ChainState(): ReactNode {
   const isAdmin = useMay('admin');
   const notify = useNotify();
@@ -118,7 +167,7 @@ function ChainState(): ReactNode {
   return (
     <Stack direction="row" spacing={1} role="status" sx={{ alignItems: 'center', flexWrap: 'wrap', mt: 1 }}>
       {verified === null ? (
-        <Chip size="small" variant="outlined" label="Chain not verified yet" />
+        <Chip size="small" variant="outlined" label="Chain not yet verified" />
       ) : (
         <Chip
           size="small"
@@ -142,7 +191,7 @@ function ChainState(): ReactNode {
   );
 }
 
-/** Text shows as it is, a list of texts a line each. */
+/** A value of a change: text as it is, and a list with one text per line. */
 function Value({ value }: { value: unknown }): ReactNode {
   if (value === null || value === undefined || value === '' || (Array.isArray(value) && value.length === 0)) {
     return (
@@ -207,7 +256,7 @@ function Fact({ label, children }: { label: string; children: ReactNode }): Reac
   );
 }
 
-/** One event, with what was before beside what came after. */
+/** One event, with the values before and after each change. */
 function AuditEventDrawer({ event, onClose }: { event: AuditEvent | undefined; onClose: () => void }): ReactNode {
   const titleId = useId();
   return (
@@ -234,13 +283,13 @@ function AuditEventDrawer({ event, onClose }: { event: AuditEvent | undefined; o
             sx={{ m: 0, display: 'grid', gap: 1.5, gridTemplateColumns: { xs: '1fr', sm: '1fr 1fr' } }}
           >
             <Fact label="When">
-              <Time value={event.at} />
+              <Time value={event.at} seconds />
             </Fact>
             <Fact label="Who">
-              {event.actor.name} ({event.actor.type})
+              <Actor actor={event.actor} /> ({event.actor.type})
             </Fact>
             <Fact label="What">
-              {event.target.name} ({event.target.type})
+              <Target target={event.target} /> ({event.target.type})
             </Fact>
             <Fact label="From address">{event.address ?? '–'}</Fact>
             <Fact label="Reason">{event.reason ?? '–'}</Fact>
@@ -251,6 +300,9 @@ function AuditEventDrawer({ event, onClose }: { event: AuditEvent | undefined; o
             </Fact>
           </Box>
           <Changes changes={event.changes} />
+          <Typography>
+            <SameTarget target={event.target} />
+          </Typography>
         </Stack>
       )}
     </Drawer>
@@ -259,9 +311,12 @@ function AuditEventDrawer({ event, onClose }: { event: AuditEvent | undefined; o
 
 const NO_EVENTS = (
   <Box sx={{ px: 2 }}>
-    <Nothing>No event fits these filters.</Nothing>
+    <Nothing>No event matches these filters.</Nothing>
   </Box>
 );
+
+/** For names without a space, such as those of signing keys. */
+const WRAPPED = { overflowWrap: 'anywhere' } as const;
 
 function Events({ onOpen }: { onOpen: (event: AuditEvent) => void }): ReactNode {
   const isSmall = useMediaQuery((theme: { breakpoints: { down: (key: string) => string } }) =>
@@ -275,18 +330,23 @@ function Events({ onOpen }: { onOpen: (event: AuditEvent) => void }): ReactNode 
     <SimpleList<AuditEvent>
       primaryText={(event) => actionTitle(event.action)}
       secondaryText={(event) => (
-        <>
+        <Box component="span" sx={WRAPPED}>
           {event.actor.name} → {event.target.name}
           <br />
           <Time value={event.at} relative />
-        </>
+        </Box>
       )}
       rowClick={open as never}
       empty={NO_EVENTS}
     />
   ) : (
     <DataTable<AuditEvent> bulkActionButtons={false} rowClick={open} empty={NO_EVENTS}>
-      <DataTable.Col<AuditEvent> source="at" label="When" disableSort render={(event) => <Time value={event.at} />} />
+      <DataTable.Col<AuditEvent>
+        source="at"
+        label="When"
+        disableSort
+        render={(event) => <Time value={event.at} seconds />}
+      />
       <DataTable.Col<AuditEvent>
         source="action"
         disableSort
@@ -294,38 +354,73 @@ function Events({ onOpen }: { onOpen: (event: AuditEvent) => void }): ReactNode 
           <Chip size="small" variant="outlined" label={actionTitle(event.action)} title={event.action} />
         )}
       />
-      <DataTable.Col<AuditEvent> source="target.name" label="Target" disableSort />
-      <DataTable.Col<AuditEvent> source="actor.name" label="Who" disableSort />
+      <DataTable.Col<AuditEvent>
+        source="target.name"
+        label="Target"
+        disableSort
+        render={(event) => (
+          <Box component="span" sx={WRAPPED}>
+            <Target target={event.target} />
+          </Box>
+        )}
+      />
+      <DataTable.Col<AuditEvent>
+        source="actor.name"
+        label="Who"
+        disableSort
+        render={(event) => <Actor actor={event.actor} />}
+      />
       <DataTable.Col<AuditEvent> source="reason" disableSort render={(event) => event.reason ?? '–'} />
       <DataTable.Col<AuditEvent> source="address" disableSort render={(event) => event.address ?? '–'} />
     </DataTable>
   );
 }
 
-/** Who changed what: the trail that nobody can change. */
+/** The audit trail: who changed what. */
 export function AuditList(): ReactNode {
-  const [event, setEvent] = useState<AuditEvent>();
+  const isAdmin = useMay('admin');
+  // Closes the drawer when one of its links is followed, even within this page.
+  const { key } = useLocation();
+  const [opened, setOpened] = useState<{ event: AuditEvent; key: string }>();
   return (
     <>
       <ChainState />
+      <Typography variant="body2" color="textSecondary" sx={{ my: 1 }}>
+        Failed sign-ins are not part of the audit trail. Those of a partner are on the partner’s page under Sign-ins
+        {isAdmin && (
+          <>
+            ; those of staff are under{' '}
+            <MuiLink component={Link} to="/staff">
+              Staff
+            </MuiLink>
+          </>
+        )}
+        .
+      </Typography>
       <List
         title="Audit"
         filters={filters}
         perPage={50}
         exporter={false}
         actions={
-          <TopToolbar>
+          <TopToolbar sx={{ flexWrap: 'wrap', alignItems: 'center', gap: 1 }}>
+            <Presets />
             <FilterButton />
-            <Export />
+            <Export format="csv" label="Export CSV" />
+            <Export format="ndjson" label="Export NDJSON" />
           </TopToolbar>
         }
       >
-        <Events onOpen={setEvent} />
+        <Events
+          onOpen={(event) => {
+            setOpened({ event, key });
+          }}
+        />
       </List>
       <AuditEventDrawer
-        event={event}
+        event={opened?.key === key ? opened.event : undefined}
         onClose={() => {
-          setEvent(undefined);
+          setOpened(undefined);
         }}
       />
     </>

@@ -1,16 +1,19 @@
 import type { AuthProvider } from 'react-admin';
 import { api, ApiError } from './api.ts';
+import { hasUnsaved } from './leave-guard.tsx';
 import type { Session } from './types.ts';
 
 let session: Promise<Session> | undefined;
-/** Whether the API has said that there is no session: then there is none to end. */
+/** Whether the API has answered that there is no session, so that signing out has none to end. */
 let ended = false;
+let lastSession: Session | undefined;
 
-/** @returns who is signed in, asked once until somebody signs in or out. @throws ApiError 401 */
+/** @returns the current session, loaded once until the next sign-in or sign-out. @throws ApiError 401 */
 export function currentSession(): Promise<Session> {
   session ??= api<Session>('GET', '/admin/session').then(
     ({ data }) => {
       ended = false;
+      lastSession = data;
       return data;
     },
     (error: unknown) => {
@@ -22,28 +25,67 @@ export function currentSession(): Promise<Session> {
   return session;
 }
 
-/** The next question asks the API again. */
+/** @returns the session that the API returned last, even if it has ended */
+export const lastKnownSession = (): Session | undefined => lastSession;
+
+/** Makes the next {@link currentSession} ask the API again. */
 export function forgetSession(): void {
   session = undefined;
 }
 
-/** The session is in an HttpOnly cookie: nothing here holds, reads or stores it. */
+export interface SignInFields {
+  readonly email: string;
+  readonly password: string;
+  readonly code?: string | undefined;
+}
+
+/** Opens a session and checks that the browser has kept its cookie. @throws ApiError */
+export async function signIn({ email, password, code }: SignInFields): Promise<Session> {
+  forgetSession();
+  await api('POST', '/admin/session', {
+    json: { email, password, cookie: true, ...(code !== undefined && code !== '' && { code }) },
+  });
+  ended = false;
+  try {
+    return await currentSession();
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 401) throw cookieNotKept();
+    throw error;
+  }
+}
+
+/** The error when the password was right, but the browser sent no cookie with the next request. */
+function cookieNotKept(): ApiError {
+  const advice = insecureAddressProblem() ?? 'Allow cookies for this address, then sign in again.';
+  return new ApiError(401, {
+    code: 'session.cookie-not-kept',
+    detail: `Your password is right, but the browser did not keep the session cookie. ${advice}`,
+  });
+}
+
+/** @returns why no sign-in can work at this address, or undefined if the page knows of no reason */
+export function insecureAddressProblem(): string | undefined {
+  const meta = (name: string): string => document.querySelector<HTMLMetaElement>(`meta[name="${name}"]`)?.content ?? '';
+  if (window.location.protocol !== 'http:' || meta('public-scheme') !== 'https') return undefined;
+  return (
+    `Latchkey is set up for https://${meta('public-host')}, and browsers send its session cookie only over https. ` +
+    `This page was opened over http, at ${window.location.origin}. Open the console over https.`
+  );
+}
+
+/** react-admin's authentication. The session is in an HttpOnly cookie, which this page cannot read. */
 export const authProvider: AuthProvider = {
   login: async (params: unknown) => {
-    const { email, password, code } = params as { email: string; password: string; code?: string };
-    forgetSession();
-    await api('POST', '/admin/session', {
-      json: { email, password, cookie: true, ...(code !== undefined && code !== '' && { code }) },
-    });
-    ended = false;
+    await signIn(params as SignInFields);
   },
   logout: async () => {
     forgetSession();
+    lastSession = undefined;
     if (ended) return;
     try {
       await api('DELETE', '/admin/session');
     } catch (error) {
-      // Without a session there is none to end; the page is reached all the same.
+      // Shows the sign-in page even if the API refuses, for example because the session has ended.
       if (!(error instanceof ApiError)) throw error;
     }
   },
@@ -51,12 +93,16 @@ export const authProvider: AuthProvider = {
     try {
       await currentSession();
     } catch (error) {
-      // Only the API says who is signed out: a network that is down does not.
-      if (error instanceof ApiError && error.status === 401) throw error;
+      // Only a 401 means signed out, not a network failure. Over unsaved input, a dialog asks instead.
+      if (error instanceof ApiError && error.status === 401 && !hasUnsaved()) throw error;
     }
   },
-  checkError: (error: unknown) =>
-    error instanceof ApiError && error.status === 401 ? Promise.reject(error) : Promise.resolve(),
+  checkError: (error: unknown) => {
+    if (!(error instanceof ApiError) || error.status !== 401) return Promise.resolve();
+    // A plain rejection would sign out and lose the form. `message: false`, since the dialog explains it.
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- react-admin reads these two
+    return Promise.reject(hasUnsaved() ? { logoutUser: false, message: false } : error);
+  },
   getIdentity: async () => {
     const { id, name } = await currentSession();
     return { id, fullName: name };

@@ -8,8 +8,8 @@ interface Page {
 }
 
 /**
- * The API pages by cursor, react-admin by number: the cursor of each page that was seen, by list (path, filter and
- * order). A page whose predecessor was not seen, as after a reload on page 3, is reached by walking there.
+ * The cursors of the pages that were loaded, by list (path, filter and order), since the API pages by cursor and
+ * react-admin by number. A page without a known cursor, as after a reload on page 3, is reached page by page.
  */
 const cursors = new Map<string, Map<number, string>>();
 const MAX_LISTS = 50;
@@ -23,7 +23,7 @@ function cursorsOf(list: string): Map<number, string> {
   return known;
 }
 
-/** Lists that the API answers whole. */
+/** Lists that the API returns as a whole. */
 const UNPAGED = new Set(['staff']);
 
 async function listWhole(path: string, { sort }: GetListParams): Promise<GetListResult> {
@@ -43,7 +43,7 @@ async function list(resource: string, params: GetListParams, signal?: AbortSigna
   if (UNPAGED.has(resource)) return listWhole(path, params);
   const { page = 1, perPage = 50 } = params.pagination ?? {};
   const query: Query = { ...(params.filter as Query), limit: perPage };
-  // The audit trail has one order.
+  // The audit trail has only one order.
   if (params.sort && resource !== 'audit-events') {
     query['sort'] = `${params.sort.order === 'DESC' ? '-' : ''}${params.sort.field}`;
   }
@@ -55,9 +55,9 @@ async function list(resource: string, params: GetListParams, signal?: AbortSigna
     const { items, total, nextCursor } = data;
     if (typeof nextCursor === 'string') known.set(at + 1, nextCursor);
     if (at === page || typeof nextCursor !== 'string') {
-      // Beyond the end, as after a deletion: the page is empty and the one before is offered.
+      // A page beyond the end, as after a deletion, is empty, and react-admin offers the one before.
       const shown = at === page ? items : [];
-      // The last page tells how many there are.
+      // Without a total, the last page reveals the number of items.
       const count = total ?? (typeof nextCursor === 'string' ? undefined : (at - 1) * perPage + items.length);
       return {
         data: shown as RaRecord[],
@@ -74,7 +74,7 @@ const one = async (resource: string, id: Identifier, signal?: AbortSignal): Prom
 
 const unsupported = (): Promise<never> => Promise.reject(new Error('The API has no such call.'));
 
-/** Only the fields that differ are sent: what somebody else changed meanwhile stays. */
+/** The changed fields. Only these are sent, so that another person's changes to other fields stay. */
 function changesOf(data: Record<string, unknown>, previous: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(data).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(previous[name])),
@@ -82,8 +82,8 @@ function changesOf(data: Record<string, unknown>, previous: Record<string, unkno
 }
 
 /**
- * React-admin's view of `/admin/<resource>`. `update` sends `If-Match` with the version that was read where the resource
- * has one. Answers that hold a secret (a new password) do not pass through here: what does is kept in a cache.
+ * react-admin's access to `/admin/<resource>`. `update` sends the version that was read as `If-Match`, if the resource
+ * has one. Answers with a secret (a new password) must not pass through here, since react-admin caches answers.
  */
 export const dataProvider: DataProvider = {
   supportAbortSignal: true,

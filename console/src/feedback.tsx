@@ -14,7 +14,8 @@ import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Tooltip from '@mui/material/Tooltip';
 import { type ReactNode, type SyntheticEvent, useId, useState, useSyncExternalStore } from 'react';
-import { ApiError } from './api.ts';
+import { ApiError, sentenceOf } from './api.ts';
+import { FormDialog, TYPED, useUnsaved } from './leave-guard.tsx';
 
 const UNITS: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
   ['year', 31_536_000],
@@ -27,12 +28,17 @@ const UNITS: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
 const LOCALE = 'en-GB';
 const relativeFormat = new Intl.RelativeTimeFormat(LOCALE, { numeric: 'auto' });
 const localFormat = new Intl.DateTimeFormat(LOCALE, { dateStyle: 'medium', timeStyle: 'short' });
+const exactFormat = new Intl.DateTimeFormat(LOCALE, { dateStyle: 'medium', timeStyle: 'medium' });
 
-/** @returns as in `3 hours ago` or `in 2 days` */
+/** Share of a unit from which the unit is used: 0.99 hours are shown as 1 hour. */
+const NEARLY = 0.99;
+
+/** @returns a text such as `3 hours ago` or `in 2 days` */
 function relativeTo(now: number, date: Date): string {
   const seconds = Math.round((date.getTime() - now) / 1000);
-  const [unit, size] = UNITS.find(([, each]) => Math.abs(seconds) >= each) ?? ['second', 1];
-  return relativeFormat.format(Math.trunc(seconds / size), unit);
+  // Uses the larger unit when almost reached: 23 hours and 59 minutes are a day, not 23 hours.
+  const [unit, size] = UNITS.find(([, each]) => Math.abs(seconds) >= each * NEARLY) ?? ['second', 1];
+  return relativeFormat.format(Math.round(seconds / size), unit);
 }
 
 const NOW_MS = 30_000;
@@ -40,7 +46,7 @@ let now = Date.now();
 const clockWatchers = new Set<() => void>();
 let clock: ReturnType<typeof setInterval> | undefined;
 
-/** One timer for all moments of a page, for as long as there are any. */
+/** Shares one timer among all relative times of a page, and stops it when there are none. */
 function watchClock(watcher: () => void): () => void {
   clockWatchers.add(watcher);
   clock ??= setInterval(() => {
@@ -55,25 +61,34 @@ function watchClock(watcher: () => void): () => void {
   };
 }
 const readClock = (): number => {
-  // Nobody watched meanwhile.
+  // The clock did not run while nobody watched it.
   if (clock === undefined && Date.now() - now > NOW_MS) now = Date.now();
   return now;
 };
 
-/** As in `3 hours ago`, and right for as long as it is shown. */
+/** A text such as `3 hours ago`, updated while it is shown. */
 function Relative({ date }: { date: Date }): ReactNode {
   const turnedAt = useSyncExternalStore(watchClock, readClock);
-  // What is newer than the clock's last turn is not in the future.
+  // A time after the clock's last update must not be shown as in the future.
   return relativeTo(Math.max(turnedAt, Math.min(Date.now(), turnedAt + NOW_MS)), date);
 }
 
 /**
- * A moment in the viewer's zone; UTC on hover and focus, and for a screen reader.
+ * A time in the viewer's zone, with UTC on hover and focus, and for screen readers.
  *
  * @param value ISO 8601; `null` shows a dash
- * @param relative as in `3 hours ago`
+ * @param relative shows a text such as `3 hours ago`
+ * @param seconds shows seconds, for comparison with logs
  */
-export function Time({ value, relative = false }: { value: string | null | undefined; relative?: boolean }): ReactNode {
+export function Time({
+  value,
+  relative = false,
+  seconds = false,
+}: {
+  value: string | null | undefined;
+  relative?: boolean;
+  seconds?: boolean;
+}): ReactNode {
   const [anchor, setAnchor] = useState<HTMLElement>();
   const tipId = useId();
   if (value === null || value === undefined || value === '') return <span aria-label="none">–</span>;
@@ -86,7 +101,7 @@ export function Time({ value, relative = false }: { value: string | null | undef
   const hide = (): void => {
     setAnchor(undefined);
   };
-  // A list has many moments and shows the UTC of one: its tooltip is made then.
+  // Creates the tooltip only when it is shown, since a list has many times.
   return (
     <>
       <time
@@ -99,13 +114,13 @@ export function Time({ value, relative = false }: { value: string | null | undef
         onFocus={show}
         onBlur={hide}
       >
-        {relative ? <Relative date={date} /> : localFormat.format(date)}
+        {relative ? <Relative date={date} /> : (seconds ? exactFormat : localFormat).format(date)}
       </time>
       {anchor && (
         <Tooltip
           open
           onClose={hide}
-          title={relative ? `${localFormat.format(date)} · ${utc}` : utc}
+          title={relative ? `${exactFormat.format(date)} · ${utc}` : utc}
           slotProps={{ popper: { anchorEl: anchor, id: tipId } }}
         >
           <span hidden />
@@ -115,19 +130,53 @@ export function Time({ value, relative = false }: { value: string | null | undef
   );
 }
 
-/** @returns the words of any error, for a notification or an alert */
+/** @returns `contactEmail` as `Contact e-mail` */
+const nameOf = (field: string): string =>
+  field
+    .replace(/([a-z])([A-Z])/g, '$1 $2')
+    .toLowerCase()
+    .replace(/\bemail\b/, 'e-mail')
+    .replace(/^./, (first) => first.toUpperCase());
+
+/** The API's detail for any invalid input. The messages of the fields are more precise. */
+const GENERAL = 'The request is not valid.';
+
+/** @returns any error as complete sentences, for a notification or an alert */
 export function messageOf(error: unknown): string {
-  if (!(error instanceof ApiError)) return 'Something went wrong in this page. Reload it and try again.';
-  const fields = error.errors.map(({ field, messages }) => `${field === '' ? '' : `${field} `}${messages.join('; ')}`);
-  return [error.detail, ...fields].join(' ');
+  if (!(error instanceof ApiError)) return 'Something went wrong on this page. Reload it and try again.';
+  const fields = error.errors.map(({ field, messages }) => {
+    const text = messages.join('; ');
+    return field === '' ? sentenceOf([text]) : `${nameOf(field)}: ${sentenceOf([text]).replace(/^./, lowerCase)}`;
+  });
+  const isGeneral = fields.length > 0 && error.detail === GENERAL;
+  return [...(isGeneral ? [] : [sentenceOf([error.detail])]), ...fields].join(' ');
 }
 
-/** @returns the API's messages by the name of the input, as react-admin's forms take them from `onSubmit` */
+const lowerCase = (text: string): string => text.toLowerCase();
+
+/** @returns the error as a sentence, without the messages of fields, which the form shows itself */
+export const summaryOf = (error: unknown): string =>
+  error instanceof ApiError ? sentenceOf([error.detail]) : messageOf(error);
+
+/**
+ * Explains why a form was refused. Names the fields with errors, since each field shows its own message.
+ *
+ * @param names visible names of the fields that show their errors
+ */
+export function refusalOf(error: unknown, names: Readonly<Record<string, string>>): string {
+  const wrong = Object.keys(fieldErrors(error));
+  const kept = 'Your input is kept.';
+  return wrong.length > 0 && wrong.every((field) => field in names)
+    ? `Not saved. Please correct: ${wrong.map((field) => names[field]).join(', ')}. ${kept}`
+    : `${messageOf(error)} ${kept}`;
+}
+
+/** @returns the API's messages by name of the input, in the form that react-admin expects from `onSubmit` */
 export function fieldErrors(error: unknown): Record<string, string> {
   return error instanceof ApiError ? error.body.errors : {};
 }
 
-/** The same, but never empty: a form that was refused for another reason asks, too, before it is left unsaved. */
+/** Like {@link fieldErrors}, but never empty, so that react-admin always treats the form as unsaved. */
 export function submissionErrors(error: unknown): Record<string, unknown> {
   const fields = fieldErrors(error);
   return Object.keys(fields).length > 0 ? fields : { root: { serverError: messageOf(error) } };
@@ -136,37 +185,32 @@ export function submissionErrors(error: unknown): Record<string, unknown> {
 interface ConfirmDialogProps {
   open: boolean;
   /** The question, as in `Suspend Acme Channel?` */
-  title: string;
+  title: ReactNode;
   /** What will happen. */
   children: ReactNode;
   /** A verb, as in `Suspend`. */
   confirmLabel: string;
-  /** `true`: nothing happens without a reason; `optional`: one may be given. It is kept in the audit trail. */
+  /** `true`: a reason is required; `optional`: it may be given. The audit trail keeps the reason. */
   requireReason?: boolean | 'optional';
-  /** What has to be typed before the button works. */
+  /** A text that has to be typed before the button works. */
   typed?: string;
   danger?: boolean;
-  /** Resolves when it is done (the dialog closes); what it throws is shown in the dialog, which keeps what was typed. */
+  /** Does the work. The dialog closes when it resolves, and shows the error and keeps the input when it rejects. */
   onConfirm: (input: { reason?: string }) => Promise<unknown>;
   onClose: () => void;
 }
 
-/** Says what will happen and asks once. */
+/** Explains what will happen and asks for confirmation. */
 export function ConfirmDialog(props: ConfirmDialogProps): ReactNode {
-  const titleId = useId();
   const [busy, setBusy] = useState(false);
-  const close = (): void => {
-    if (!busy) props.onClose();
-  };
   return (
-    <Dialog open={props.open} onClose={close} aria-labelledby={titleId} fullWidth maxWidth="sm">
-      <DialogTitle id={titleId}>{props.title}</DialogTitle>
+    <FormDialog open={props.open} title={props.title} busy={busy} onClose={props.onClose}>
       <ConfirmForm {...props} busy={busy} setBusy={setBusy} />
-    </Dialog>
+    </FormDialog>
   );
 }
 
-/** Mounted while the dialog is open, so that each opening starts empty. */
+/** The dialog's form. Mounted only while the dialog is open, so that it starts empty each time. */
 function ConfirmForm({
   children,
   confirmLabel,
@@ -181,6 +225,7 @@ function ConfirmForm({
   const [reason, setReason] = useState('');
   const [repeated, setRepeated] = useState('');
   const [error, setError] = useState<unknown>();
+  const release = useUnsaved(reason.trim() !== '' || repeated.trim() !== '', 'input', TYPED);
   const ready =
     !busy && (requireReason !== true || reason.trim() !== '') && (typed === undefined || repeated.trim() === typed);
   const submit = (event: SyntheticEvent): void => {
@@ -190,7 +235,10 @@ function ConfirmForm({
     setBusy(true);
     setError(undefined);
     onConfirm(reason.trim() === '' ? {} : { reason: reason.trim() })
-      .then(onClose, setError)
+      .then(() => {
+        release();
+        onClose();
+      }, setError)
       .finally(() => {
         setBusy(false);
       });
@@ -208,7 +256,7 @@ function ConfirmForm({
                 setReason(event.target.value);
               }}
               required={requireReason === true}
-              helperText={fieldErrors(error)['reason'] ?? 'Kept in the audit trail.'}
+              helperText={fieldErrors(error)['reason'] ?? 'Recorded in the audit trail.'}
               error={fieldErrors(error)['reason'] !== undefined}
               slotProps={{ htmlInput: { maxLength: 500 } }}
               autoFocus
@@ -252,9 +300,34 @@ function ConfirmForm({
 }
 
 /**
- * A value to be taken elsewhere, with a copy button.
+ * Copies a text. Without https or localhost browsers have no clipboard API, so a hidden field is selected and copied
+ * instead. The field is next to the button, since a dialog takes the focus back from elements outside of it.
+ */
+async function copyText(text: string, button: HTMLElement): Promise<boolean> {
+  if (window.isSecureContext) {
+    const isWritten = await navigator.clipboard.writeText(text).then(
+      () => true,
+      () => false,
+    );
+    if (isWritten) return true;
+  }
+  const field = document.createElement('textarea');
+  field.value = text;
+  field.setAttribute('aria-hidden', 'true');
+  field.className = 'copied';
+  button.after(field);
+  field.select();
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- there is no other way without https
+  const isCopied = document.execCommand('copy');
+  field.remove();
+  button.focus();
+  return isCopied;
+}
+
+/**
+ * A value with a copy button.
  *
- * @param secret hidden until asked for; copying works while hidden
+ * @param secret hides the value until the eye is pressed; copying also works while it is hidden
  */
 export function CopyField({
   label,
@@ -269,9 +342,13 @@ export function CopyField({
 }): ReactNode {
   const [visible, setVisible] = useState(!secret);
   const [copied, setCopied] = useState(false);
-  const copy = async (): Promise<void> => {
-    await navigator.clipboard.writeText(value);
-    setCopied(true);
+  const [isRefused, setRefused] = useState(false);
+  const copy = async (button: HTMLElement): Promise<void> => {
+    const isCopied = await copyText(value, button);
+    setCopied(isCopied);
+    setRefused(!isCopied);
+    // Shows a value that could not be copied, so that it can be selected.
+    if (!isCopied) setVisible(true);
     setTimeout(() => {
       setCopied(false);
     }, 2_000);
@@ -284,6 +361,9 @@ export function CopyField({
       type={visible ? 'text' : 'password'}
       multiline={multiline}
       fullWidth
+      helperText={
+        isRefused ? 'The browser could not copy the text. Select it and copy it with the keyboard.' : undefined
+      }
       onFocus={(event) => {
         event.target.select();
       }}
@@ -302,14 +382,11 @@ export function CopyField({
                   {visible ? <VisibilityOff /> : <Visibility />}
                 </IconButton>
               )}
-              {/* The clipboard needs https or localhost. */}
-              {window.isSecureContext && (
-                <Tooltip title={copied ? 'Copied' : 'Copy'}>
-                  <IconButton aria-label={`Copy ${what}`} edge="end" onClick={() => void copy()}>
-                    {copied ? <CheckIcon color="success" /> : <ContentCopyIcon />}
-                  </IconButton>
-                </Tooltip>
-              )}
+              <Tooltip title={copied ? 'Copied' : 'Copy'}>
+                <IconButton aria-label={`Copy ${what}`} edge="end" onClick={(event) => void copy(event.currentTarget)}>
+                  {copied ? <CheckIcon color="success" /> : <ContentCopyIcon />}
+                </IconButton>
+              </Tooltip>
               <span role="status" style={{ position: 'absolute', width: 1, height: 1, overflow: 'hidden' }}>
                 {copied ? `${label} copied` : ''}
               </span>
@@ -322,36 +399,47 @@ export function CopyField({
 }
 
 /**
- * Something that is shown this once: a dialog that no stray click closes. The caller keeps the secret in its state only
- * and drops it on `onClose`.
+ * A dialog with a secret that is shown once. A stray click does not close it, and leaving the page asks first. The
+ * caller must keep the secret only in its state, and drop it on `onClose`.
  *
+ * @param what the subject of the question, as in `The password`
  * @param children the fields, made of CopyField
  */
 export function SecretOnce({
   open,
   title,
+  what = 'This text',
   children,
   onClose,
-  doneLabel = 'I have kept it',
+  doneLabel = 'I have saved it',
 }: {
   open: boolean;
-  title: string;
+  title: ReactNode;
+  what?: string;
   children: ReactNode;
   onClose: () => void;
   doneLabel?: string;
 }): ReactNode {
   const titleId = useId();
+  const release = useUnsaved(open, 'secret', what);
   return (
     <Dialog open={open} aria-labelledby={titleId} fullWidth maxWidth="sm">
       <DialogTitle id={titleId}>{title}</DialogTitle>
       <DialogContent>
         <Stack spacing={2}>
-          <Alert severity="warning">This is shown once. Nobody, not even an admin, can read it again.</Alert>
+          <Alert severity="warning">This is shown only once. Nobody can read it again, not even an admin.</Alert>
           {children}
         </Stack>
       </DialogContent>
       <DialogActions>
-        <Button variant="contained" onClick={onClose}>
+        <Button
+          variant="contained"
+          onClick={() => {
+            // Releases the guard now, since the caller may navigate before the next rendering.
+            release();
+            onClose();
+          }}
+        >
           {doneLabel}
         </Button>
       </DialogActions>

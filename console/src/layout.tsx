@@ -1,34 +1,43 @@
 import AccountCircle from '@mui/icons-material/AccountCircle';
+import DarkModeIcon from '@mui/icons-material/DarkMode';
 import GroupIcon from '@mui/icons-material/Group';
 import HistoryIcon from '@mui/icons-material/History';
 import HubIcon from '@mui/icons-material/Hub';
 import KeyIcon from '@mui/icons-material/VpnKey';
+import LightModeIcon from '@mui/icons-material/LightMode';
+import LogoutIcon from '@mui/icons-material/Logout';
 import NotificationsIcon from '@mui/icons-material/Notifications';
+import RefreshIcon from '@mui/icons-material/Refresh';
 import SettingsIcon from '@mui/icons-material/Settings';
 import WebhookIcon from '@mui/icons-material/Webhook';
 import Alert from '@mui/material/Alert';
 import Box from '@mui/material/Box';
+import Button from '@mui/material/Button';
+import CircularProgress from '@mui/material/CircularProgress';
 import ListItemIcon from '@mui/material/ListItemIcon';
 import ListItemText from '@mui/material/ListItemText';
 import MenuItem from '@mui/material/MenuItem';
+import useMediaQuery from '@mui/material/useMediaQuery';
+import { useIsFetching } from '@tanstack/react-query';
 import { type ReactNode, useEffect, useState } from 'react';
 import {
   AppBar,
   Layout as AdminLayout,
   type LayoutProps,
-  Logout,
   Menu,
-  RefreshIconButton,
-  ToggleThemeButton,
   useLogout,
   useNotify,
+  useRefresh,
+  useTheme,
   UserMenu,
   useUserMenu,
 } from 'react-admin';
 import { Link, useNavigate } from 'react-router-dom';
 import { ENROLMENT_REQUIRED, idleFor, SIGNED_OUT } from './api.ts';
 import { currentSession, forgetSession } from './auth.ts';
+import { discardUnsaved, hasUnsaved, LeaveGuard, mayDiscard } from './leave-guard.tsx';
 import { IfRole } from './permissions.ts';
+import { SignInAgain } from './sign-in-again.tsx';
 
 function ProfileItem(): ReactNode {
   const menu = useUserMenu();
@@ -42,19 +51,70 @@ function ProfileItem(): ReactNode {
   );
 }
 
+/** Reloads the data of the page. Replaces react-admin's buttons, and shows its label on phones, too. */
+function RefreshButton(): ReactNode {
+  const refresh = useRefresh();
+  const isBusy = useIsFetching() > 0;
+  return (
+    <Button
+      color="inherit"
+      startIcon={isBusy ? <CircularProgress color="inherit" size={20} aria-hidden /> : <RefreshIcon />}
+      onClick={() => {
+        refresh();
+      }}
+    >
+      Refresh
+    </Button>
+  );
+}
+
+function ThemeItem(): ReactNode {
+  const menu = useUserMenu();
+  const prefersDark = useMediaQuery('(prefers-color-scheme: dark)', { noSsr: true });
+  const [theme, setTheme] = useTheme(prefersDark ? 'dark' : 'light');
+  const isDark = theme === 'dark';
+  return (
+    <MenuItem
+      onClick={() => {
+        menu?.onClose();
+        setTheme(isDark ? 'light' : 'dark');
+      }}
+    >
+      <ListItemIcon>{isDark ? <LightModeIcon fontSize="small" /> : <DarkModeIcon fontSize="small" />}</ListItemIcon>
+      <ListItemText>{isDark ? 'Light colours' : 'Dark colours'}</ListItemText>
+    </MenuItem>
+  );
+}
+
+/** Signs out. Asks first when the page would lose something. */
+function SignOutItem(): ReactNode {
+  const menu = useUserMenu();
+  const logout = useLogout();
+  const leave = async (): Promise<void> => {
+    menu?.onClose();
+    if (!(await mayDiscard())) return;
+    discardUnsaved();
+    await logout({}, undefined, false);
+  };
+  return (
+    <MenuItem onClick={() => void leave()}>
+      <ListItemIcon>
+        <LogoutIcon fontSize="small" />
+      </ListItemIcon>
+      <ListItemText>Sign out</ListItemText>
+    </MenuItem>
+  );
+}
+
 function Bar(): ReactNode {
   return (
     <AppBar
-      toolbar={
-        <>
-          <ToggleThemeButton />
-          <RefreshIconButton />
-        </>
-      }
+      toolbar={<RefreshButton />}
       userMenu={
         <UserMenu>
           <ProfileItem />
-          <Logout />
+          <ThemeItem />
+          <SignOutItem />
         </UserMenu>
       }
     />
@@ -78,7 +138,7 @@ function Navigation(): ReactNode {
   );
 }
 
-/** A console that nobody uses must not go on showing what it showed: once the time is over, the API is asked. */
+/** Asks the API once the session's time is over, so that an unused console does not go on showing data. */
 async function leaveWhenOver(): Promise<void> {
   try {
     const { session } = await currentSession();
@@ -87,23 +147,31 @@ async function leaveWhenOver(): Promise<void> {
     forgetSession();
     await currentSession();
   } catch {
-    // A 401 has been announced by api(); a network that is down is asked again.
+    // api() has announced a 401. After a network failure, the next timer asks again.
   }
 }
 
-/** Acts on what `api()` says of the session: a session that ended shows the sign-in page, which comes back here. */
+/**
+ * Reacts to the session events of `api()`. When the session has ended, shows the sign-in page, which returns here, or a
+ * dialog if the page would lose something.
+ */
 function SessionWatch(): ReactNode {
+  const [asksAgain, setAsksAgain] = useState(false);
   const logout = useLogout();
   const notify = useNotify();
   const navigate = useNavigate();
   useEffect(() => {
     let leaving = false;
     const signedOut = (): void => {
-      // Several requests end together.
+      // Several requests may be refused at once.
       if (leaving) return;
-      leaving = true;
       forgetSession();
-      notify('Your session has ended. Sign in again to go on where you were.', {
+      if (hasUnsaved()) {
+        setAsksAgain(true);
+        return;
+      }
+      leaving = true;
+      notify('Your session has ended. Sign in again to continue where you were.', {
         type: 'info',
         autoHideDuration: 8_000,
       });
@@ -114,12 +182,12 @@ function SessionWatch(): ReactNode {
     };
     window.addEventListener(SIGNED_OUT, signedOut);
     window.addEventListener(ENROLMENT_REQUIRED, enrol);
-    // Somebody who has to enrol is led there before the first refusal.
+    // Leads a person who has to enrol to the profile before the first refusal.
     currentSession().then(
       ({ enrolmentRequired }) => {
         if (enrolmentRequired) enrol();
       },
-      // What asks first says what is wrong.
+      // The page's own first request shows the error.
       () => undefined,
     );
     const timer = setInterval(() => {
@@ -131,10 +199,16 @@ function SessionWatch(): ReactNode {
       window.removeEventListener(ENROLMENT_REQUIRED, enrol);
     };
   }, [logout, notify, navigate]);
-  return null;
+  return asksAgain ? (
+    <SignInAgain
+      onDone={() => {
+        setAsksAgain(false);
+      }}
+    />
+  ) : null;
 }
 
-/** Says that the browser has no network, for as long as it has none. */
+/** A notice that is shown while the browser has no network. */
 function Offline(): ReactNode {
   const [online, setOnline] = useState(navigator.onLine);
   useEffect(() => {
@@ -150,7 +224,7 @@ function Offline(): ReactNode {
   }, []);
   return online ? null : (
     <Alert severity="warning" sx={{ mt: 1 }}>
-      You are offline. What you see may be old; nothing can be changed until the connection is back.
+      You are offline. This page may be out of date, and changes are not possible until the connection is back.
     </Alert>
   );
 }
@@ -163,6 +237,7 @@ export function Layout({ children, ...rest }: LayoutProps): ReactNode {
       menu={Navigation}
       sx={{ '& .RaLayout-content': { minWidth: 0, px: { xs: 1, sm: 2 }, pb: 4 } }}
     >
+      <LeaveGuard />
       <SessionWatch />
       <Offline />
       <Box sx={{ minWidth: 0 }}>{children}</Box>

@@ -5,11 +5,11 @@ import { createRoot } from 'react-dom/client';
 import { createBrowserRouter, RouterProvider } from 'react-router-dom';
 import { App } from './app.tsx';
 
-// The server writes a nonce into the page at each request; the styles that Emotion adds carry it (no unsafe-inline).
+// The server writes a new nonce into each page. Emotion's styles need it, since the CSP forbids inline styles.
 const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce;
 const cache = createCache({ key: 'css', prepend: true, ...(nonce !== undefined && nonce !== '' && { nonce }) });
 
-// A data router: only such a one can hold somebody who would leave a form or a secret behind.
+// A data router, since only this kind can block navigation away from a form or a secret.
 const router = createBrowserRouter([{ path: '*', element: <App /> }], { basename: '/console' });
 
 const root = document.getElementById('root');

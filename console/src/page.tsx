@@ -6,7 +6,7 @@ import Typography from '@mui/material/Typography';
 import type { ReactNode } from 'react';
 import { Title } from 'react-admin';
 
-/** A page that is not a list: a title, what can be done with the whole, and sections. */
+/** A page that is not a list: a title, actions and sections. */
 export function Page({
   title,
   actions,

@@ -4,14 +4,18 @@ import type { Role } from './types.ts';
 
 const RANK: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
 
-/** @returns whether who is signed in may do what asks for `role`. The API decides; this only hides. */
-export function useMay(role: Role): boolean {
-  // Undefined while that is being asked.
+/** @returns the result of {@link useMay}, but `undefined` while the session is loading */
+export function useKnownMay(role: Role): boolean | undefined {
   const own = usePermissions<Role>().permissions;
-  return own !== undefined && RANK[own] >= RANK[role];
+  return own && RANK[own] >= RANK[role];
 }
 
-/** Shows its children to those who have at least `role`. */
+/** @returns whether the person has at least `role`. The API decides; this only hides elements. */
+export function useMay(role: Role): boolean {
+  return useKnownMay(role) === true;
+}
+
+/** Shows its children to people with at least `role`. */
 export function IfRole({ role, children }: { role: Role; children: ReactNode }): ReactNode {
   return useMay(role) ? children : null;
 }

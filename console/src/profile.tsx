@@ -2,22 +2,23 @@ import Alert from '@mui/material/Alert';
 import Box from '@mui/material/Box';
 import Button from '@mui/material/Button';
 import Chip from '@mui/material/Chip';
-import Dialog from '@mui/material/Dialog';
 import DialogActions from '@mui/material/DialogActions';
 import DialogContent from '@mui/material/DialogContent';
-import DialogTitle from '@mui/material/DialogTitle';
 import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
 import { useQuery, useQueryClient, type UseQueryResult } from '@tanstack/react-query';
-import { type ReactNode, useId, useState } from 'react';
+import { type ReactNode, useState } from 'react';
 import { Loading, useNotify } from 'react-admin';
 import { encode } from 'uqr';
 import { api } from './api.ts';
 import { currentSession, forgetSession } from './auth.ts';
-import { CopyField, messageOf, SecretOnce, Time } from './feedback.tsx';
+import { CopyField, messageOf, SecretOnce, summaryOf, Time } from './feedback.tsx';
+import { FormDialog } from './leave-guard.tsx';
 import { Page, Section } from './page.tsx';
+import { PasswordField } from './password-field.tsx';
 import { Refusal, useSubmission } from './submission.tsx';
+import { TextFileButton } from './text-file-button.tsx';
 import type { Schemas, Session, Settings } from './types.ts';
 
 const SESSION = ['session'];
@@ -26,7 +27,7 @@ function useSession(): UseQueryResult<Session> {
   return useQuery({ queryKey: SESSION, queryFn: currentSession });
 }
 
-/** @returns reads the session again, after something about it changed */
+/** @returns a function that loads the session again after a change */
 function useRefreshSession(): () => Promise<void> {
   const client = useQueryClient();
   return async () => {
@@ -35,24 +36,36 @@ function useRefreshSession(): () => Promise<void> {
   };
 }
 
+const MIN_PASSWORD = 12;
+
+/** Checks a new password before it is sent. */
+function newPasswordProblem(current: string, chosen: string): string | undefined {
+  if ([...chosen].length < MIN_PASSWORD)
+    return `At least ${String(MIN_PASSWORD)} characters; this one has ${String([...chosen].length)}.`;
+  return chosen === current ? 'Choose a password that differs from the current one.' : undefined;
+}
+
 function ChangePassword(): ReactNode {
   const notify = useNotify();
   const [currentPassword, setCurrent] = useState('');
   const [newPassword, setNew] = useState('');
-  const submission = useSubmission(async () => {
-    await api('PATCH', '/admin/session/password', { json: { currentPassword, newPassword } });
-    setCurrent('');
-    setNew('');
-    notify('Password changed. Your other sessions have ended.', { type: 'success' });
-  });
+  const submission = useSubmission(
+    async () => {
+      await api('PATCH', '/admin/session/password', { json: { currentPassword, newPassword } });
+      setCurrent('');
+      setNew('');
+      notify('Password changed. Your other sessions have ended.', { type: 'success' });
+    },
+    currentPassword !== '' || newPassword !== '',
+    () => ({ newPassword: newPasswordProblem(currentPassword, newPassword) }),
+  );
   const { errors, busy } = submission;
   return (
     <Section title="Password">
       <form onSubmit={submission.onSubmit} noValidate>
         <Stack spacing={2} sx={{ maxWidth: 400 }}>
-          <TextField
+          <PasswordField
             label="Current password"
-            type="password"
             autoComplete="current-password"
             value={currentPassword}
             onChange={(event) => {
@@ -61,9 +74,8 @@ function ChangePassword(): ReactNode {
             error={errors['currentPassword'] !== undefined}
             helperText={errors['currentPassword']}
           />
-          <TextField
+          <PasswordField
             label="New password"
-            type="password"
             autoComplete="new-password"
             value={newPassword}
             onChange={(event) => {
@@ -88,7 +100,17 @@ function ChangePassword(): ReactNode {
   );
 }
 
-/** Dark on white in both themes: scanners expect it so. */
+/** The file with recovery codes. Explains its purpose, since it may be found years later. */
+const recoveryFile = (codes: readonly string[]): string =>
+  [
+    `Recovery codes for the Latchkey console at ${window.location.origin}.`,
+    'Each code signs you in once.',
+    '',
+    ...codes,
+    '',
+  ].join('\r\n');
+
+/** A QR code, dark on white in both themes, as scanners expect. */
 function QrCode({ text }: { text: string }): ReactNode {
   const { data, size } = encode(text, { ecc: 'M', border: 2 });
   const path = data
@@ -120,7 +142,7 @@ function QrCode({ text }: { text: string }): ReactNode {
   );
 }
 
-/** A dialog with one field, which posts it. Keeps what was typed when the API refuses it. */
+/** A dialog that posts one field. Keeps the input when the API refuses it. */
 function OneFieldDialog({
   open,
   title,
@@ -144,12 +166,10 @@ function OneFieldDialog({
   onSubmit: (value: string) => Promise<void>;
   onClose: () => void;
 }): ReactNode {
-  const titleId = useId();
   return (
-    <Dialog open={open} onClose={onClose} aria-labelledby={titleId} fullWidth maxWidth="xs">
-      <DialogTitle id={titleId}>{title}</DialogTitle>
+    <FormDialog open={open} title={title} maxWidth="xs" onClose={onClose}>
       <OneField {...{ label, type, autoComplete, submitLabel, danger, onSubmit, onClose }}>{children}</OneField>
-    </Dialog>
+    </FormDialog>
   );
 }
 
@@ -173,23 +193,23 @@ function OneField({
   onClose: () => void;
 }): ReactNode {
   const [value, setValue] = useState('');
-  const submission = useSubmission(() => onSubmit(value.trim()));
+  const submission = useSubmission(() => onSubmit(value.trim()), value !== '');
   const { error, busy } = submission;
+  const Field = type === 'password' ? PasswordField : TextField;
   return (
     <form onSubmit={submission.onSubmit} noValidate>
       <DialogContent sx={{ pt: 0 }}>
         <Stack spacing={2}>
           {children}
-          <TextField
+          <Field
             label={label}
-            type={type}
             autoComplete={autoComplete}
             value={value}
             onChange={(event) => {
               setValue(event.target.value);
             }}
             error={error !== undefined}
-            helperText={error === undefined ? undefined : messageOf(error)}
+            helperText={error === undefined ? undefined : summaryOf(error)}
             autoFocus
             fullWidth
           />
@@ -258,8 +278,8 @@ function SecondFactor({ enabled, required }: { enabled: boolean; required: boole
         <Chip label={enabled ? 'On' : 'Off'} color={enabled ? 'success' : 'default'} variant="outlined" size="small" />
         <Typography color="textSecondary">
           {enabled
-            ? 'A code from your authenticator app is asked for when you sign in.'
-            : 'Whoever learns your password can sign in as you.'}
+            ? 'To sign in, you need a code from your authenticator app.'
+            : 'Anybody who learns your password can sign in as you.'}
         </Typography>
       </Stack>
       <Stack direction="row" spacing={1} useFlexGap sx={{ flexWrap: 'wrap' }}>
@@ -296,7 +316,7 @@ function SecondFactor({ enabled, required }: { enabled: boolean; required: boole
       </Stack>
       {enabled && required && (
         <Typography variant="body2" color="textSecondary">
-          It cannot be turned off: everybody here needs one.
+          You cannot turn it off, because all staff need a second factor.
         </Typography>
       )}
 
@@ -308,7 +328,7 @@ function SecondFactor({ enabled, required }: { enabled: boolean; required: boole
         onSubmit={start}
         onClose={close}
       >
-        <Typography>You need an authenticator app on your phone. First, your password once more.</Typography>
+        <Typography>You need an authenticator app on your phone. First, type your password again.</Typography>
       </OneFieldDialog>
       <OneFieldDialog
         open={step === 'scan' && enrolment !== undefined}
@@ -328,15 +348,15 @@ function SecondFactor({ enabled, required }: { enabled: boolean; required: boole
         open={step === 'renew'}
         title="New recovery codes?"
         {...passwordField}
-        submitLabel="Make new codes"
+        submitLabel="Create new codes"
         onSubmit={renew}
         onClose={close}
       >
-        <Typography>The codes that you have now stop working.</Typography>
+        <Typography>Your current codes stop working.</Typography>
       </OneFieldDialog>
       <OneFieldDialog
         open={step === 'disable'}
-        title="Turn the second factor off?"
+        title="Turn off the second factor?"
         {...passwordField}
         submitLabel="Turn off"
         danger
@@ -348,35 +368,42 @@ function SecondFactor({ enabled, required }: { enabled: boolean; required: boole
       <SecretOnce
         open={codes !== undefined}
         title="Your recovery codes"
-        doneLabel="I have kept them"
+        what="The list of recovery codes"
+        doneLabel="I have saved them"
         onClose={() => {
           setCodes(undefined);
         }}
       >
         <Typography>
-          Each signs you in once when your phone is not at hand. Keep them where you keep passwords.
+          Each code signs you in once if you do not have your phone. Keep them where you keep passwords.
         </Typography>
         <CopyField label="Recovery codes" value={codes?.join('\n') ?? ''} multiline />
+        <Box>
+          <TextFileButton name="latchkey-recovery-codes.txt" text={recoveryFile(codes ?? [])}>
+            Save as a file
+          </TextFileButton>
+        </Box>
       </SecretOnce>
     </Section>
   );
 }
 
-/** One's own account. */
+/** The account of the signed-in person. */
 export function Profile(): ReactNode {
   const { data: session, error } = useSession();
-  // Whoever still has to enrol may not read the settings, and needs not to.
+  // A person who still has to enrol may not read the settings.
   const { data: settings } = useQuery({
     queryKey: ['settings'],
     queryFn: async () => (await api<Settings>('GET', '/admin/settings')).data,
     enabled: session?.enrolmentRequired === false,
   });
-  if (error !== null) return <Alert severity="error">{messageOf(error)}</Alert>;
-  if (session === undefined) return <Loading />;
+  if (session === undefined) {
+    return error === null ? <Loading /> : <Alert severity="error">{messageOf(error)}</Alert>;
+  }
   return (
     <Page title="Your account">
       {session.enrolmentRequired && (
-        <Alert severity="info">Set up a second factor to go on: everybody here needs one.</Alert>
+        <Alert severity="info">To continue, set up a second factor. All staff need one.</Alert>
       )}
       <Section title={session.name}>
         <Typography>

@@ -15,7 +15,7 @@ import type { Settings } from './types.ts';
 
 const SETTINGS = ['settings'];
 
-/** What holds for everybody. */
+/** The settings of the whole deployment. */
 export function SettingsPage(): ReactNode {
   const isAdmin = useMay('admin');
   const client = useQueryClient();
@@ -25,13 +25,14 @@ export function SettingsPage(): ReactNode {
     queryKey: SETTINGS,
     queryFn: async () => (await api<Settings>('GET', '/admin/settings')).data,
   });
-  if (error !== null) return <Alert severity="error">{messageOf(error)}</Alert>;
-  if (data === undefined) return <Loading />;
+  if (data === undefined) {
+    return error === null ? <Loading /> : <Alert severity="error">{messageOf(error)}</Alert>;
+  }
   const required = data.secondFactorRequired;
   const change = async (): Promise<void> => {
     const answer = await api<Settings>('PATCH', '/admin/settings', { json: { secondFactorRequired: !required } });
     client.setQueryData(SETTINGS, answer.data);
-    // Whether one has to enrol may have changed.
+    // The session says whether the person has to enrol, which may have changed.
     forgetSession();
     notify(required ? 'A second factor is no longer required.' : 'A second factor is required from now on.', {
       type: 'success',
@@ -39,7 +40,7 @@ export function SettingsPage(): ReactNode {
   };
   return (
     <Page title="Settings">
-      <Section title="Second factor for everybody">
+      <Section title="Second factor for all staff">
         <Stack direction="row" spacing={1} sx={{ alignItems: 'center' }}>
           <Chip
             label={required ? 'Required' : 'Optional'}
@@ -49,8 +50,8 @@ export function SettingsPage(): ReactNode {
           />
           <Typography color="textSecondary">
             {required
-              ? 'Whoever has none can only set one up after signing in.'
-              : 'Everybody decides for themselves, under “Your account”.'}
+              ? 'Staff without one can only set one up after signing in.'
+              : 'Staff decide for themselves, under “Your account”.'}
           </Typography>
         </Stack>
         {isAdmin ? (
@@ -61,17 +62,17 @@ export function SettingsPage(): ReactNode {
               setAsking(true);
             }}
           >
-            {required ? 'Make it optional' : 'Require it for everybody'}
+            {required ? 'Make it optional' : 'Require it for all staff'}
           </Button>
         ) : (
           <Typography variant="body2" color="textSecondary">
-            Admins change this.
+            Only admins can change this.
           </Typography>
         )}
       </Section>
       <ConfirmDialog
         open={asking}
-        title={required ? 'Make the second factor optional?' : 'Require a second factor for everybody?'}
+        title={required ? 'Make the second factor optional?' : 'Require a second factor for all staff?'}
         confirmLabel={required ? 'Make it optional' : 'Require it'}
         onConfirm={change}
         onClose={() => {
@@ -79,8 +80,8 @@ export function SettingsPage(): ReactNode {
         }}
       >
         {required
-          ? 'Those who have one keep it and may turn it off.'
-          : 'Whoever has none, you included, can do nothing else until it is set up: in the console and through the API.'}
+          ? 'Staff who have one keep it, and can turn it off.'
+          : 'Staff without one can do nothing else until they set one up, neither in the console nor through the API. This applies to you too.'}
       </ConfirmDialog>
     </Page>
   );

@@ -1,7 +1,9 @@
 import Alert from '@mui/material/Alert';
 import Button from '@mui/material/Button';
 import Card from '@mui/material/Card';
+import Checkbox from '@mui/material/Checkbox';
 import Chip, { type ChipProps } from '@mui/material/Chip';
+import FormControlLabel from '@mui/material/FormControlLabel';
 import Stack from '@mui/material/Stack';
 import Typography from '@mui/material/Typography';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
@@ -21,14 +23,14 @@ const COLOR: Record<SigningKey['state'], ChipProps['color']> = {
   revoked: 'error',
 };
 const MEANING: Record<SigningKey['state'], string> = {
-  published: 'Stands by: signs after the next rotation.',
+  published: 'Standby: signs after the next rotation.',
   active: 'Signs every new token.',
-  retiring: 'Signs no more; its tokens are accepted until they expire.',
+  retiring: 'No longer signs; its tokens are accepted until they expire.',
   retired: 'All its tokens have expired.',
-  revoked: 'Compromised: none of its tokens is accepted.',
+  revoked: 'Compromised: all its tokens are refused.',
 };
 const WHOSE: Record<SigningKey['purpose'], string> = { partner: 'Partner tokens', staff: 'Staff sessions' };
-/** The rest is history. */
+/** States of keys in use. Other keys are shown as history. */
 const LIVE: SigningKey['state'][] = ['active', 'published', 'retiring'];
 
 interface Question {
@@ -82,21 +84,23 @@ function KeyRow({ signingKey: key, onRevoke }: { signingKey: SigningKey; onRevok
   );
 }
 
-/** The keys that sign tokens: state, rotation, and the drill for the day one is lost. */
+/** The keys that sign tokens: their state, rotation, and replacing a compromised key. */
 export function SigningKeys(): ReactNode {
   const client = useQueryClient();
   const notify = useNotify();
   const [question, setQuestion] = useState<Question>();
+  const [emergency, setEmergency] = useState(false);
   const { data, error } = useQuery({
     queryKey: KEYS,
     queryFn: async () => (await api<SigningKeyList>('GET', '/admin/signing-keys')).data,
   });
-  if (error !== null) return <Alert severity="error">{messageOf(error)}</Alert>;
-  if (data === undefined) return <Loading />;
+  if (data === undefined) {
+    return error === null ? <Loading /> : <Alert severity="error">{messageOf(error)}</Alert>;
+  }
 
   const rotate = async (purpose: SigningKey['purpose'], reason: string | undefined): Promise<void> => {
     const answer = await api<SigningKeyList>('POST', '/admin/signing-keys/rotate', {
-      json: { purpose, ...(reason !== undefined && { reason }) },
+      json: { purpose, ...(reason !== undefined && { reason }), ...(emergency && { emergency }) },
     });
     client.setQueryData(KEYS, answer.data);
     notify('Rotated. The new key signs from now on.', { type: 'success' });
@@ -116,6 +120,7 @@ export function SigningKeys(): ReactNode {
         const active = keys.find(({ state }) => state === 'active');
         const past = keys.filter(({ state }) => !LIVE.includes(state));
         const ask = (kind: Question['kind'], key: SigningKey) => () => {
+          setEmergency(false);
           setQuestion({ kind, key });
         };
         return (
@@ -123,10 +128,10 @@ export function SigningKeys(): ReactNode {
             {purpose === 'partner' && (
               <Typography color="textSecondary" component="div">
                 {data.nextRotationAt === null ? (
-                  'No rotation is scheduled: rotate by hand.'
+                  'No rotation is scheduled. Rotate by hand.'
                 ) : (
                   <>
-                    Rotates by itself <Time value={data.nextRotationAt} relative /> (
+                    Rotates automatically <Time value={data.nextRotationAt} relative /> (
                     <Time value={data.nextRotationAt} />)
                   </>
                 )}
@@ -165,8 +170,21 @@ export function SigningKeys(): ReactNode {
           setQuestion(undefined);
         }}
       >
-        The standby signs from now on and a new standby is made. No token is refused: the old key verifies until the
-        last token it signed has expired.
+        The standby key signs from now on, and Latchkey creates a new standby key. Existing tokens stay valid: the old
+        key verifies until the last token it signed has expired.
+        {question?.key.purpose === 'partner' && (
+          <FormControlLabel
+            label="Emergency: rotate even if verifiers may not have fetched the standby key yet"
+            control={
+              <Checkbox
+                checked={emergency}
+                onChange={(event) => {
+                  setEmergency(event.target.checked);
+                }}
+              />
+            }
+          />
+        )}
       </ConfirmDialog>
       <ConfirmDialog
         open={question?.kind === 'revoke'}
@@ -183,12 +201,12 @@ export function SigningKeys(): ReactNode {
         <Stack spacing={1}>
           <span>
             Every token that <code>{question?.key.kid.slice(0, 8)}…</code> signed is refused within a second, on every
-            instance. It cannot be undone.
+            instance. This cannot be undone.
           </span>
           <span>
             {question?.key.purpose === 'staff'
-              ? 'All staff are signed out, you included.'
-              : 'Every partner whose token it signed gets a 401 and has to call /generateToken again; their passwords keep working.'}
+              ? 'All staff are signed out, including you.'
+              : 'Every partner with a token signed by this key gets a 401 and must call /generateToken again. Passwords keep working.'}
           </span>
         </Stack>
       </ConfirmDialog>

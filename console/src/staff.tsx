@@ -3,10 +3,8 @@ import GroupIcon from '@mui/icons-material/Group';
 import MoreVert from '@mui/icons-material/MoreVert';
 import Button from '@mui/material/Button';
 import Chip from '@mui/material/Chip';
-import Dialog from '@mui/material/Dialog';
 import DialogActions from '@mui/material/DialogActions';
 import DialogContent from '@mui/material/DialogContent';
-import DialogTitle from '@mui/material/DialogTitle';
 import IconButton from '@mui/material/IconButton';
 import Menu from '@mui/material/Menu';
 import MenuItem from '@mui/material/MenuItem';
@@ -14,7 +12,7 @@ import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
 import useMediaQuery from '@mui/material/useMediaQuery';
-import { type ReactNode, useId, useState } from 'react';
+import { type ReactNode, useState } from 'react';
 import {
   DataTable,
   List,
@@ -27,7 +25,10 @@ import {
   useRefresh,
 } from 'react-admin';
 import { api } from './api.ts';
+import { isEmailAddress } from './email.ts';
 import { ConfirmDialog, CopyField, SecretOnce, Time } from './feedback.tsx';
+import { FormDialog } from './leave-guard.tsx';
+import { StaffFailures } from './staff-failures.tsx';
 import { Refusal, useSubmission } from './submission.tsx';
 import type { Role, Schemas, Staff } from './types.ts';
 
@@ -39,7 +40,7 @@ const ROLES: Record<Role, string> = {
 
 type Fields = Pick<Staff, 'email' | 'name' | 'role'>;
 
-/** Creates with an e-mail address, edits without: it cannot change. */
+/** Creates or edits a staff member. Editing leaves out the e-mail address, which cannot change. */
 function StaffForm({
   initial,
   editing,
@@ -55,7 +56,15 @@ function StaffForm({
   const set = (change: Partial<Fields>): void => {
     setFields({ ...fields, ...change });
   };
-  const submission = useSubmission(() => onSubmit({ ...fields, email: fields.email.trim(), name: fields.name.trim() }));
+  const submission = useSubmission(
+    () => onSubmit({ ...fields, email: fields.email.trim(), name: fields.name.trim() }),
+    JSON.stringify(fields) !== JSON.stringify(initial),
+    () => ({
+      email: isEmailAddress(fields.email.trim())
+        ? undefined
+        : 'This is not an e-mail address. Example: name@company.example',
+    }),
+  );
   const { errors, busy } = submission;
   return (
     <form onSubmit={submission.onSubmit} noValidate>
@@ -95,7 +104,7 @@ function StaffForm({
               set({ role: event.target.value as Role });
             }}
             error={errors['role'] !== undefined}
-            helperText={errors['role'] ?? (editing ? 'Another role signs this person out.' : undefined)}
+            helperText={errors['role'] ?? (editing ? 'Changing the role signs this person out.' : undefined)}
             fullWidth
             slotProps={{ select: { sx: { '& .MuiSelect-select': { whiteSpace: 'normal' } } } }}
           >
@@ -127,35 +136,36 @@ function StaffDialog({
   open,
   title,
   ...form
-}: { open: boolean; title: string } & Parameters<typeof StaffForm>[0]): ReactNode {
-  const titleId = useId();
+}: { open: boolean; title: ReactNode } & Parameters<typeof StaffForm>[0]): ReactNode {
   return (
-    <Dialog open={open} onClose={form.onClose} aria-labelledby={titleId} fullWidth maxWidth="sm">
-      <DialogTitle id={titleId}>{title}</DialogTitle>
+    <FormDialog open={open} title={title} onClose={form.onClose}>
       <StaffForm {...form} />
-    </Dialog>
+    </FormDialog>
   );
 }
 
-interface Issued {
-  email: string;
-  password: string;
-}
+/** A link that was just created. It is kept only in this state. */
+type Issued = Pick<Schemas['NewStaffDto'], 'email' | 'name' | 'link' | 'linkExpiresAt'>;
 
-/** A password that was just generated; it lives in this state only. */
-function IssuedPassword({ issued, onClose }: { issued: Issued | undefined; onClose: () => void }): ReactNode {
+function IssuedLink({ issued, onClose }: { issued: Issued | undefined; onClose: () => void }): ReactNode {
   return (
     <SecretOnce
       open={issued !== undefined}
-      title="The new password"
-      doneLabel="I have handed it over"
+      title={
+        <>
+          A link for <bdi>{issued?.name}</bdi>
+        </>
+      }
+      what="The link"
+      doneLabel="I have copied the link"
       onClose={onClose}
     >
+      <CopyField label="One-time link" value={issued?.link ?? ''} />
       <Typography>
-        Hand it over in person or through a channel you trust. It can be changed under “Your account”.
+        Send it to {issued?.email}. The first person to open it chooses the password, so send it to this person only. It
+        works once, until <Time value={issued?.linkExpiresAt} />.
       </Typography>
-      <CopyField label="E-mail" value={issued?.email ?? ''} />
-      <CopyField label="Password" value={issued?.password ?? ''} secret />
+      <Typography color="textSecondary">If it is lost, choose “Reset password” to create a new one.</Typography>
     </SecretOnce>
   );
 }
@@ -165,9 +175,10 @@ function Create(): ReactNode {
   const [open, setOpen] = useState(false);
   const [issued, setIssued] = useState<Issued>();
   const create = async (fields: Fields): Promise<void> => {
-    const { data } = await api<Schemas['NewStaffDto']>('POST', '/admin/staff', { json: fields });
+    const json = { ...fields, deliver: 'link' };
+    const { data } = await api<Schemas['NewStaffDto']>('POST', '/admin/staff', { json });
     setOpen(false);
-    setIssued({ email: data.email, password: data.password });
+    setIssued(data);
     refresh();
   };
   return (
@@ -191,7 +202,7 @@ function Create(): ReactNode {
           setOpen(false);
         }}
       />
-      <IssuedPassword
+      <IssuedLink
         issued={issued}
         onClose={() => {
           setIssued(undefined);
@@ -231,8 +242,9 @@ function Actions(): ReactNode {
     done('Saved.');
   };
   const resetPassword = async (): Promise<void> => {
-    const { data } = await api<{ password: string }>('POST', `${path}/reset-password`);
-    setIssued({ email: person.email, password: data.password });
+    const json = { deliver: 'link' };
+    const { data } = await api<Schemas['NewStaffDto']>('POST', `${path}/reset-password`, { json });
+    setIssued(data);
   };
   const resetSecondFactor = async (): Promise<void> => {
     await api('DELETE', `${path}/second-factor`);
@@ -269,7 +281,11 @@ function Actions(): ReactNode {
       </Menu>
       <StaffDialog
         open={task === 'edit'}
-        title={`Edit ${person.name}`}
+        title={
+          <>
+            Edit <bdi>{person.name}</bdi>
+          </>
+        }
         initial={person}
         editing
         onSubmit={edit}
@@ -277,37 +293,51 @@ function Actions(): ReactNode {
       />
       <ConfirmDialog
         open={task === 'password'}
-        title={`Reset the password of ${person.name}?`}
+        title={
+          <>
+            Reset the password of <bdi>{person.name}</bdi>?
+          </>
+        }
         confirmLabel="Reset password"
         onConfirm={resetPassword}
         onClose={close}
       >
-        {isSelf ? 'You are signed out.' : 'This person is signed out everywhere and the old password stops working.'} A
-        new one is shown to you once.
+        {isSelf ? 'You are signed out' : 'This person is signed out everywhere'} and the old password stops working. You
+        get a one-time link for choosing a new one.
       </ConfirmDialog>
       <ConfirmDialog
         open={task === 'second-factor'}
-        title={`Reset the second factor of ${person.name}?`}
+        title={
+          <>
+            Reset the second factor of <bdi>{person.name}</bdi>?
+          </>
+        }
         confirmLabel="Reset second factor"
         danger
         onConfirm={resetSecondFactor}
         onClose={close}
       >
-        Authenticator app and recovery codes stop working, and all sessions of this person end. The password alone signs
-        in until a new one is set up: be sure who asks you for this.
+        The authenticator app and the recovery codes stop working, and all sessions of this person end. Until a new
+        second factor is set up, the password alone is enough to sign in: make sure that you know who is asking.
       </ConfirmDialog>
       <ConfirmDialog
         open={task === 'delete'}
-        title={`Remove ${person.name}?`}
+        title={
+          <>
+            Remove <bdi>{person.name}</bdi>?
+          </>
+        }
         confirmLabel="Remove"
         danger
         onConfirm={remove}
         onClose={close}
       >
-        {isSelf ? 'This is your own account: you are signed out for good.' : 'This person is signed out at once.'} What{' '}
-        {isSelf ? 'you' : 'they'} did stays in the audit trail.
+        {isSelf
+          ? 'This is your own account. You are signed out and cannot sign in again.'
+          : 'This person is signed out at once.'}{' '}
+        What {isSelf ? 'you' : 'they'} did stays in the audit trail.
       </ConfirmDialog>
-      <IssuedPassword
+      <IssuedLink
         issued={issued}
         onClose={() => {
           setIssued(undefined);
@@ -320,6 +350,16 @@ function Actions(): ReactNode {
 
 function SecondFactorChip({ on }: { on: boolean }): ReactNode {
   return <Chip size="small" variant="outlined" color={on ? 'success' : 'warning'} label={on ? 'On' : 'Off'} />;
+}
+
+/** The page of staff accounts. */
+export function StaffPage(): ReactNode {
+  return (
+    <>
+      <StaffList />
+      <StaffFailures />
+    </>
+  );
 }
 
 function StaffList(): ReactNode {
@@ -376,4 +416,4 @@ function StaffList(): ReactNode {
   );
 }
 
-export const staff: ResourceProps = { name: 'staff', options: { label: 'Staff' }, icon: GroupIcon, list: StaffList };
+export const staff: ResourceProps = { name: 'staff', options: { label: 'Staff' }, icon: GroupIcon };

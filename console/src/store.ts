@@ -1,11 +1,11 @@
 import { localStorageStore, type Store } from 'react-admin';
 
-/** What belongs to the browser and not to a session: theme, columns, whether the menu is open. Nothing secret. */
+/** Keys of preferences that belong to the browser: theme, columns and the open menu. None holds a secret. */
 const KEPT = /^(theme|sidebar\.open|preferences\.|.*(columnRanks|hiddenColumns|availableColumns|datatable))/;
 
 const local = localStorageStore('1', 'latchkey');
 
-/** Filters and searches go with the session when somebody signs out; the rest stays. */
+/** react-admin's store. Signing out removes filters and searches, and keeps the browser's preferences. */
 export const store: Store = {
   ...local,
   reset: () => {

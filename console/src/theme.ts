@@ -22,13 +22,13 @@ const components = (outline: string): RaThemeOptions['components'] => ({
   MuiPaper: { styleOverrides: { root: { backgroundImage: 'none' } } },
   MuiTextField: { defaultProps: { variant: 'outlined', size: 'small' } },
   MuiFormControl: { defaultProps: { variant: 'outlined', size: 'small' } },
-  // On a phone the toolbar is part of the page, not a white block above it.
+  // On a phone, the toolbar has the background of the page, not white.
   RaListToolbar: { styleOverrides: { root: { '@media (max-width:899.95px)': { backgroundColor: 'transparent' } } } },
   RaTopToolbar: { styleOverrides: { root: { '@media (max-width:899.95px)': { backgroundColor: 'transparent' } } } },
   RaFilterForm: { styleOverrides: { root: { '@media (max-width:899.95px)': { backgroundColor: 'transparent' } } } },
   // Half transparent text is hard to read.
   RaSimpleList: { styleOverrides: { root: { '& .RaSimpleList-tertiary': { opacity: 1 } } } },
-  // On a phone the page behind needs no room.
+  // On a phone, a dialog needs no margin around it.
   MuiDialog: {
     styleOverrides: {
       paper: {
@@ -43,7 +43,7 @@ const components = (outline: string): RaThemeOptions['components'] => ({
   },
   MuiDialogActions: { styleOverrides: { root: { padding: '8px 24px 20px' } } },
   MuiButton: { defaultProps: { disableElevation: true } },
-  // Material UI 9 wants the name of a checkbox on its input; react-admin still says it of the whole.
+  // Material UI 9 expects the label of a checkbox on its input, but react-admin still sets it on the root.
   MuiCheckbox: {
     defaultProps: {
       slotProps: {

@@ -1,6 +1,6 @@
 import type { components } from './openapi.ts';
 
-/** What the API takes and answers: a change there that the console does not follow breaks its type check. */
+/** The API's request and response types. A change of the API that the console does not follow fails its type check. */
 export type Schemas = components['schemas'];
 
 export type Staff = Schemas['StaffDto'];
@@ -11,7 +11,7 @@ export type Session = Schemas['CurrentSessionDto'];
 
 export type Settings = Schemas['SettingsDto'];
 
-/** `changes`: field → [before, after]; OpenAPI 3.0 knows no pairs. */
+/** `changes` maps a field to [before, after]. Typed here, since OpenAPI 3.0 has no tuples. */
 export type AuditEvent = Omit<Schemas['AuditEventDto'], 'changes'> & { changes: Record<string, [unknown, unknown]> };
 
 /** `GET /admin/audit-events/chain`. */

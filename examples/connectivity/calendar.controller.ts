@@ -6,7 +6,7 @@ import {
   CurrentChannelUser,
   Granted,
   ListBody,
-  PartnerPlane,
+  PartnerApi,
   Scopes,
 } from '../../src/extend.ts';
 import { BlackoutDay, InventoryDay, MAX_DAYS, MaxStayDay, MinStayDay, RatePlanQuery } from './calendar.dto.ts';
@@ -14,24 +14,28 @@ import { CalendarService } from './calendar.service.ts';
 import { RoomQuery } from './content.dto.ts';
 import { CALENDAR_WRITE } from './scopes.ts';
 
+const DESCRIPTION =
+  'Applies all days or none. Idempotent. A minimum stay above the maximum stay of its day is refused, as is an ' +
+  'inventory above the number of rooms; the error names the day. Days have no time zone; today is in UTC.';
+
 /** One of the calls that change a calendar: the whole request or nothing. */
 const Update = (operationId: string, summary: string, answer: string): MethodDecorator =>
   applyDecorators(
     Post(operationId),
     HttpCode(200),
-    ApiOperation({ operationId, summary, description: 'All days or none; sending it again changes nothing.' }),
+    ApiOperation({ operationId, summary, description: DESCRIPTION }),
     ApiProduces('text/plain'),
     ApiOkResponse({ schema: { type: 'string', enum: [answer] } }),
     ApiProblems(400, 404, 413, 415),
   );
 
 @Controller()
-@PartnerPlane('Calendar')
+@PartnerApi('Calendar')
 @Scopes(CALENDAR_WRITE)
 export class CalendarController {
   constructor(private readonly calendar: CalendarService) {}
 
-  @Update('updateCalendarInventory', 'How many of a room are left', 'calendar inventory updated')
+  @Update('updateCalendarInventory', 'Set how many units of a room are left', 'calendar inventory updated')
   @Granted('room', 'roomId')
   async inventory(
     @Query() { roomId }: RoomQuery,
@@ -42,7 +46,7 @@ export class CalendarController {
     return 'calendar inventory updated';
   }
 
-  @Update('updateCalendarBlackout', 'On which days a room is not sold', 'calendar blackout updated')
+  @Update('updateCalendarBlackout', 'Set the days on which a room is not sold', 'calendar blackout updated')
   @Granted('room', 'roomId')
   async blackout(
     @Query() { roomId }: RoomQuery,
@@ -53,7 +57,7 @@ export class CalendarController {
     return 'calendar blackout updated';
   }
 
-  @Update('updateCalendarMinStay', 'For how many nights at least', 'calendar min stay updated')
+  @Update('updateCalendarMinStay', 'Set the minimum stay in nights', 'calendar min stay updated')
   @Granted('room', 'roomId')
   @Granted('rate-plan', 'ratePlanId')
   async minStay(
@@ -65,7 +69,7 @@ export class CalendarController {
     return 'calendar min stay updated';
   }
 
-  @Update('updateCalendarMaxStay', 'For how many nights at most', 'calendar max stay updated')
+  @Update('updateCalendarMaxStay', 'Set the maximum stay in nights', 'calendar max stay updated')
   @Granted('room', 'roomId')
   @Granted('rate-plan', 'ratePlanId')
   async maxStay(

@@ -52,7 +52,7 @@ async function staff(method: string, path: string, json?: unknown, status = 200)
 const create = async (path: string, json: object): Promise<string> =>
   (await staff('POST', path, json, 201)).json<{ id: string }>().id;
 
-const ROOM = { name: 'Double', quantity: 5, maxGuests: 3, maxAdults: 2, maxChildren: 2 };
+const ROOM = { name: 'Double', quantity: 9, maxGuests: 3, maxAdults: 2, maxChildren: 2 };
 const newProperty = (name = NAME): Promise<string> => create('properties', { name });
 const newRoom = (property: string, more: object = {}): Promise<string> =>
   create(`properties/${property}/rooms`, { ...ROOM, ...more });
@@ -88,8 +88,8 @@ const ofPlan = (update: string): boolean => update.endsWith('Stay');
 const urlOf = (update: string, { room, plan }: Place): string =>
   `${update}?roomId=${room}${ofPlan(update) ? `&ratePlanId=${plan}` : ''}`;
 
-describe('what partners read', () => {
-  it('are the rooms of a property, by name', async () => {
+describe('GET routes for partners', () => {
+  it('list the rooms of a property with their names', async () => {
     const single = await newRoom(here.property, { name: 'A single' });
     const answer = await call(`getRooms?propertyId=${here.property}`);
     expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'application/json; charset=utf-8']);
@@ -99,7 +99,7 @@ describe('what partners read', () => {
     ]);
   });
 
-  it('are the rate plans of a room', async () => {
+  it('list the rate plans of a room', async () => {
     const second = await newPlan(here.room, 'Non-refundable');
     const answer = await call(`returnRatePlan?roomId=${here.room}`);
     expect(answer.json()).toEqual([
@@ -108,7 +108,7 @@ describe('what partners read', () => {
     ]);
   });
 
-  it('are images: absolute for rooms, relative for properties', async () => {
+  it('list images with absolute URLs for rooms and relative paths for properties', async () => {
     const images = ['https://images.example/b.jpg', 'https://images.example/a.jpg'];
     await staff('PUT', `rooms/${here.room}/images`, { images });
     await staff('PUT', `properties/${here.property}/images`, { images: ['seaside/front.jpg'] });
@@ -121,7 +121,7 @@ describe('what partners read', () => {
   it.each([
     ['getRooms', 'propertyId'],
     ['returnRatePlan', 'roomId'],
-  ])('%s asks for one %s', async (path, field) => {
+  ])('require the scope: %s needs %s', async (path, field) => {
     for (const query of ['', `?${field}=`, `?${field}=${here.property}&${field}=${here.property}`]) {
       const answer = await call(path + query);
       const errors = answer.status === 400 ? answer.json<{ errors: { field: string }[] }>().errors : [];
@@ -145,7 +145,7 @@ describe('getRoomResponseConnectivity', () => {
   const roomNow = async (): Promise<unknown> =>
     (await staff('GET', `properties/${here.property}`)).json<{ rooms: unknown[] }>().rooms[0];
 
-  it('is true when the room has the numbers, again and again', async () => {
+  it('answers true whenever the room has the numbers', async () => {
     for (const _ of [1, 2]) {
       const answer = await call('getRoomResponseConnectivity', numbers());
       expect([answer.status, answer.headers.get('content-type'), answer.text]).toEqual([
@@ -167,7 +167,7 @@ describe('getRoomResponseConnectivity', () => {
     ['more guests than adults and children', { maxGuests: 5 }],
     ['more adults than guests', { maxAdults: 5 }],
     ['more children than guests', { maxChildren: 5 }],
-  ])('is false for %s, and nothing has changed', async (_, more) => {
+  ])('answers false and changes nothing for %s', async (_, more) => {
     const before = await roomNow();
     const answer = await call('getRoomResponseConnectivity', numbers(more));
     expect([answer.status, answer.text]).toEqual([200, 'false']);
@@ -183,7 +183,7 @@ describe('getRoomResponseConnectivity', () => {
     ['maxAdults', null],
     ['maxChildren', undefined],
     ['price', 1],
-  ])('says that %s is wrong when it is %p', async (field, value) => {
+  ])('refuses %s that is %p', async (field, value) => {
     const before = await roomNow();
     const answer = await call('getRoomResponseConnectivity', numbers({ [field]: value }));
     expect([answer.status, answer.json()['errors']]).toMatchObject([400, [{ field }]]);
@@ -196,7 +196,7 @@ describe.each(UPDATES)('%s', (update, field, shown, value, text) => {
   const daysNow = async (): Promise<Day[]> => (await calendarOf(here))[ofPlan(update) ? 'ratePlanDays' : 'days'];
   const day = (date: string, more: object = {}): Day => ({ date, [field]: value, propertyName: NAME, ...more });
 
-  it('takes days in both forms, and tells so as plain text', async () => {
+  it('accepts both forms of days and answers in plain text', async () => {
     const answer = await push([day('2030-02-28'), day('2030-03-01T00:00:00.000+00:00')]);
     expect([answer.status, answer.headers.get('content-type'), answer.text]).toEqual([
       200,
@@ -210,7 +210,7 @@ describe.each(UPDATES)('%s', (update, field, shown, value, text) => {
     ]);
   });
 
-  it('takes a year, and sent again it changes nothing', async () => {
+  it('accepts a year, and changes nothing when the same year is sent again', async () => {
     const year = Array.from({ length: 365 }, (_, i) => day(dayAfter(i)));
     expect((await push(year)).text).toBe(text);
     const first = await daysNow();
@@ -252,19 +252,19 @@ describe.each(UPDATES)('%s', (update, field, shown, value, text) => {
     ['a value as text', () => [day('2030-01-01', { [field]: String(value) })], `0.${field}`],
     ['a value below the least', () => [day('2030-01-01', { [field]: -1 })], `0.${field}`],
     ['an unknown field', () => [day('2030-01-01', { price: 1 })], '0.price'],
-  ])('refuses %s, and nothing has changed', async (_, body, at) => {
+  ])('refuses %s and changes nothing', async (_, body, at) => {
     const answer = await push(body());
     expect([answer.status, answer.text]).toEqual([400, expect.anything()]);
     expect(answer.json<{ errors: { field: string }[] }>().errors.map((error) => error.field)).toEqual([at]);
     expect(await calendarOf(here)).toEqual({ days: [], ratePlanDays: [] });
   });
 
-  it('says which forms of days there are', async () => {
+  it('names the accepted forms of days in its error', async () => {
     const { errors } = (await push([day('x')])).json<{ errors: { messages: string[] }[] }>();
-    expect(errors[0]?.messages).toEqual(['must be a day that exists, as YYYY-MM-DD or YYYY-MM-DDT00:00:00.000+00:00']);
+    expect(errors[0]?.messages).toEqual(['must be an existing day, as YYYY-MM-DD or YYYY-MM-DDT00:00:00.000+00:00']);
   });
 
-  it('refuses a room that nobody knows, and one of somebody else', async () => {
+  it('refuses an unknown room and a room of another partner', async () => {
     const other = await newPlace();
     const unknown = { ...here, room: randomUUID() };
     for (const place of [unknown, { ...other, plan: here.plan }, { ...here, room: 'x' }]) {
@@ -274,14 +274,14 @@ describe.each(UPDATES)('%s', (update, field, shown, value, text) => {
     expect(await calendarOf(other)).toEqual({ days: [], ratePlanDays: [] });
   });
 
-  it('asks for its scope', async () => {
+  it('requires its scope', async () => {
     const reader = await app.asPartner({ scopes: SCOPES.slice(0, 2), grants: [granted(here)] });
     expect((await push([day('2030-01-01')], reader)).status).toBe(403);
   });
 });
 
 describe.each(UPDATES.filter(([update]) => ofPlan(update)))('%s', (update, field, _, value) => {
-  it('refuses a rate plan of another room, also of the same property, and nothing has changed', async () => {
+  it('refuses a rate plan of another room and changes nothing, even within the same property', async () => {
     const room = await newRoom(here.property, { name: 'Other' });
     const sibling = await newPlan(room);
     const stranger = await newPlace();
@@ -296,8 +296,8 @@ describe.each(UPDATES.filter(([update]) => ofPlan(update)))('%s', (update, field
   });
 });
 
-describe('two partners of one property', () => {
-  it('who push the same days at the same moment both succeed, and each day is of one of them', async () => {
+describe('two partners who share a property', () => {
+  it('can push the same days at the same moment, and each day holds the values of one of them', async () => {
     const other = await app.asPartner({ scopes: SCOPES, grants: [granted(here)] });
     const url = urlOf('updateCalendarInventory', here);
     for (let round = 0; round < 5; round++) {
@@ -320,7 +320,7 @@ describe('two partners of one property', () => {
     }
   });
 
-  it('who push different things keep each other’s', async () => {
+  it('keep each other’s values when they push different ones', async () => {
     const other = await app.asPartner({ scopes: SCOPES, grants: [granted(here)] });
     const blackout = inventory(30).map(({ date, propertyName }) => ({ date, propertyName, blackoutStatus: true }));
     await Promise.all([
@@ -332,17 +332,17 @@ describe('two partners of one property', () => {
   });
 });
 
-it('a year is read from any day that exists, to the last one there is', async () => {
+it('reads a year from any existing day up to the last possible day', async () => {
   const lastDays = [{ date: '9999-12-31', inventoryNumber: 1, propertyName: NAME }];
   expect((await call(urlOf('updateCalendarInventory', here), lastDays)).status).toBe(200);
   expect((await calendarOf(here, '9999-06-01')).days.map((day) => day.date)).toEqual(['9999-12-31']);
   for (const from of ['2030-02-30', '2030-13-01', '2030-00-10']) {
     const answer = await staff('GET', `rooms/${here.room}/calendar?from=${from}`, undefined, 400);
-    expect(answer.json()['errors']).toEqual([{ field: 'from', messages: ['must be a day that exists'] }]);
+    expect(answer.json()['errors']).toEqual([{ field: 'from', messages: ['must be an existing day'] }]);
   }
 });
 
-it('a push that cannot be written whole is not written at all', async () => {
+it('writes nothing of a push that it cannot write completely', async () => {
   expect((await call(urlOf('updateCalendarInventory', here), inventory(3, 1))).status).toBe(200);
   await app.dataSource.query(`ALTER TABLE calendar_day ADD CONSTRAINT ck_test CHECK (date <> '2030-01-20') NOT VALID`);
   try {
@@ -354,7 +354,7 @@ it('a push that cannot be written whole is not written at all', async () => {
 });
 
 describe('grants', () => {
-  it('hold on every call, rooms and rate plans with their property', async () => {
+  it('apply to every call, and cover the rooms and rate plans of a property', async () => {
     const property = { create: () => newProperty() };
     const owners = new Map<string, string>();
     const room = {
@@ -387,7 +387,7 @@ describe('grants', () => {
     ]);
   });
 
-  it('end a partner’s access with the next call', async () => {
+  it('end access with the next call when they are withdrawn', async () => {
     expect((await call(`getRooms?propertyId=${here.property}`)).status).toBe(200);
     expect((await call(`returnRatePlan?roomId=${here.room}`)).status).toBe(200);
     await staff('DELETE', `channel-users/${partner.id}/grants/property/${here.property}`, undefined, 204);
@@ -397,7 +397,7 @@ describe('grants', () => {
 });
 
 describe('staff', () => {
-  it('find the scopes with their descriptions', async () => {
+  it('see the scopes with their descriptions', async () => {
     const { items } = (await staff('GET', 'scopes')).json<{ items: { name: string }[] }>();
     expect(items.filter(({ name }) => SCOPES.includes(name))).toMatchObject([
       { name: 'calendar:write', description: 'Change the calendars of granted properties.', declared: true },
@@ -406,7 +406,7 @@ describe('staff', () => {
     ]);
   });
 
-  it('find what they set up in the audit trail', async () => {
+  it('see their changes in the audit trail', async () => {
     await staff('PUT', `rooms/${here.room}/images`, { images: ['https://images.example/a.jpg'] });
     await staff('PUT', `rooms/${here.room}/images`, { images: ['https://images.example/a.jpg'] });
     const { items } = (await staff('GET', `audit-events?target=${here.room}`)).json<{ items: object[] }>();
@@ -416,7 +416,7 @@ describe('staff', () => {
         target: { type: 'room', id: here.room, name: 'Double' },
         changes: { images: [[], ['https://images.example/a.jpg']] },
       },
-      { action: 'room.created', changes: { quantity: [null, 5], propertyId: [null, here.property] } },
+      { action: 'room.created', changes: { quantity: [null, 9], propertyId: [null, here.property] } },
     ]);
     for (const [id, action] of [
       [here.property, 'property.created'],
@@ -447,25 +447,25 @@ describe('staff', () => {
     ['properties/PROPERTY/rooms', { ...ROOM, quantity: -1 }, 400],
     [`properties/${randomUUID()}/rooms`, ROOM, 404],
     [`rooms/${randomUUID()}/rate-plans`, { name: 'x' }, 404],
-  ])('are refused what cannot be: POST %s %p', async (path, json, status) => {
+  ])('cannot create invalid data: POST %s %p', async (path, json, status) => {
     await staff('POST', path.replace('PROPERTY', here.property), json, status);
   });
 
   it.each(['/absolute.jpg', '../up.jpg', 'a/../b.jpg', 'https://images.example/a.jpg', 'a//b.jpg', ''])(
-    'are refused %p as an image of a property',
+    'cannot use %p as an image of a property',
     async (image) => {
       await staff('PUT', `properties/${here.property}/images`, { images: [image] }, 400);
     },
   );
 
   it.each(['relative.jpg', 'http://images.example/a.jpg', 'javascript:alert(1)'])(
-    'are refused %p as an image of a room',
+    'cannot use %p as an image of a room',
     async (image) => {
       await staff('PUT', `rooms/${here.room}/images`, { images: [image] }, 400);
     },
   );
 
-  it('who are viewers see everything and change nothing', async () => {
+  it('can read everything and change nothing as viewers', async () => {
     const { token } = await app.asStaff('viewer');
     const as = async (method: string, path: string, json?: object): Promise<number> =>
       (await app.request(method, `/admin/${path}`, { token, ...(json && { json }) })).status;
@@ -479,7 +479,7 @@ describe('staff', () => {
   });
 });
 
-it('is documented with every call', async () => {
+it('documents every call', async () => {
   const { paths } = (await app.request('GET', '/docs/openapi.json')).json<{ paths: Record<string, unknown> }>();
   expect(Object.keys(paths)).toEqual(
     expect.arrayContaining([...UPDATES.map(([update]) => `/${update}`), '/getRooms', '/getRoomResponseConnectivity']),
@@ -492,6 +492,84 @@ it('is documented with every call', async () => {
   });
 });
 
-it('its migrations make what its entities say, and go down and up', async () => {
+it('has migrations that match its entities and can be reverted', async () => {
   await expectMigrationsToFit(app, application.migrations);
+});
+
+describe('a push that contradicts stored values', () => {
+  const stay = (field: 'minStay' | 'maxStay', nights: number, date = '2030-01-02'): Day => ({
+    date,
+    [field]: nights,
+    propertyName: NAME,
+  });
+  const push = async (update: string, days: Day[]): Promise<unknown[]> => {
+    const answer = await call(urlOf(update, here), days);
+    return [answer.status, answer.status === 200 ? undefined : answer.json()['errors']];
+  };
+
+  it('is refused when a minimum stay exceeds the maximum of its day, and the error names the day', async () => {
+    expect(await push('updateCalendarMaxStay', [stay('maxStay', 3)])).toEqual([200, undefined]);
+    expect(await push('updateCalendarMinStay', [stay('minStay', 9, '2030-01-01'), stay('minStay', 4)])).toEqual([
+      400,
+      [{ field: '1.minStay', messages: ['must be at most 3 on 2030-01-02, the maximum stay of that day'] }],
+    ]);
+    expect((await calendarOf(here)).ratePlanDays).toMatchObject([{ date: '2030-01-02', minStay: null, maxStay: 3 }]);
+    expect(await push('updateCalendarMinStay', [stay('minStay', 3)])).toEqual([200, undefined]);
+    expect(await push('updateCalendarMaxStay', [stay('maxStay', 2)])).toEqual([
+      400,
+      [{ field: '0.maxStay', messages: ['must be at least 3 on 2030-01-02, the minimum stay of that day'] }],
+    ]);
+    expect((await calendarOf(here)).ratePlanDays).toMatchObject([{ minStay: 3, maxStay: 3 }]);
+  });
+
+  it('keeps minimum and maximum consistent when both arrive at the same moment', async () => {
+    for (let i = 0; i < 10; i++) {
+      const date = dayAfter(i);
+      const answers = await Promise.all([
+        call(urlOf('updateCalendarMinStay', here), [stay('minStay', 5, date)]),
+        call(urlOf('updateCalendarMaxStay', here), [stay('maxStay', 4, date)]),
+      ]);
+      expect(answers.map(({ status }) => status).sort()).toEqual([200, 400]);
+    }
+  });
+
+  it('is refused when free rooms exceed all rooms, and the error names the day', async () => {
+    const day = (date: string, inventoryNumber: number): Day => ({ date, inventoryNumber, propertyName: NAME });
+    expect(await push('updateCalendarInventory', [day('2030-01-01', 9), day('2030-01-02', 10)])).toEqual([
+      400,
+      [{ field: '1.inventoryNumber', messages: ['must be at most 9 on 2030-01-02: the room has no more units'] }],
+    ]);
+    expect((await calendarOf(here)).days).toEqual([]);
+    expect(await push('updateCalendarInventory', [day('2030-01-01', 5), day('2020-01-01', 5)])).toEqual([
+      200,
+      undefined,
+    ]);
+    const numbers = { id: here.room, maxGuests: 4, maxAdults: 4, maxChildren: 3 };
+    const fewer = await call('getRoomResponseConnectivity', { ...numbers, qty: 4 });
+    expect([fewer.status, fewer.json()['code'], fewer.json()['detail']]).toEqual([
+      409,
+      'room.inventory',
+      'On 2030-01-01, 5 units of the room are free, more than the new quantity. Lower the inventory first.',
+    ]);
+    expect(await push('updateCalendarInventory', [day('2030-01-01', 4)])).toEqual([200, undefined]);
+    // Days that have ended, in UTC, do not count.
+    expect((await call('getRoomResponseConnectivity', { ...numbers, qty: 4 })).json()).toBe(true);
+  });
+
+  it('compares property names in composed form and says what it expected', async () => {
+    const as = (propertyName: string): Day[] => [{ ...stay('minStay', 1), propertyName }];
+    expect(await push('updateCalendarMinStay', as(` ${NAME.normalize('NFD').replace(' ', '\u00A0 ')} `))).toEqual([
+      200,
+      undefined,
+    ]);
+    expect(await push('updateCalendarMinStay', as('Seaside'))).toEqual([
+      400,
+      [
+        {
+          field: '0.propertyName',
+          messages: [`must be ${JSON.stringify(NAME)}, the name of the property that the room belongs to`],
+        },
+      ],
+    ]);
+  });
 });

@@ -6,15 +6,38 @@ export class CapacityError extends AppError {
     super({
       status: 409,
       code: 'room.capacity',
-      detail: 'Neither adults nor children may be more than the guests, and together they may not be fewer.',
+      detail:
+        'The maximum numbers of adults and of children must each be at most the number of guests, and their sum at least that number.',
     });
   }
 }
 
 export class PropertyNameError extends InvalidInputError {
-  /** @param places in the list, from 0 */
-  constructor(places: number[]) {
-    const messages = ['must be the name of the property that the room belongs to'];
+  /**
+   * @param places in the list, from 0
+   * @param expected the name that the property has
+   */
+  constructor(places: number[], expected: string) {
+    const messages = [`must be ${JSON.stringify(expected)}, the name of the property that the room belongs to`];
     super(places.map((place) => ({ field: `${String(place)}.propertyName`, messages })));
+  }
+}
+
+/** Days of a push that do not fit what is known of them already. */
+export class CalendarConflictError extends InvalidInputError {
+  /** @param days their places in the list, from 0, and what is wrong with each */
+  constructor(field: string, days: { place: number; message: string }[]) {
+    super(days.map(({ place, message }) => ({ field: `${String(place)}.${field}`, messages: [message] })));
+  }
+}
+
+/** A room would have fewer units than a partner has said to be free. */
+export class InventoryConflictError extends AppError {
+  constructor(day: string, free: number) {
+    super({
+      status: 409,
+      code: 'room.inventory',
+      detail: `On ${day}, ${String(free)} units of the room are free, more than the new quantity. Lower the inventory first.`,
+    });
   }
 }

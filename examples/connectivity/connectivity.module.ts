@@ -4,6 +4,7 @@ import { AuditModule, GrantModule } from '../../src/extend.ts';
 import { CalendarController } from './calendar.controller.ts';
 import { CalendarService } from './calendar.service.ts';
 import { CalendarDay, RatePlanDay } from './calendar.entity.ts';
+import { ConnectivityDemo } from './connectivity.demo.ts';
 import { ContentController } from './content.controller.ts';
 import { PropertyController } from './property.controller.ts';
 import { Property, RatePlan, Room } from './property.entity.ts';
@@ -13,6 +14,6 @@ import { PropertyService } from './property.service.ts';
 @Module({
   imports: [TypeOrmModule.forFeature([Property, Room, RatePlan, CalendarDay, RatePlanDay]), AuditModule, GrantModule],
   controllers: [ContentController, CalendarController, PropertyController],
-  providers: [PropertyService, CalendarService],
+  providers: [PropertyService, CalendarService, ConnectivityDemo],
 })
 export class ConnectivityModule {}

@@ -5,7 +5,7 @@ import {
   type ChannelUserPrincipal,
   CurrentChannelUser,
   Granted,
-  PartnerPlane,
+  PartnerApi,
   Scopes,
 } from '../../src/extend.ts';
 import {
@@ -21,7 +21,7 @@ import { PropertyService } from './property.service.ts';
 import { CONTENT_READ, PROPERTY_WRITE } from './scopes.ts';
 
 @Controller()
-@PartnerPlane('Content')
+@PartnerApi('Content')
 export class ContentController {
   constructor(private readonly properties: PropertyService) {}
 
@@ -29,7 +29,7 @@ export class ContentController {
   @HttpCode(200)
   @Scopes(CONTENT_READ)
   @Granted('property', 'propertyId')
-  @ApiOperation({ operationId: 'getRooms', summary: 'The rooms of a property' })
+  @ApiOperation({ operationId: 'getRooms', summary: 'List the rooms of a property' })
   @ApiOkResponse({ type: [RoomItemDto] })
   @ApiProblems(400, 404)
   rooms(@Query() { propertyId }: PropertyQuery): Promise<RoomItemDto[]> {
@@ -40,7 +40,7 @@ export class ContentController {
   @HttpCode(200)
   @Scopes(CONTENT_READ)
   @Granted('room', 'roomId')
-  @ApiOperation({ operationId: 'returnRatePlan', summary: 'The rate plans of a room' })
+  @ApiOperation({ operationId: 'returnRatePlan', summary: 'List the rate plans of a room' })
   @ApiOkResponse({ type: [RatePlanItemDto] })
   @ApiProblems(400, 404)
   async ratePlans(@Query() { roomId }: RoomQuery): Promise<RatePlanItemDto[]> {
@@ -51,7 +51,7 @@ export class ContentController {
   @HttpCode(200)
   @Scopes(CONTENT_READ)
   @Granted('room', 'roomId')
-  @ApiOperation({ operationId: 'getApiRoomImages', summary: 'Where the images of a room are' })
+  @ApiOperation({ operationId: 'getApiRoomImages', summary: 'List the image URLs of a room' })
   @ApiOkResponse({ type: RoomImagesDto })
   @ApiProblems(400, 404, 413, 415)
   async roomImages(@Body() { roomId }: RoomQuery): Promise<RoomImagesDto> {
@@ -62,7 +62,7 @@ export class ContentController {
   @HttpCode(200)
   @Scopes(CONTENT_READ)
   @Granted('property', 'propertyId')
-  @ApiOperation({ operationId: 'getApiPropertyImages', summary: 'Where the images of a property are' })
+  @ApiOperation({ operationId: 'getApiPropertyImages', summary: 'List the image URLs of a property' })
   @ApiOkResponse({ type: PropertyImagesDto })
   @ApiProblems(400, 404, 413, 415)
   async propertyImages(@Body() { propertyId }: PropertyQuery): Promise<PropertyImagesDto> {
@@ -75,13 +75,13 @@ export class ContentController {
   @Granted('room', 'id')
   @ApiOperation({
     operationId: 'getRoomResponseConnectivity',
-    summary: 'Say how many of a room there are, and for how many guests',
+    summary: 'Set the quantity of a room and its number of guests',
     description:
-      '`true`: the room has these numbers now. `false`: they do not fit together, and nothing has changed. They fit when ' +
-      'neither adults nor children alone are more than the guests, and together they are not fewer.',
+      '`true`: the room now has these numbers. `false`: the numbers are inconsistent, and nothing was changed. Adults and ' +
+      'children must each be at most the number of guests, and their sum at least that number. 409 names a day, today in UTC or later, on which more units are free than the new quantity.',
   })
   @ApiOkResponse({ schema: { type: 'boolean' } })
-  @ApiProblems(400, 404, 413, 415)
+  @ApiProblems(400, 404, 409, 413, 415)
   connectivity(
     @Body() request: RoomConnectivityRequest,
     @CurrentChannelUser() { id }: ChannelUserPrincipal,

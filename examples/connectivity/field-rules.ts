@@ -1,11 +1,11 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { IsInt, IsUUID, Max, Min } from 'class-validator';
-import { IsPlainText } from '../../src/extend.ts';
+import { IsName } from '../../src/extend.ts';
 
 /** An id of a property, a room or a rate plan. */
 export const ResourceId = (): PropertyDecorator =>
-  applyDecorators(ApiProperty({ format: 'uuid' }), IsUUID('all', { message: 'must be an id' }));
+  applyDecorators(ApiProperty({ format: 'uuid' }), IsUUID('all', { message: 'must be a UUID' }));
 
 export function WholeNumber(minimum: number, maximum: number): PropertyDecorator {
   const message = `must be a whole number from ${String(minimum)} to ${String(maximum)}`;
@@ -18,5 +18,4 @@ export function WholeNumber(minimum: number, maximum: number): PropertyDecorator
 }
 
 /** Of a property, a room or a rate plan. */
-export const DisplayName = (): PropertyDecorator =>
-  applyDecorators(ApiProperty({ maxLength: 100 }), IsPlainText(1, 100));
+export const DisplayName = (): PropertyDecorator => applyDecorators(ApiProperty({ maxLength: 100 }), IsName(1, 100));

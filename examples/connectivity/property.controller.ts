@@ -1,6 +1,6 @@
 import { Body, Controller, Get, Param, Post, Put, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiParam } from '@nestjs/swagger';
-import { type Actor, ApiProblems, CurrentActor, Roles, StaffPlane, UuidPipe } from '../../src/extend.ts';
+import { type Actor, ApiProblems, CurrentActor, Roles, StaffApi, UuidPipe } from '../../src/extend.ts';
 import { CalendarService } from './calendar.service.ts';
 import {
   CalendarDto,
@@ -20,7 +20,7 @@ import {
 import { PropertyService } from './property.service.ts';
 
 @Controller('admin')
-@StaffPlane('Properties')
+@StaffApi('Properties')
 export class PropertyController {
   constructor(
     private readonly properties: PropertyService,
@@ -29,7 +29,7 @@ export class PropertyController {
 
   @Get('properties')
   @Roles('viewer')
-  @ApiOperation({ operationId: 'listProperties', summary: 'Every property' })
+  @ApiOperation({ operationId: 'listProperties', summary: 'List the properties' })
   @ApiOkResponse({ type: PropertyPageDto })
   @ApiProblems(400)
   list(@Query() query: ListPropertiesQuery): Promise<PropertyPageDto> {
@@ -38,7 +38,7 @@ export class PropertyController {
 
   @Post('properties')
   @Roles('operator')
-  @ApiOperation({ operationId: 'createProperty', summary: 'Set up a property' })
+  @ApiOperation({ operationId: 'createProperty', summary: 'Create a property' })
   @ApiCreatedResponse({ type: PropertyDto })
   @ApiProblems(400, 413, 415)
   create(@Body() { name }: CreatePropertyRequest, @CurrentActor() actor: Actor): Promise<PropertyDto> {
@@ -47,7 +47,7 @@ export class PropertyController {
 
   @Get('properties/:id')
   @Roles('viewer')
-  @ApiOperation({ operationId: 'getProperty', summary: 'A property with its rooms and their rate plans' })
+  @ApiOperation({ operationId: 'getProperty', summary: 'Show a property with its rooms and their rate plans' })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiOkResponse({ type: PropertyWithRoomsDto })
   @ApiProblems(404)
@@ -57,7 +57,7 @@ export class PropertyController {
 
   @Put('properties/:id/images')
   @Roles('operator')
-  @ApiOperation({ operationId: 'setPropertyImages', summary: 'Say which images a property has' })
+  @ApiOperation({ operationId: 'setPropertyImages', summary: 'Set the images of a property' })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiOkResponse({ type: PropertyDto })
   @ApiProblems(400, 404, 413, 415)
@@ -71,7 +71,7 @@ export class PropertyController {
 
   @Post('properties/:id/rooms')
   @Roles('operator')
-  @ApiOperation({ operationId: 'createRoom', summary: 'Set up a room of a property' })
+  @ApiOperation({ operationId: 'createRoom', summary: 'Create a room of a property' })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiCreatedResponse({ type: RoomDto })
   @ApiProblems(400, 404, 409, 413, 415)
@@ -85,7 +85,7 @@ export class PropertyController {
 
   @Put('rooms/:id/images')
   @Roles('operator')
-  @ApiOperation({ operationId: 'setRoomImages', summary: 'Say which images a room has' })
+  @ApiOperation({ operationId: 'setRoomImages', summary: 'Set the images of a room' })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiOkResponse({ type: RoomDto })
   @ApiProblems(400, 404, 413, 415)
@@ -99,7 +99,7 @@ export class PropertyController {
 
   @Post('rooms/:id/rate-plans')
   @Roles('operator')
-  @ApiOperation({ operationId: 'createRatePlan', summary: 'Set up a rate plan of a room' })
+  @ApiOperation({ operationId: 'createRatePlan', summary: 'Create a rate plan of a room' })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiCreatedResponse({ type: RatePlanDto })
   @ApiProblems(400, 404, 413, 415)
@@ -113,7 +113,7 @@ export class PropertyController {
 
   @Get('rooms/:id/calendar')
   @Roles('viewer')
-  @ApiOperation({ operationId: 'getRoomCalendar', summary: 'What partners said about a room, for a year' })
+  @ApiOperation({ operationId: 'getRoomCalendar', summary: 'Show what partners set for a room, for one year' })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiOkResponse({ type: CalendarDto })
   @ApiProblems(400, 404)

@@ -53,7 +53,7 @@ export class ListPropertiesQuery {
 }
 
 export class CalendarQuery {
-  @ApiPropertyOptional({ example: '2030-01-01', description: 'The first day; today unless said otherwise.' })
+  @ApiPropertyOptional({ example: '2030-01-01', description: 'The first day. Default: today in UTC.' })
   @MayBeAbsent()
   @Matches(/^\d{4}-\d\d-\d\d$/, { message: 'must be a day as YYYY-MM-DD' })
   from?: string;
@@ -159,9 +159,9 @@ export class RatePlanDayDto extends PushedDayDto {
 }
 
 export class CalendarDto {
-  @ApiProperty({ type: [CalendarDayDto], description: 'Of one year, by day.' })
+  @ApiProperty({ type: [CalendarDayDto], description: 'For one year, sorted by day.' })
   days!: CalendarDayDto[];
 
-  @ApiProperty({ type: [RatePlanDayDto], description: 'Of one year, by rate plan and day.' })
+  @ApiProperty({ type: [RatePlanDayDto], description: 'For one year, sorted by rate plan and day.' })
   ratePlanDays!: RatePlanDayDto[];
 }

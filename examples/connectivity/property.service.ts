@@ -1,11 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { randomUUID } from 'node:crypto';
-import { Repository } from 'typeorm';
+import { MoreThan, MoreThanOrEqual, Repository } from 'typeorm';
 import {
   type Actor,
   AuditService,
   changesBetween,
+  Clock,
   decodeCursor,
   DEFAULT_PAGE,
   encodeCursor,
@@ -16,7 +17,8 @@ import {
   ResourceNotFoundError,
 } from '../../src/extend.ts';
 import type { Capacity, RoomConnectivityRequest } from './content.dto.ts';
-import { CapacityError } from './connectivity.errors.ts';
+import { CalendarDay } from './calendar.entity.ts';
+import { CapacityError, InventoryConflictError } from './connectivity.errors.ts';
 import type { CreateRoomRequest, ListPropertiesQuery, PropertyWithRoomsDto } from './property.dto.ts';
 import { Property, RatePlan, Room } from './property.entity.ts';
 
@@ -31,15 +33,16 @@ export class PropertyService {
     @InjectRepository(Room) private readonly rooms: Repository<Room>,
     @InjectRepository(RatePlan) private readonly ratePlans: Repository<RatePlan>,
     private readonly audit: AuditService,
+    private readonly clock: Clock,
     grants: GrantService,
   ) {
-    grants.through('room', 'property', async (id) => {
+    grants.viaParent('room', 'property', async (id) => {
       const room = isUuid(id)
         ? await this.rooms.findOne({ where: { id }, select: { id: true, propertyId: true } })
         : null;
       return room?.propertyId;
     });
-    grants.through('rate-plan', 'property', async (id) => {
+    grants.viaParent('rate-plan', 'property', async (id) => {
       const plan = isUuid(id) ? await this.ratePlans.findOne({ where: { id }, relations: { room: true } }) : null;
       return plan?.room?.propertyId;
     });
@@ -73,10 +76,20 @@ export class PropertyService {
     return room;
   }
 
-  /** @returns whether the numbers fit together; if not, nothing changes */
+  /**
+   * @returns whether the numbers fit together; if not, nothing changes
+   * @throws InventoryConflictError when more are free on a day that has not ended yet
+   */
   async pushRoom({ id, qty, ...capacity }: RoomConnectivityRequest, channelUserId: string): Promise<boolean> {
     if (!fits(capacity)) return false;
-    await this.rooms.update({ id }, { ...capacity, quantity: qty, pushedBy: channelUserId });
+    await this.rooms.manager.transaction(async (manager) => {
+      await manager.update(Room, { id }, { ...capacity, quantity: qty, pushedBy: channelUserId });
+      // Days in UTC, as everywhere in the calendar.
+      const today = new Date(this.clock.now()).toISOString().slice(0, 10);
+      const where = { roomId: id, date: MoreThanOrEqual(today), inventory: MoreThan(qty) };
+      const more = await manager.findOne(CalendarDay, { where, order: { date: 'ASC' } });
+      if (more) throw new InventoryConflictError(more.date, more.inventory ?? 0);
+    });
     return true;
   }
 

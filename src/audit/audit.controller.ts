@@ -1,20 +1,21 @@
 import { Controller, Get, HttpCode, Post, Query, Res } from '@nestjs/common';
 import { ApiAcceptedResponse, ApiOkResponse, ApiOperation, ApiProduces } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
-import { ATTACHMENT, StaffPlane } from '../common/api.ts';
-import { Clock } from '../common/clock.ts';
-import { download } from '../common/download.ts';
-import { DEFAULT_PAGE } from '../common/page.ts';
-import { Roles } from '../common/security.ts';
-import { AuditChain } from './audit-chain.service.ts';
+import { ATTACHMENT, StaffApi } from '../platform/api/openapi.decorators.ts';
+import { Clock } from '../platform/common/clock.ts';
+import { download } from '../platform/http/download.ts';
+import { DEFAULT_PAGE } from '../platform/api/page.ts';
+import { Roles } from '../platform/api/security.ts';
+import { ChainVerification } from './chain/chain-verification.service.ts';
 import {
   AuditActionsDto,
   AuditChainDto,
   AuditEventPageDto,
-  AuditFilterQuery,
+  type AuditFilterQuery,
+  ExportAuditEventsQuery,
   ListAuditEventsQuery,
 } from './audit.dto.ts';
-import { type AuditFilter, AuditService } from './audit.service.ts';
+import { type AuditFilter, AuditQueryService } from './audit-query.service.ts';
 
 const filterOf = ({ actor, action, target, from, to }: AuditFilterQuery): AuditFilter => ({
   ...(actor !== undefined && { actor }),
@@ -26,16 +27,16 @@ const filterOf = ({ actor, action, target, from, to }: AuditFilterQuery): AuditF
 
 @Controller('admin/audit-events')
 @Roles('viewer')
-@StaffPlane('Audit', 400)
+@StaffApi('Audit', 400)
 export class AuditController {
   constructor(
-    private readonly audit: AuditService,
-    private readonly chain: AuditChain,
+    private readonly audit: AuditQueryService,
+    private readonly verification: ChainVerification,
     private readonly clock: Clock,
   ) {}
 
   @Get()
-  @ApiOperation({ operationId: 'listAuditEvents', summary: 'Who changed what, newest first' })
+  @ApiOperation({ operationId: 'listAuditEvents', summary: 'List changes with their authors, newest first' })
   @ApiOkResponse({ type: AuditEventPageDto })
   list(@Query() query: ListAuditEventsQuery): Promise<AuditEventPageDto> {
     const { limit = DEFAULT_PAGE, cursor } = query;
@@ -45,20 +46,27 @@ export class AuditController {
   @Get('export')
   @ApiOperation({
     operationId: 'exportAuditEvents',
-    summary: 'The whole trail as a file, oldest first',
+    summary: 'Export the whole trail as a file, oldest first',
     description:
-      'One event a line, as in the list, with its `sequence` and `mac` in the chain (NDJSON). A connection that ends early means that the file is not complete.',
+      'NDJSON has one event a line, as in the list, plus its `sequence` and `mac` in the chain. CSV (RFC 4180) ' +
+      'has a header line and `changes` as JSON; cells that a spreadsheet would read as a formula start with an ' +
+      'apostrophe. If the connection ends early, the file is incomplete.',
   })
-  @ApiProduces('application/x-ndjson')
+  @ApiProduces('application/x-ndjson', 'text/csv')
   @ApiOkResponse({ schema: { type: 'string' }, headers: ATTACHMENT })
-  export(@Query() query: AuditFilterQuery, @Res({ passthrough: true }) reply: FastifyReply): AsyncGenerator<string> {
-    const day = new Date(this.clock.now()).toISOString().slice(0, 10);
-    const file = { name: `audit-events-${day}.ndjson`, type: 'application/x-ndjson' };
-    return download(reply, file, this.audit.ndjson(filterOf(query)));
+  export(
+    @Query() { format = 'ndjson', ...query }: ExportAuditEventsQuery,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): AsyncGenerator<string> {
+    const name = `audit-events-${new Date(this.clock.now()).toISOString().slice(0, 10)}.${format}`;
+    const filter = filterOf(query);
+    return format === 'csv'
+      ? download(reply, { name, type: 'text/csv; charset=utf-8' }, this.audit.csv(filter))
+      : download(reply, { name, type: 'application/x-ndjson' }, this.audit.ndjson(filter));
   }
 
   @Get('actions')
-  @ApiOperation({ operationId: 'listAuditActions', summary: 'Every action that the trail tells of' })
+  @ApiOperation({ operationId: 'listAuditActions', summary: 'List the actions that occur in the trail' })
   @ApiOkResponse({ type: AuditActionsDto })
   async actions(): Promise<AuditActionsDto> {
     return { items: await this.audit.actions() };
@@ -67,11 +75,11 @@ export class AuditController {
   @Get('chain')
   @ApiOperation({
     operationId: 'readAuditChain',
-    summary: 'Where the chain of the trail ends, and whether it is intact',
+    summary: 'Show where the chain of the trail ends and whether it is intact',
   })
   @ApiOkResponse({ type: AuditChainDto })
   async readChain(): Promise<AuditChainDto> {
-    const { head, ...state } = await this.chain.state();
+    const { head, ...state } = await this.verification.state();
     return { head: { ...head, mac: head.mac.toString('hex') }, ...state };
   }
 
@@ -82,13 +90,15 @@ export class AuditController {
     operationId: 'verifyAuditChain',
     summary: 'Verify the whole trail in the background',
     description:
-      'What was found is `verified` of `GET /admin/audit-events/chain` once `verifying` is false. Where another instance verifies already, that is what is waited for; where none can, `verifying` is false at once.',
+      'Poll `GET /admin/audit-events/chain` until `verifying` is false, then read the result in `verified`. If ' +
+      'another instance is verifying already, its result counts. If no instance can verify, `verifying` is false ' +
+      'at once.',
   })
   @ApiAcceptedResponse({ type: AuditChainDto })
   async verifyChain(): Promise<AuditChainDto> {
-    const isHere = await this.chain.verifyInBackground();
+    const isHere = await this.verification.verifyInBackground();
     const state = await this.readChain();
-    // Even if it has ended by now: whoever asked reads the result next.
+    // Says so even if the verification has ended by now: the caller then asks again and reads its result.
     return isHere ? { ...state, verifying: true } : state;
   }
 }

@@ -1,16 +1,16 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsString, IsUUID, Matches } from 'class-validator';
-import { PageCursor, PageLimit } from '../common/api.ts';
-import { RESOURCE_TYPE } from '../common/security.ts';
-import { IsDateTime, IsPlainText, MayBeAbsent } from '../common/validation.ts';
+import { IsIn, IsString, IsUUID, Matches } from 'class-validator';
+import { PageCursor, PageLimit } from '../platform/api/openapi.decorators.ts';
+import { RESOURCE_TYPE } from '../platform/api/security.ts';
+import { IsDateTime, IsPlainText, MayBeAbsent } from '../platform/api/validation.ts';
 
-/** Which events: all that every given filter lets through. */
+/** Filters of the audit trail. An event must match every filter that is given. */
 export class AuditFilterQuery {
-  @ApiPropertyOptional({ description: 'Id of a staff member, or `staff`, `cli` or `system`.' })
+  @ApiPropertyOptional({ description: 'Id of a staff member, or a type of actor: `staff`, `cli` or `system`.' })
   @MayBeAbsent()
   @IsString()
   @Matches(/^(staff|cli|system|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i, {
-    message: 'must be the id of a staff member, or staff, cli or system',
+    message: 'must be the id of a staff member, or one of staff, cli, system',
   })
   actor?: string;
 
@@ -21,21 +21,35 @@ export class AuditFilterQuery {
 
   @ApiPropertyOptional({
     format: 'uuid',
-    description: 'Id of the channel user, staff member, key, token, settings or resource of a module that was changed.',
+    description:
+      'Id of what was changed: a channel user, staff member, key, token, the settings, or a resource of a ' + 'module.',
   })
   @MayBeAbsent()
   @IsUUID('all', { message: 'must be a UUID' })
   target?: string;
 
-  @ApiPropertyOptional({ format: 'date-time', description: 'Not before this moment.' })
+  @ApiPropertyOptional({ format: 'date-time', description: 'Only events at or after this time.' })
   @MayBeAbsent()
   @IsDateTime()
   from?: string;
 
-  @ApiPropertyOptional({ format: 'date-time', description: 'Before this moment.' })
+  @ApiPropertyOptional({ format: 'date-time', description: 'Only events before this time.' })
   @MayBeAbsent()
   @IsDateTime()
   to?: string;
+}
+
+const EXPORT_FORMATS = ['ndjson', 'csv'] as const;
+
+export class ExportAuditEventsQuery extends AuditFilterQuery {
+  @ApiPropertyOptional({
+    enum: EXPORT_FORMATS,
+    default: 'ndjson',
+    description: '`csv` suits spreadsheets. Only `ndjson` can be verified.',
+  })
+  @MayBeAbsent()
+  @IsIn(EXPORT_FORMATS, { message: `must be one of ${EXPORT_FORMATS.join(', ')}` })
+  format?: (typeof EXPORT_FORMATS)[number];
 }
 
 export class ListAuditEventsQuery extends AuditFilterQuery {
@@ -61,7 +75,7 @@ class AuditTargetDto {
   @ApiProperty({
     pattern: RESOURCE_TYPE.source,
     example: 'channel-user',
-    description: '`channel-user`, `staff`, `signing-key`, `token`, `settings`, or what a module calls its resources.',
+    description: '`channel-user`, `staff`, `signing-key`, `token`, `settings`, or a resource type of a module.',
   })
   type!: string;
 
@@ -100,7 +114,7 @@ export class AuditEventDto {
   @ApiProperty({
     type: 'object',
     additionalProperties: { type: 'array', items: {}, minItems: 2, maxItems: 2 },
-    description: 'Field → [before, after]; secrets are masked.',
+    description: 'Maps each changed field to [before, after]. Secrets are masked.',
     example: { status: ['active', 'suspended'] },
   })
   changes!: Record<string, [unknown, unknown]>;
@@ -120,10 +134,13 @@ export class AuditEventPageDto {
 }
 
 class ChainHeadDto {
-  @ApiProperty({ type: 'integer', description: 'Of the last event; 0 while there is none.' })
+  @ApiProperty({ type: 'integer', description: 'Sequence of the last event; 0 if there is none.' })
   sequence!: number;
 
-  @ApiProperty({ pattern: '^[0-9a-f]{64}$', description: 'HMAC-SHA-256 over the last event and the MAC before it.' })
+  @ApiProperty({
+    pattern: '^[0-9a-f]{64}$',
+    description: 'HMAC-SHA-256 over the last event and the MAC of the event before it.',
+  })
   mac!: string;
 
   @ApiProperty({ type: String, format: 'date-time', nullable: true })
@@ -134,13 +151,13 @@ class ChainVerificationDto {
   @ApiProperty({ type: String, format: 'date-time' })
   at!: Date;
 
-  @ApiProperty({ type: 'integer', description: 'The last event that was looked at.' })
+  @ApiProperty({ type: 'integer', description: 'Sequence of the last event that was verified.' })
   sequence!: number;
 
   @ApiProperty()
   ok!: boolean;
 
-  @ApiProperty({ type: String, nullable: true, description: 'The first thing that does not fit.' })
+  @ApiProperty({ type: String, nullable: true, description: 'The first problem found; `null` if there is none.' })
   problem!: string | null;
 }
 
@@ -148,9 +165,13 @@ export class AuditChainDto {
   @ApiProperty()
   head!: ChainHeadDto;
 
-  @ApiProperty({ type: ChainVerificationDto, nullable: true, description: 'The last verification; `null` before any.' })
+  @ApiProperty({
+    type: ChainVerificationDto,
+    nullable: true,
+    description: 'Result of the last verification; `null` if there was none.',
+  })
   verified!: ChainVerificationDto | null;
 
-  @ApiProperty({ description: 'Whether a verification runs, on whichever instance.' })
+  @ApiProperty({ description: 'Whether a verification is running on any instance.' })
   verifying!: boolean;
 }

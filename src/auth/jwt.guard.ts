@@ -1,23 +1,22 @@
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Clock } from '../common/clock.ts';
-import { type CurrentChannelUser, type Role, ROLES } from '../common/request-context.ts';
-import { BEFORE_ENROLMENT, PUBLIC, ROLE, SCOPES } from '../common/security.ts';
-import { UsageService } from '../usage/usage.service.ts';
+import { Clock } from '../platform/common/clock.ts';
+import { type CurrentChannelUser, type CurrentStaff, type Role, ROLES } from '../platform/common/principal.ts';
+import { BEFORE_ENROLMENT, PUBLIC, ROLE, SCOPES } from '../platform/api/security.ts';
+import { UsageService } from '../activity/usage/usage.service.ts';
+import { InsufficientScopeError, NoTokenError } from './access-token/access-token.errors.ts';
+import { AccessTokenService, hasScopes } from './access-token/access-token.service.ts';
 import {
-  EnrolmentRequiredError,
-  InsufficientRoleError,
-  InsufficientScopeError,
-  InvalidTokenError,
-  NoTokenError,
-  WrongPlaneError,
-} from './auth.errors.ts';
-import { hasScopes, PartnerPlaneService } from './partner-plane.service.ts';
-import { StaffPlane } from './staff-plane.service.ts';
-import { type Plane, type TokenClaims, TokenService, type VerifiedToken } from './token.service.ts';
+  SignedTokenService,
+  type TokenApi,
+  type TokenClaims,
+  type VerifiedToken,
+} from './access-token/signed-token.service.ts';
+import { EnrolmentRequiredError, InsufficientRoleError, WrongApiError } from './auth.errors.ts';
+import { StaffAuthenticator } from './staff-authenticator.service.ts';
 
-interface RouteRules {
+interface AccessRules {
   readonly isPublic: boolean;
   readonly scopes: readonly string[];
   readonly role: Role | undefined;
@@ -27,8 +26,8 @@ interface RouteRules {
 const SCHEME = 'bearer ';
 
 /**
- * The token of an Authorization header. Another scheme counts as no token (RFC 6750 §2.1); no expression runs over
- * the header, whose length a client chooses.
+ * The token of an Authorization header. Another scheme counts as no token (RFC 6750 §2.1). Uses no regular expression,
+ * because the header may be long.
  */
 function bearerToken(authorization: string | undefined): string | undefined {
   if (authorization === undefined) return undefined;
@@ -37,23 +36,21 @@ function bearerToken(authorization: string | undefined): string | undefined {
   return authorization.slice(SCHEME.length).trim();
 }
 
-/** The plane of a route: `/admin/*` is the staff's, everything else the partners'. */
-function planeOf(request: FastifyRequest): Plane {
-  const { url = '' } = request.routeOptions;
-  return url === '/admin' || url.startsWith('/admin/') ? 'staff' : 'partner';
-}
+/** Whose tokens a route takes. Only partners and staff have tokens, so every other route takes partners' tokens. */
+const tokenApiOf = (request: FastifyRequest): TokenApi =>
+  request.routeOptions.config.api === 'staff' ? 'staff' : 'partner';
 
-/** Closes every route that does not say `@Public()`, and holds callers to the route's scopes or role. */
+/** Closes every route that is not `@Public()`, and enforces the scopes or the role that a route needs. */
 @Injectable()
 export class JwtGuard implements CanActivate {
-  /** By class and handler: controllers may inherit a handler and say different rules. */
-  readonly #rules = new WeakMap<object, Map<object, RouteRules>>();
+  /** Rules by controller and handler, since controllers that inherit the same handler may have different rules. */
+  readonly #rules = new WeakMap<object, Map<object, AccessRules>>();
 
   constructor(
     private readonly reflector: Reflector,
-    private readonly tokens: TokenService,
-    private readonly partners: PartnerPlaneService,
-    private readonly staff: StaffPlane,
+    private readonly tokens: SignedTokenService,
+    private readonly accessTokens: AccessTokenService,
+    private readonly staff: StaffAuthenticator,
     private readonly usage: UsageService,
     private readonly clock: Clock,
   ) {}
@@ -64,22 +61,24 @@ export class JwtGuard implements CanActivate {
     const http = context.switchToHttp();
     const request = http.getRequest<FastifyRequest>();
     const reply = http.getResponse<FastifyReply>();
-    const plane = planeOf(request);
+    const api = tokenApiOf(request);
     const { authorization } = request.headers;
-    const cookie = plane === 'staff' && authorization === undefined ? this.staff.cookieOf(request) : undefined;
-    const token = bearerToken(authorization) ?? cookie;
+    const bearer = bearerToken(authorization);
+    // A proxy may add its own `Authorization: Basic`. The console's cookie counts all the same.
+    const cookie = api === 'staff' && bearer === undefined ? this.staff.cookieOf(request) : undefined;
+    const token = bearer ?? cookie;
     if (token === undefined) throw new NoTokenError();
 
-    // Without a promise where memory knows everything: this is the way of nearly every call.
+    // Nearly every call is decided from memory, which needs no promise.
     const verified = this.tokens.verify(token);
-    if (verified instanceof Promise || verified.plane === 'staff') {
-      return this.#enter(verified, cookie !== undefined, request, reply, plane, rules);
+    if (verified instanceof Promise || verified.api === 'staff') {
+      return this.#enter(verified, cookie !== undefined, request, reply, api, rules);
     }
-    const channelUser = this.partners.authenticate(verified, request.clientAddress, rules.scopes);
+    const channelUser = this.accessTokens.authenticate(verified, request.clientAddress, rules.scopes);
     if (channelUser instanceof Promise) {
-      return channelUser.then((principal) => this.#admit(verified, principal, request, reply, plane, rules));
+      return channelUser.then((principal) => this.#admit(verified, principal, request, reply, api, rules));
     }
-    return this.#admit(verified, channelUser, request, reply, plane, rules);
+    return this.#admit(verified, channelUser, request, reply, api, rules);
   }
 
   async #enter(
@@ -87,15 +86,15 @@ export class JwtGuard implements CanActivate {
     byCookie: boolean,
     request: FastifyRequest,
     reply: FastifyReply,
-    plane: Plane,
-    rules: RouteRules,
+    api: TokenApi,
+    rules: AccessRules,
   ): Promise<boolean> {
     const verified = await verification;
-    if (verified.plane === 'partner') {
-      const channelUser = await this.partners.authenticate(verified, request.clientAddress, rules.scopes);
-      this.#admit(verified, channelUser, request, reply, plane, rules);
+    if (verified.api === 'partner') {
+      const channelUser = await this.accessTokens.authenticate(verified, request.clientAddress, rules.scopes);
+      this.#admit(verified, channelUser, request, reply, api, rules);
     } else {
-      await this.#enterStaff(verified.claims, request, plane, rules);
+      await this.#enterStaff(verified.claims, request, api, rules);
     }
     if (byCookie) this.staff.refuseCrossSite(request);
     return true;
@@ -106,41 +105,46 @@ export class JwtGuard implements CanActivate {
     channelUser: CurrentChannelUser,
     request: FastifyRequest,
     reply: FastifyReply,
-    plane: Plane,
-    { scopes }: RouteRules,
+    api: TokenApi,
+    { scopes }: AccessRules,
   ): true {
-    if (plane !== 'partner') throw new WrongPlaneError(plane);
+    if (api !== 'partner') throw new WrongApiError(api);
     request.channelUser = channelUser;
     const now = this.clock.now();
     const left = claims.exp - Math.floor(now / 1000);
     void reply.header('token-expires-in', String(left));
     if (left * 10 <= claims.exp - claims.iat) void reply.header('token-refresh-due', 'true');
     if (!hasScopes(channelUser, scopes)) throw new InsufficientScopeError(scopes);
-    this.usage.noteCall(channelUser.credential.id, now);
+    this.usage.recordCall(channelUser.credential.id, now);
     return true;
   }
 
-  async #enterStaff(
-    claims: TokenClaims,
-    request: FastifyRequest,
-    plane: Plane,
-    { role, beforeEnrolment }: RouteRules,
-  ): Promise<void> {
+  async #enterStaff(claims: TokenClaims, request: FastifyRequest, api: TokenApi, rules: AccessRules): Promise<void> {
     const member = await this.staff.authenticate(claims);
-    if (!member) throw new InvalidTokenError('The session has ended.');
-    if (plane !== 'staff') throw new WrongPlaneError(plane);
+    if (!member) throw this.staff.sessionEnded();
+    if (api !== 'staff') throw new WrongApiError(api);
     request.staff = member;
+    this.#refuseRole(member, rules);
+    request.confirmStaff = async () => {
+      const now = await this.staff.authenticate(claims);
+      if (!now) throw this.staff.sessionEnded();
+      this.#refuseRole(now, rules);
+    };
+  }
+
+  /** @throws EnrolmentRequiredError, InsufficientRoleError */
+  #refuseRole(member: CurrentStaff, { role, beforeEnrolment }: AccessRules): void {
     if (member.enrolmentRequired && !beforeEnrolment) throw new EnrolmentRequiredError();
-    // A route that forgot to say its role is closed to everybody.
+    // A route without @Roles() is closed to everybody.
     if (role === undefined) throw new InsufficientRoleError('(none declared)');
     if (ROLES.indexOf(member.role) < ROLES.indexOf(role)) throw new InsufficientRoleError(role);
   }
 
-  #rulesOf(context: ExecutionContext): RouteRules {
+  #rulesOf(context: ExecutionContext): AccessRules {
     const handler = context.getHandler();
     const controller = context.getClass();
     let ofController = this.#rules.get(controller);
-    if (!ofController) this.#rules.set(controller, (ofController = new Map<object, RouteRules>()));
+    if (!ofController) this.#rules.set(controller, (ofController = new Map<object, AccessRules>()));
     let rules = ofController.get(handler);
     if (!rules) {
       const targets = [handler, controller];

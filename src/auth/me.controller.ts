@@ -1,21 +1,22 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation } from '@nestjs/swagger';
-import { PartnerPlane } from '../common/api.ts';
-import type { CurrentChannelUser as ChannelUserPrincipal } from '../common/request-context.ts';
-import { CurrentChannelUser } from '../common/security.ts';
-import { MeDto } from './auth.dto.ts';
+import { PartnerApi } from '../platform/api/openapi.decorators.ts';
+import type { CurrentChannelUser as ChannelUserPrincipal } from '../platform/common/principal.ts';
+import { AnyPartner, CurrentChannelUser } from '../platform/api/security.ts';
+import { MeDto } from './me.dto.ts';
 
 @Controller('me')
-@PartnerPlane('Tokens')
+@AnyPartner()
+@PartnerApi('Tokens')
 export class MeController {
   @Get()
-  @ApiOperation({ operationId: 'getMe', summary: 'Who this token belongs to' })
+  @ApiOperation({ operationId: 'getMe', summary: 'Show whom this token belongs to' })
   @ApiOkResponse({
     type: MeDto,
     headers: {
       'Token-Expires-In': { description: 'Seconds until the token expires.', schema: { type: 'integer' } },
       'Token-Refresh-Due': {
-        description: '`true` in the last tenth of the life of the token.',
+        description: "`true` during the last 10 % of the token's life.",
         schema: { type: 'string', enum: ['true'] },
       },
     },

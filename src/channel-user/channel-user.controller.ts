@@ -9,45 +9,46 @@ import {
   ApiProduces,
 } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
-import { ApiProblems, ATTACHMENT, StaffPlane } from '../common/api.ts';
-import { Clock } from '../common/clock.ts';
-import { download } from '../common/download.ts';
-import { etagOf, ifMatch } from '../common/if-match.ts';
-import type { Actor } from '../common/request-context.ts';
-import { CurrentActor, Roles } from '../common/security.ts';
-import { UuidPipe } from '../common/validation.ts';
+import { ApiProblems, ATTACHMENT, StaffApi } from '../platform/api/openapi.decorators.ts';
+import { Clock } from '../platform/common/clock.ts';
+import { download } from '../platform/http/download.ts';
+import { etagOf, ifMatch } from '../platform/api/if-match.ts';
+import type { Actor } from '../platform/common/principal.ts';
+import { CurrentActor, Roles } from '../platform/api/security.ts';
+import { UuidPipe } from '../platform/api/validation.ts';
 import {
-  ChannelUserAnswer,
+  ExistingChannelUserDto,
   ChannelUserDto,
-  ChannelUserFilterQuery,
   ChannelUserPageDto,
   CreateChannelUserRequest,
-  CreateCredentialRequest,
-  CredentialListDto,
+  ExportChannelUsersQuery,
   ListChannelUsersQuery,
-  NewChannelUserAnswer,
-  NewCredentialAnswer,
+  NewChannelUserDto,
   OptionalReasonRequest,
   PutChannelUserRequest,
   ReasonRequest,
   UpdateChannelUserRequest,
-  UsernamePipe,
 } from './channel-user.dto.ts';
-import type { ChannelUser } from './channel-user.entity.ts';
+import { FORMATS } from './channel-user-export.ts';
+import type { ChannelUser } from './model/channel-user.entity.ts';
+import { ChannelUserListService } from './channel-user-list.service.ts';
+import { UsernamePipe } from './model/channel-user.rules.ts';
 import { ChannelUserService } from './channel-user.service.ts';
-import { CredentialService } from './credential.service.ts';
 
-const ETAG = { ETag: { description: 'The version, in quotes.', schema: { type: 'string' as const } } };
-const CREATED = { ...ETAG, Location: { description: 'Path of the resource.', schema: { type: 'string' as const } } };
+const ETAG = { ETag: { description: 'The version, in double quotes.', schema: { type: 'string' as const } } };
+const CREATED = {
+  ...ETAG,
+  Location: { description: 'Path of the new resource.', schema: { type: 'string' as const } },
+};
 const pathOf = ({ id }: { id: string }): string => `/admin/channel-users/${id}`;
 const Id = (): ParameterDecorator => Param('id', UuidPipe);
 
 @Controller('admin/channel-users')
-@StaffPlane('Channel users')
+@StaffApi('Channel users')
 export class ChannelUserController {
   constructor(
     private readonly channelUsers: ChannelUserService,
-    private readonly credentials: CredentialService,
+    private readonly lists: ChannelUserListService,
     private readonly clock: Clock,
   ) {}
 
@@ -55,10 +56,10 @@ export class ChannelUserController {
   @Roles('operator')
   @ApiOperation({
     operationId: 'createChannelUser',
-    summary: 'Provision a channel user; shows its password this once, or gives a link that does',
+    summary: 'Provision a channel user; the response shows its password, or a link to it, only this once',
   })
   @ApiCreatedResponse({
-    type: NewChannelUserAnswer,
+    type: NewChannelUserDto,
     headers: CREATED,
   })
   @ApiProblems(400, 409, 413, 415)
@@ -66,7 +67,7 @@ export class ChannelUserController {
     @Body() request: CreateChannelUserRequest,
     @CurrentActor() actor: Actor,
     @Res({ passthrough: true }) reply: FastifyReply,
-  ): Promise<NewChannelUserAnswer> {
+  ): Promise<NewChannelUserDto> {
     const answer = await this.channelUsers.create(request, actor);
     void reply.headers({
       location: pathOf(answer.channelUser),
@@ -77,37 +78,38 @@ export class ChannelUserController {
 
   @Get()
   @Roles('viewer')
-  @ApiOperation({ operationId: 'listChannelUsers', summary: 'Search, filter and sort' })
+  @ApiOperation({ operationId: 'listChannelUsers', summary: 'List channel users: search, filter and sort' })
   @ApiOkResponse({ type: ChannelUserPageDto })
   @ApiProblems(400)
   list(@Query() query: ListChannelUsersQuery): Promise<ChannelUserPageDto> {
-    return this.channelUsers.list(query);
+    return this.lists.list(query);
   }
 
   @Get('export')
   @Roles('viewer')
   @ApiOperation({
     operationId: 'exportChannelUsers',
-    summary: 'The whole list as a file, by username',
+    summary: 'Export the list as a file, sorted by username',
     description:
-      'CSV (RFC 4180) with a line of names. Lists are separated by spaces. A cell that a spreadsheet would take for a ' +
-      'formula starts with an apostrophe. A connection that ends early means that the file is not complete.',
+      'CSV (RFC 4180) with a header line, or NDJSON with one JSON object a line. An import reads either back ' +
+      'exactly. In CSV, entries of a list are separated by spaces, and free text that a spreadsheet would read ' +
+      'as a formula starts with an apostrophe. If the connection ends early, the file is incomplete.',
   })
-  @ApiProduces('text/csv')
+  @ApiProduces('text/csv', 'application/x-ndjson')
   @ApiOkResponse({ schema: { type: 'string' }, headers: ATTACHMENT })
   @ApiProblems(400)
   export(
-    @Query() query: ChannelUserFilterQuery,
+    @Query() { format = 'csv', ...filter }: ExportChannelUsersQuery,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): AsyncGenerator<string> {
     const day = new Date(this.clock.now()).toISOString().slice(0, 10);
-    const file = { name: `channel-users-${day}.csv`, type: 'text/csv; charset=utf-8' };
-    return download(reply, file, this.channelUsers.csv(query));
+    const file = { name: `channel-users-${day}.${format}`, type: FORMATS[format].type };
+    return download(reply, file, this.lists.export(filter, format));
   }
 
   @Get(':id')
   @Roles('viewer')
-  @ApiOperation({ operationId: 'getChannelUser', summary: 'Read one' })
+  @ApiOperation({ operationId: 'getChannelUser', summary: 'Show one channel user' })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiOkResponse({ type: ChannelUserDto, headers: ETAG })
   @ApiProblems(404)
@@ -117,9 +119,9 @@ export class ChannelUserController {
 
   @Patch(':id')
   @Roles('operator')
-  @ApiOperation({ operationId: 'updateChannelUser', summary: 'Change what the body names' })
+  @ApiOperation({ operationId: 'updateChannelUser', summary: 'Change the fields that the body contains' })
   @ApiParam({ name: 'id', format: 'uuid' })
-  @ApiHeader({ name: 'If-Match', required: false, description: 'The ETag the change is based on.' })
+  @ApiHeader({ name: 'If-Match', required: false, description: 'The ETag that the change is based on.' })
   @ApiOkResponse({ type: ChannelUserDto, headers: ETAG })
   @ApiProblems(400, 404, 412, 413, 415)
   async update(
@@ -137,16 +139,20 @@ export class ChannelUserController {
   @HttpCode(200)
   @ApiOperation({
     operationId: 'putChannelUser',
-    summary: 'Create the channel user of this name, or bring it to the given state',
+    summary: 'Create the channel user with this username, or update it',
     description:
-      'Doing it twice changes nothing. Of an existing channel user, fields that the body names are set and those that ' +
-      'it leaves out stay as they are; so do its passwords, and `deliver` says nothing. Case makes no difference to ' +
-      'the name, and the spelling of the first time stays.',
+      'Idempotent. For an existing channel user, fields in the body are set and all others keep their values; its ' +
+      'passwords stay the same, and `deliver` is ignored. The username is case-insensitive and keeps its first ' +
+      'spelling.',
   })
   @ApiParam({ name: 'username', example: 'blue-channel' })
-  @ApiHeader({ name: 'If-Match', required: false, description: 'The ETag the change is based on.' })
-  @ApiOkResponse({ type: ChannelUserAnswer, headers: ETAG, description: 'It existed.' })
-  @ApiCreatedResponse({ type: NewChannelUserAnswer, headers: CREATED })
+  @ApiHeader({ name: 'If-Match', required: false, description: 'The ETag that the change is based on.' })
+  @ApiOkResponse({
+    type: ExistingChannelUserDto,
+    headers: ETAG,
+    description: 'The channel user existed and was updated.',
+  })
+  @ApiCreatedResponse({ type: NewChannelUserDto, headers: CREATED })
   @ApiProblems(400, 412, 413, 415)
   async put(
     @Param('username', UsernamePipe) username: string,
@@ -154,9 +160,9 @@ export class ChannelUserController {
     @Headers('if-match') header: string | undefined,
     @CurrentActor() actor: Actor,
     @Res({ passthrough: true }) reply: FastifyReply,
-  ): Promise<NewChannelUserAnswer | ChannelUserAnswer> {
+  ): Promise<NewChannelUserDto | ExistingChannelUserDto> {
     const matches = ifMatch(header);
-    // RFC 9110 §13.1.1: what does not exist matches nothing.
+    // A channel user that does not exist matches no If-Match (RFC 9110 §13.1.1).
     const accepts = (version?: number): boolean => (version === undefined ? header === undefined : matches(version));
     const answer = await this.channelUsers.put(username, request, accepts, actor);
     if ('credential' in answer) void reply.status(201).header('location', pathOf(answer.channelUser));
@@ -167,7 +173,10 @@ export class ChannelUserController {
   @Delete(':id')
   @Roles('admin')
   @HttpCode(204)
-  @ApiOperation({ operationId: 'deleteChannelUser', summary: 'Delete; its tokens die, its audit trail stays' })
+  @ApiOperation({
+    operationId: 'deleteChannelUser',
+    summary: 'Delete a channel user; its tokens stop working, its audit trail stays',
+  })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiNoContentResponse()
   @ApiProblems(404)
@@ -178,7 +187,7 @@ export class ChannelUserController {
   @Post(':id/suspend')
   @Roles('operator')
   @HttpCode(200)
-  @ApiOperation({ operationId: 'suspendChannelUser', summary: 'Refuse its sign-ins and tokens from now on' })
+  @ApiOperation({ operationId: 'suspendChannelUser', summary: 'Suspend: refuse sign-ins and tokens from now on' })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiOkResponse({ type: ChannelUserDto, headers: ETAG })
   @ApiProblems(400, 404, 413, 415)
@@ -194,7 +203,10 @@ export class ChannelUserController {
   @Post(':id/reactivate')
   @Roles('operator')
   @HttpCode(200)
-  @ApiOperation({ operationId: 'reactivateChannelUser', summary: 'End a suspension; unexpired tokens work again' })
+  @ApiOperation({
+    operationId: 'reactivateChannelUser',
+    summary: 'End a suspension; tokens that have not expired work again',
+  })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiOkResponse({ type: ChannelUserDto, headers: ETAG })
   @ApiProblems(400, 404, 413, 415)
@@ -210,7 +222,7 @@ export class ChannelUserController {
   @Post(':id/revoke-tokens')
   @Roles('operator')
   @HttpCode(204)
-  @ApiOperation({ operationId: 'revokeTokens', summary: 'End every token issued before this call' })
+  @ApiOperation({ operationId: 'revokeTokens', summary: 'Revoke every token issued before this call' })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiNoContentResponse()
   @ApiProblems(400, 404, 413, 415)
@@ -218,51 +230,8 @@ export class ChannelUserController {
     return this.channelUsers.revokeTokens(id, reason, actor);
   }
 
-  @Get(':id/credentials')
-  @Roles('viewer')
-  @ApiOperation({ operationId: 'listCredentials', summary: 'Its credentials, newest first; never a password' })
-  @ApiParam({ name: 'id', format: 'uuid' })
-  @ApiOkResponse({ type: CredentialListDto })
-  @ApiProblems(404)
-  async listCredentials(@Id() id: string): Promise<CredentialListDto> {
-    return { items: await this.credentials.list(id) };
-  }
-
-  @Post(':id/credentials')
-  @Roles('operator')
-  @ApiOperation({
-    operationId: 'createCredential',
-    summary: 'Rotate: a new password, shown this once or by a link, while the others expire',
-  })
-  @ApiParam({ name: 'id', format: 'uuid' })
-  @ApiCreatedResponse({ type: NewCredentialAnswer })
-  @ApiProblems(400, 404, 409, 413, 415)
-  async createCredential(
-    @Id() id: string,
-    @Body() request: CreateCredentialRequest,
-    @CurrentActor() actor: Actor,
-  ): Promise<NewCredentialAnswer> {
-    return this.credentials.create(id, request, actor);
-  }
-
-  @Delete(':id/credentials/:credentialId')
-  @Roles('operator')
-  @HttpCode(204)
-  @ApiOperation({ operationId: 'revokeCredential', summary: 'Revoke now, the tokens it obtained too' })
-  @ApiParam({ name: 'id', format: 'uuid' })
-  @ApiParam({ name: 'credentialId', format: 'uuid' })
-  @ApiNoContentResponse()
-  @ApiProblems(404)
-  revokeCredential(
-    @Id() id: string,
-    @Param('credentialId', UuidPipe) credentialId: string,
-    @CurrentActor() actor: Actor,
-  ): Promise<void> {
-    return this.credentials.revoke(id, credentialId, actor);
-  }
-
   #answer(channelUser: ChannelUser, reply: FastifyReply): ChannelUserDto {
     void reply.header('etag', etagOf(channelUser.version));
-    return this.channelUsers.present(channelUser);
+    return this.channelUsers.toDto(channelUser);
   }
 }

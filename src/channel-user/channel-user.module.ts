@@ -1,27 +1,57 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { AuditModule } from '../audit/audit.module.ts';
-import { HandoverModule } from '../handover/handover.module.ts';
+import { HandoverModule } from './handover/handover.module.ts';
+import { PasswordModule } from '../password/password.module.ts';
 import { RateLimitModule } from '../rate-limit/rate-limit.module.ts';
+import { ChannelUserListService } from './channel-user-list.service.ts';
 import { ChannelUserController } from './channel-user.controller.ts';
-import { ChannelUser } from './channel-user.entity.ts';
+import { ChannelUser } from './model/channel-user.entity.ts';
 import { ChannelUserService } from './channel-user.service.ts';
-import { Credential } from './credential.entity.ts';
-import { CredentialService } from './credential.service.ts';
-import { Directory } from './directory.service.ts';
-import { PasswordService } from './password.service.ts';
-import { SignInFailure } from './sign-in-failure.entity.ts';
+import { CredentialController } from './credential/credential.controller.ts';
+import { Credential } from './model/credential.entity.ts';
+import { CredentialService } from './credential/credential.service.ts';
+import { AccountCache } from './account/account-cache.service.ts';
+import { LastUse } from './model/last-use.entity.ts';
+import { LastUseService } from './credential/last-use.service.ts';
+import { ImportedPasswordService } from './account/imported-password.service.ts';
+import { ExpiryNoticesService } from './expiry-notices.service.ts';
+import { NoticeModule } from '../notice/notice.module.ts';
+import { ListFilters } from './list-filter.service.ts';
+import { ChannelUserTally } from './tally.entity.ts';
+import { TallyService } from './tally.service.ts';
 
-/** Partners' accounts and their credentials: the module to copy the shape of. */
+/** Partners' accounts and their credentials. A new module can copy the shape of this one. */
 @Module({
   imports: [
-    TypeOrmModule.forFeature([ChannelUser, Credential, SignInFailure]),
+    TypeOrmModule.forFeature([ChannelUser, ChannelUserTally, Credential, LastUse]),
     AuditModule,
     HandoverModule,
+    NoticeModule,
+    PasswordModule,
     RateLimitModule,
   ],
-  controllers: [ChannelUserController],
-  providers: [ChannelUserService, CredentialService, Directory, PasswordService],
-  exports: [ChannelUserService, CredentialService, Directory, PasswordService],
+  controllers: [ChannelUserController, CredentialController],
+  providers: [
+    ChannelUserService,
+    ChannelUserListService,
+    CredentialService,
+    AccountCache,
+    LastUseService,
+    ImportedPasswordService,
+    TallyService,
+    ListFilters,
+    ExpiryNoticesService,
+  ],
+  exports: [
+    ChannelUserService,
+    ChannelUserListService,
+    CredentialService,
+    AccountCache,
+    LastUseService,
+    ImportedPasswordService,
+    TallyService,
+    ListFilters,
+  ],
 })
 export class ChannelUserModule {}

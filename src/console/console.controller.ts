@@ -1,16 +1,16 @@
 import { Controller, Get, Headers, Param, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
-import { Public } from '../common/security.ts';
+import { Public } from '../platform/api/security.ts';
 import { NoSuchPageError } from './console.errors.ts';
 import { ConsoleService } from './console.service.ts';
 
-/** What Vite names after its content, as in `index-BHnyC9Nd.js`: no dot segments, no encodings, no folders. */
+/** Vite's file names, such as `index-BHnyC9Nd.js`. Excludes dot segments, encodings and folders. */
 const ASSET = /^[\w-]+\.(js|css|svg)$/;
 
 /**
- * The staff console: files for everybody, since all that they show is asked of `/admin` with the session of whoever
- * looks at them.
+ * Serves the staff console. Its files are public, since they hold no data: the page loads everything from `/admin` with
+ * the reader's session.
  */
 @Controller('console')
 @Public()
@@ -24,7 +24,7 @@ export class ConsoleController {
     void reply.header('referrer-policy', 'no-referrer').sendFile(name);
   }
 
-  /** The application's own paths all give the page, which knows them. */
+  /** Serves the page for every path below `/console`. The page itself routes them. */
   @Get(['', '*'])
   async page(@Headers('accept') accept: string | undefined, @Res() reply: FastifyReply): Promise<void> {
     if (accept !== undefined && !/text\/html|\*\/\*/.test(accept)) throw new NoSuchPageError();

@@ -1,4 +1,4 @@
-import { AppError } from '../common/errors.ts';
+import { AppError } from '../platform/common/errors.ts';
 
 export class ConsoleNotBuiltError extends AppError {
   constructor(cause: unknown) {
@@ -15,6 +15,6 @@ export class ConsoleNotBuiltError extends AppError {
 
 export class NoSuchPageError extends AppError {
   constructor() {
-    super({ status: 404, code: 'console.not-found', detail: 'The console has no such file.' });
+    super({ status: 404, code: 'console.not-found', detail: 'There is no such file in the console.' });
   }
 }

@@ -10,21 +10,21 @@ export class ConsoleModule implements OnModuleInit {
   constructor(private readonly host: HttpAdapterHost) {}
 
   /**
-   * Gives the controller `reply.sendFile()`; it serves no path by itself. Not awaited: to wait for a plugin is to start
-   * Fastify, and the routes would keep its own error handler for bodies that it cannot parse. Whether it loads, the
-   * start of the application finds out.
+   * Adds `reply.sendFile()` for the controller, without serving any path. Not awaited: awaiting a plugin starts Fastify
+   * too early, and routes would keep Fastify's own error handler for unparsable bodies. If the plugin cannot be loaded,
+   * the application does not start.
    */
   onModuleInit(): void {
-    // There is none in the command line, which serves nothing.
+    // The command line has no HTTP adapter.
     const adapter = this.host.httpAdapter as HttpAdapterHost['httpAdapter'] | null;
     void adapter?.getInstance<FastifyInstance>().register(fastifyStatic, {
       root: ASSETS,
       serve: false,
       preCompressed: true,
-      // Their names change with their content.
+      // A file's name changes with its content.
       immutable: true,
       maxAge: '365d',
-      // The folder appears when the console is built.
+      // The folder does not exist until the console is built.
       suppressWarning: true,
     });
   }

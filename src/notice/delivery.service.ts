@@ -8,48 +8,37 @@ import {
 import { performance } from 'node:perf_hooks';
 import { Webhook as Signer } from 'standardwebhooks';
 import { DataSource } from 'typeorm';
-import { Clock } from '../common/clock.ts';
-import { Lifecycle } from '../common/lifecycle.ts';
-import { ChangeFeed } from '../database/change-feed.service.ts';
-import { DecryptionError } from '../encryption/encryption.service.ts';
+import { Clock } from '../platform/common/clock.ts';
+import { Lifecycle } from '../platform/common/lifecycle.ts';
+import { Scheduler } from '../platform/common/scheduler.ts';
+import { ChangeFeed } from '../platform/database/change-feed.service.ts';
+import { DecryptionError } from '../platform/encryption/encryption.service.ts';
 import type { DeliveryError, DeliveryState } from './notice-delivery.entity.ts';
-import type { NoticeType } from './notice.entity.ts';
+import { CLAIM, type Claimed, COUNT, FINISH, GIVE_BACK } from './delivery-statements.ts';
 import { deliveryErrorOf, post } from './post.ts';
 import { TargetRefused, TargetService } from './target.service.ts';
 import { WebhookService } from './webhook.service.ts';
+import { WebhookSecretsService } from './webhook-secrets.service.ts';
 
-/** How often an instance looks for what is due; what is made meanwhile is announced by the change feed. */
+/** Milliseconds between an instance's searches for due deliveries. The change feed announces new ones at once. */
 const POLL_MS = 1_000;
-/** At once to one webhook, from one instance: a slow receiver takes its own places and no others. */
+/** Concurrent attempts of an instance to one webhook, so that a slow receiver does not delay other webhooks. */
 const AT_ONCE = 4;
-/** From looking the name up to the status. */
+/** Milliseconds for an attempt, from resolving the name to the status. */
 const TIMEOUT_MS = 10_000;
-/** After so long an instance that took a delivery is taken for dead. Longer than an attempt and a clock that is a minute off. */
+/**
+ * Milliseconds after which another instance may take over a claimed delivery. Longer than an attempt plus a minute by
+ * which the clocks of two instances may differ.
+ */
 const LEASE_MS = 90_000;
-/** On shutdown attempts may go on for so long; then they are given back. */
+/** Milliseconds for which attempts may go on after a shutdown begins. Then they are aborted and given back. */
 const DRAIN_MS = 3_000;
+/** Milliseconds between two counts of the waiting deliveries, at least. */
 const COUNT_MS = 5_000;
-const MAX_COUNT = 100_000;
-/** Waits after the first attempt, the second, …, in seconds: those of Standard Webhooks, about three days together. */
+/** Seconds to wait after the first attempt, the second, …, as in Standard Webhooks: about three days in all. */
 const RETRY_SECONDS = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
-/** Up to this share is added, so that what failed together does not come back together. */
+/** Up to this share is added to a wait, so that deliveries that failed together are not retried together. */
 const JITTER = 0.2;
-
-/** A delivery that this instance took. */
-interface Claimed {
-  readonly id: string;
-  readonly claim: string;
-  readonly attempts: number;
-  readonly noticeId: string;
-  readonly type: NoticeType;
-  readonly createdAt: Date;
-  readonly data: object;
-  readonly webhookId: string;
-  readonly url: string;
-  readonly sealedSecret: Buffer;
-  readonly sealedPreviousSecret: Buffer | null;
-  readonly previousSecretUntil: Date | null;
-}
 
 interface Outcome {
   readonly status: number | null;
@@ -58,51 +47,13 @@ interface Outcome {
 }
 
 /**
- * Takes what is due: of each webhook as many as this instance has free places for it ($2: those that are taken). What
- * another instance takes at the same moment is skipped. Until the lease ends ($4) nobody else takes it.
- */
-const CLAIM = `
-  WITH due AS MATERIALIZED (
-    SELECT waiting.id FROM webhook CROSS JOIN LATERAL (
-      SELECT id FROM notice_delivery
-      WHERE webhook_id = webhook.id AND next_attempt_at <= $1
-      ORDER BY next_attempt_at, id
-      LIMIT $3::int - COALESCE(($2::jsonb ->> webhook.id::text)::int, 0)
-      FOR UPDATE SKIP LOCKED
-    ) AS waiting WHERE webhook.enabled
-  ), claimed AS (
-    UPDATE notice_delivery AS delivery
-    SET claim = gen_random_uuid(), next_attempt_at = $4, attempts = delivery.attempts + 1, last_attempt_at = $1
-    FROM due WHERE delivery.id = due.id
-    RETURNING delivery.id, delivery.claim, delivery.attempts, delivery.notice_id, delivery.webhook_id
-  )
-  SELECT claimed.id, claim, attempts, notice_id AS "noticeId", type, notice.created_at AS "createdAt", data,
-    webhook_id AS "webhookId", url, sealed_secret AS "sealedSecret",
-    sealed_previous_secret AS "sealedPreviousSecret", previous_secret_until AS "previousSecretUntil"
-  FROM claimed JOIN notice ON notice.id = notice_id JOIN webhook ON webhook.id = webhook_id`;
-
-/** Only of the attempt that has the claim: what was late, and taken over, says nothing any more. */
-const FINISH = `
-  UPDATE notice_delivery SET state = $3, next_attempt_at = $4, claim = NULL, last_status = $5, last_error = $6,
-    last_duration_ms = $7, delivered_at = COALESCE($8, delivered_at)
-  WHERE id = $1 AND claim = $2`;
-
-const GIVE_BACK = `
-  UPDATE notice_delivery SET claim = NULL, next_attempt_at = $3, attempts = attempts - 1 WHERE id = $1 AND claim = $2`;
-
-const COUNT = `
-  SELECT count(*)::int AS waiting FROM (
-    SELECT FROM notice_delivery WHERE next_attempt_at IS NOT NULL LIMIT ${String(MAX_COUNT)}
-  ) AS waiting`;
-
-/**
- * Sends notices to webhooks, signed as Standard Webhooks says, at least once each. The deliveries stand in the
- * database; every instance takes what it has places for, and what a dead one had taken is taken again.
+ * Sends each notice to its webhooks at least once, signed as Standard Webhooks says. Deliveries wait in the database,
+ * where every instance claims as many as it has places for. Those of a dead instance can be claimed again.
  */
 @Injectable()
 export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy, OnApplicationShutdown {
   readonly #logger = new Logger(DeliveryService.name);
-  /** Places taken, by webhook. */
+  /** The number of running attempts, by webhook. */
   readonly #taken = new Map<string, number>();
   readonly #running = new Set<Promise<void>>();
   readonly #cut = new AbortController();
@@ -112,15 +63,18 @@ export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy,
   #isFailing = false;
   #waiting = 0;
   #countedAt = -Infinity;
-  #timer: NodeJS.Timeout | undefined;
+  /** True from the start of a server to its shutdown. */
+  #isRunning = false;
   #drain: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly dataSource: DataSource,
     private readonly webhooks: WebhookService,
+    private readonly secrets: WebhookSecretsService,
     private readonly targets: TargetService,
     private readonly clock: Clock,
     private readonly lifecycle: Lifecycle,
+    private readonly scheduler: Scheduler,
     feed: ChangeFeed,
   ) {
     const wake = (): void => {
@@ -131,21 +85,22 @@ export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy,
 
   onApplicationBootstrap(): void {
     if (!this.lifecycle.doesBackgroundWork) return;
-    this.#timer = setInterval(() => {
+    this.#isRunning = true;
+    const run = (): void => {
       this.wake();
-    }, POLL_MS).unref();
+    };
+    this.scheduler.schedule({ name: 'Looking for due deliveries', everyMs: POLL_MS, run });
   }
 
-  /** Nothing is begun any more. */
+  /** Begins no more attempts. */
   onModuleDestroy(): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    this.#isRunning = false;
     this.#drain = setTimeout(() => {
       this.#cut.abort();
     }, DRAIN_MS);
   }
 
-  /** What has begun ends or is given back, before the connections are closed. */
+  /** Waits until each running attempt has ended or was given back, before the database connections are closed. */
   async onApplicationShutdown(): Promise<void> {
     await this.#claiming;
     await Promise.all(this.#running);
@@ -153,16 +108,16 @@ export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy,
   }
 
   /**
-   * Attempts of this instance since its start, by how they ended: `delivered`, `retried` (there will be another) and
-   * `failed` (given up); and how many deliveries of all instances wait, some seconds old at most.
+   * The attempts of this instance since its start, by outcome: `delivered`, `retried` (another follows) and `failed`
+   * (given up). `waiting` counts the waiting deliveries of all instances, as of a few seconds ago.
    */
   get stats(): { delivered: number; retried: number; failed: number; waiting: number } {
     return { ...this.#outcomes, waiting: this.#waiting };
   }
 
-  /** Looks for what is due, soon. Does not wait, does not throw. */
+  /** Starts a search for due deliveries. Neither waits nor throws. */
   wake(): void {
-    if (this.#timer === undefined) return;
+    if (!this.#isRunning) return;
     this.#wokenMeanwhile = true;
     this.#claiming ??= this.#claim().finally(() => {
       this.#claiming = undefined;
@@ -180,7 +135,7 @@ export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy,
         for (const delivery of claimed) this.#begin(delivery);
         await this.#count();
       }
-      if (this.#isFailing) this.#logger.warn('Notices are delivered again');
+      if (this.#isFailing) this.#logger.warn('Delivering notices works again');
       this.#isFailing = false;
     } catch (error) {
       this.#complain(error);
@@ -195,9 +150,9 @@ export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy,
     this.#waiting = row?.waiting ?? 0;
   }
 
-  /** Once, until it works again: the next look tries anew. */
+  /** Logs the first of several failures in a row. The next search tries again. */
   #complain(error: unknown): void {
-    if (!this.#isFailing) this.#logger.warn(`Notices wait to be delivered: ${(error as Error).message}`);
+    if (!this.#isFailing) this.#logger.warn(`Delivering notices failed, retrying: ${(error as Error).message}`);
     this.#isFailing = true;
   }
 
@@ -205,7 +160,7 @@ export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy,
     const { webhookId } = delivery;
     this.#taken.set(webhookId, (this.#taken.get(webhookId) ?? 0) + 1);
     const running = this.#deliver(delivery)
-      // The lease ends by itself.
+      // Nothing releases the claim: another attempt follows when its lease ends.
       .catch((error: unknown) => {
         this.#complain(error);
       })
@@ -221,7 +176,7 @@ export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy,
 
   async #deliver(delivery: Claimed): Promise<void> {
     const started = performance.now();
-    const outcome = this.#timer === undefined ? undefined : await this.#attempt(delivery);
+    const outcome = this.#isRunning ? await this.#attempt(delivery) : undefined;
     if (!outcome) {
       await this.dataSource.query(GIVE_BACK, [delivery.id, delivery.claim, new Date(this.clock.now())]);
       return;
@@ -245,13 +200,14 @@ export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy,
     if (state === 'given-up') {
       const { noticeId, webhookId, attempts } = delivery;
       this.#logger.warn(
-        `Notice ${noticeId} was given up for webhook ${webhookId} after ${String(attempts)} attempts: ${String(error)}`,
+        `Gave up delivering notice ${noticeId} to webhook ${webhookId} after ${String(attempts)} attempts: ` +
+          String(error),
       );
     }
-    if (error === 'gone') await this.webhooks.disableGone(delivery.webhookId, delivery.url);
+    if (error === 'gone') await this.webhooks.disableGone(delivery.webhookId, this.#urlOf(delivery));
   }
 
-  /** @returns nothing when it was cut off by the shutdown, so that it does not count */
+  /** @returns nothing if the shutdown aborted the attempt, which then does not count */
   async #attempt(delivery: Claimed): Promise<Outcome | undefined> {
     const signal = AbortSignal.any([this.#cut.signal, AbortSignal.timeout(TIMEOUT_MS)]);
     try {
@@ -259,17 +215,27 @@ export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy,
       return { status, error: errorOfStatus(status) };
     } catch (error) {
       if (this.#cut.signal.aborted) return undefined;
-      if (error instanceof TargetRefused) return { status: null, error: error.reason };
+      if (error instanceof TargetRefused) {
+        const { noticeId, webhookId } = delivery;
+        this.#logger.warn(`Notice ${noticeId} was not sent to webhook ${webhookId}: its URL ${error.message}`);
+        return { status: null, error: error.reason };
+      }
       return { status: null, error: error instanceof DecryptionError ? 'not_signed' : deliveryErrorOf(error) };
     }
   }
 
+  /** @throws DecryptionError */
+  #urlOf(delivery: Claimed): string {
+    return this.secrets.urlOf({ ...delivery, id: delivery.webhookId });
+  }
+
   async #send(delivery: Claimed, signal: AbortSignal): Promise<number> {
     const { noticeId: id, type, createdAt, data } = delivery;
+    const target = this.#urlOf(delivery);
     const body = JSON.stringify({ type, timestamp: createdAt.toISOString(), data });
-    // Of this attempt: receivers refuse what is older than some minutes.
+    // The time of this attempt, since receivers refuse messages that are some minutes old.
     const at = new Date(this.clock.now());
-    const signatures = this.webhooks
+    const signatures = this.secrets
       .secretsOf({ ...delivery, id: delivery.webhookId })
       .map((secret) => new Signer(secret).sign(id, at, body));
     const { promise: ended, reject } = Promise.withResolvers<never>();
@@ -278,7 +244,7 @@ export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy,
     };
     signal.addEventListener('abort', end, { once: true });
     try {
-      const { url, addresses } = await Promise.race([this.targets.find(delivery.url), ended]);
+      const { url, addresses } = await Promise.race([this.targets.find(target), ended]);
       return await post(url, {
         addresses,
         headers: {

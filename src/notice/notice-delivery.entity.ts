@@ -1,7 +1,7 @@
 import { Check, Column, Entity, Index, JoinColumn, ManyToOne, PrimaryGeneratedColumn } from 'typeorm';
 import { Notice } from './notice.entity.ts';
 
-/** `failed`: the last attempt did, there will be another; `given-up`: there will be none unless somebody asks. */
+/** `failed`: the last attempt failed and another follows. `given-up`: none follows unless staff ask for one. */
 export const DELIVERY_STATES = ['pending', 'failed', 'delivered', 'given-up'] as const;
 export type DeliveryState = (typeof DELIVERY_STATES)[number];
 
@@ -39,29 +39,29 @@ export class NoticeDelivery {
   @JoinColumn({ name: 'notice_id', foreignKeyConstraintName: 'fk_notice_delivery_notice' })
   notice?: Notice;
 
-  /** No foreign key: see the migration. */
+  /** No foreign key: its lock on the webhook could deadlock with a change of the webhook, see the migration notices. */
   @Column('uuid', { name: 'webhook_id' })
   webhookId!: string;
 
   @Column('text', { default: 'pending' })
   state!: DeliveryState;
 
-  /** Those that have begun since it was last asked for. */
+  /** Attempts that have begun since the delivery was made or last retried by staff. */
   @Column('integer', { default: 0 })
   attempts!: number;
 
-  /** While an attempt is being made: when another instance may take over, since this one seems to be dead. */
+  /** When the next attempt is due. During an attempt: when the lease ends and another instance may take over. */
   @Column({ type: 'timestamptz', precision: 3, name: 'next_attempt_at', nullable: true })
   nextAttemptAt!: Date | null;
 
-  /** The attempt that is being made: only that one may say how it ended. */
+  /** The running attempt: only this one may record its outcome. A UUID of version 7, see the migration webhook-url. */
   @Column('uuid', { nullable: true })
   claim!: string | null;
 
   @Column({ type: 'timestamptz', precision: 3, name: 'last_attempt_at', nullable: true })
   lastAttemptAt!: Date | null;
 
-  /** HTTP status, where there was an answer. */
+  /** The HTTP status of the last attempt, if it got an answer. */
   @Column('integer', { name: 'last_status', nullable: true })
   lastStatus!: number | null;
 

@@ -1,20 +1,20 @@
 import { Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiAcceptedResponse, ApiOkResponse, ApiOperation, ApiParam } from '@nestjs/swagger';
-import { ApiProblems, StaffPlane } from '../common/api.ts';
-import type { Actor } from '../common/request-context.ts';
-import { CurrentActor, Roles } from '../common/security.ts';
-import { UuidPipe } from '../common/validation.ts';
+import { ApiProblems, StaffApi } from '../platform/api/openapi.decorators.ts';
+import type { Actor } from '../platform/common/principal.ts';
+import { CurrentActor, Roles } from '../platform/api/security.ts';
+import { UuidPipe } from '../platform/api/validation.ts';
 import { ListNoticesQuery, NoticeDeliveryDto, NoticePageDto } from './notice.dto.ts';
 import { NoticeService } from './notice.service.ts';
 
 @Controller('admin/notices')
-@StaffPlane('Notices')
+@StaffApi('Notices')
 export class NoticeController {
   constructor(private readonly notices: NoticeService) {}
 
   @Get()
   @Roles('viewer')
-  @ApiOperation({ operationId: 'listNotices', summary: 'What there was to notice, newest first, and who was told' })
+  @ApiOperation({ operationId: 'listNotices', summary: 'List notices and their deliveries, newest first' })
   @ApiOkResponse({ type: NoticePageDto })
   @ApiProblems(400)
   list(@Query() query: ListNoticesQuery): Promise<NoticePageDto> {
@@ -26,8 +26,8 @@ export class NoticeController {
   @HttpCode(202)
   @ApiOperation({
     operationId: 'retryNoticeDelivery',
-    summary: 'Send it now, also when it was delivered or given up',
-    description: 'With the same `webhook-id`, and all attempts before it. One that is being made is left alone.',
+    summary: 'Deliver a notice to a webhook now, even if it was delivered or given up before',
+    description: 'Keeps the `webhook-id` and starts a new series of attempts. An attempt in progress is not repeated.',
   })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiParam({ name: 'deliveryId', format: 'uuid' })

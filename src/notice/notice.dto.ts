@@ -1,7 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsUUID } from 'class-validator';
-import { PageCursor, PageLimit } from '../common/api.ts';
-import { MayBeAbsent } from '../common/validation.ts';
+import { PageCursor, PageLimit } from '../platform/api/openapi.decorators.ts';
+import { MayBeAbsent } from '../platform/api/validation.ts';
 import { DELIVERY_ERRORS, DELIVERY_STATES, type DeliveryError, type DeliveryState } from './notice-delivery.entity.ts';
 import { NOTICE_TYPES, type NoticeType } from './notice.entity.ts';
 
@@ -11,12 +11,12 @@ export class ListNoticesQuery {
   @IsIn(NOTICE_TYPES, { message: `must be one of ${NOTICE_TYPES.join(', ')}` })
   type?: NoticeType;
 
-  @ApiPropertyOptional({ enum: DELIVERY_STATES, description: 'Those with a delivery in this state.' })
+  @ApiPropertyOptional({ enum: DELIVERY_STATES, description: 'Only notices with a delivery in this state.' })
   @MayBeAbsent()
   @IsIn(DELIVERY_STATES, { message: `must be one of ${DELIVERY_STATES.join(', ')}` })
   state?: DeliveryState;
 
-  @ApiPropertyOptional({ format: 'uuid', description: 'Those with a delivery to this webhook.' })
+  @ApiPropertyOptional({ format: 'uuid', description: 'Only notices with a delivery to this webhook.' })
   @MayBeAbsent()
   @IsUUID('all', { message: 'must be a UUID' })
   webhook?: string;
@@ -37,11 +37,12 @@ export class NoticeDeliveryDto {
 
   @ApiProperty({
     enum: DELIVERY_STATES,
-    description: '`failed`: the last attempt did, and there will be another; `given-up`: there will be none.',
+    description:
+      '`failed`: the last attempt failed and will be repeated. `given-up`: there will be no further attempt.',
   })
   state!: DeliveryState;
 
-  @ApiProperty({ description: 'Begun since somebody last asked for it.' })
+  @ApiProperty({ description: 'Attempts since the notice was created or last sent by hand.' })
   attempts!: number;
 
   @ApiProperty({ type: String, format: 'date-time', nullable: true })
@@ -50,11 +51,22 @@ export class NoticeDeliveryDto {
   @ApiProperty({ type: String, format: 'date-time', nullable: true })
   lastAttemptAt!: Date | null;
 
-  @ApiProperty({ type: Number, nullable: true, description: 'HTTP status of the last answer, where there was one.' })
+  @ApiProperty({
+    type: Number,
+    nullable: true,
+    description: 'HTTP status of the last response; `null` if there was none.',
+  })
   lastStatus!: number | null;
 
   @ApiProperty({ type: String, enum: DELIVERY_ERRORS, nullable: true })
   lastError!: DeliveryError | null;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'For `address_not_allowed`: the setting that refused the address.',
+  })
+  lastErrorDetail!: string | null;
 
   @ApiProperty({ type: Number, nullable: true })
   lastDurationMs!: number | null;
@@ -64,7 +76,7 @@ export class NoticeDeliveryDto {
 }
 
 export class NoticeDto {
-  @ApiProperty({ format: 'uuid', description: 'The `webhook-id` of every attempt to deliver it.' })
+  @ApiProperty({ format: 'uuid', description: 'Sent as `webhook-id` with every delivery of this notice.' })
   id!: string;
 
   @ApiProperty({ enum: NOTICE_TYPES })
@@ -73,7 +85,7 @@ export class NoticeDto {
   @ApiProperty({ type: String, format: 'date-time' })
   at!: Date;
 
-  @ApiProperty({ type: 'object', additionalProperties: true, description: 'As webhooks get it.' })
+  @ApiProperty({ type: 'object', additionalProperties: true, description: 'The `data` that webhooks receive.' })
   data!: object;
 
   @ApiProperty({ type: [NoticeDeliveryDto] })

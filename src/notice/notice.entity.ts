@@ -1,6 +1,6 @@
 import { Column, CreateDateColumn, Entity, Index, PrimaryColumn } from 'typeorm';
 
-/** What webhooks may ask for, in the order that people read them. */
+/** The types that webhooks may ask for, in the order in which people see them. */
 export const EVENT_TYPES = [
   'credential.expiring',
   'credential.rotated',
@@ -9,13 +9,13 @@ export const EVENT_TYPES = [
   'channel_user.reactivated',
   'sign_in.failing',
 ] as const;
-/** The last is sent to one webhook, when somebody asks for it. */
+/** `webhook.test` is sent to a single webhook, on request. */
 export const NOTICE_TYPES = [...EVENT_TYPES, 'webhook.test'] as const;
 export type NoticeType = (typeof NOTICE_TYPES)[number];
 
 /**
- * Something that staff and their systems should know. Those that tell of a change are written by a trigger, with the
- * change's audit event; the others by scans.
+ * Something that staff and their systems should know. A trigger writes the notice of a change together with the
+ * change's audit event. Scans write the notices of expiries and of failing sign-ins.
  */
 @Entity('notice')
 @Index('uq_notice_once', ['once'], { unique: true })
@@ -23,18 +23,18 @@ export type NoticeType = (typeof NOTICE_TYPES)[number];
 @Index('ix_notice_channel_user', ['channelUserId', 'type', 'createdAt'])
 @Index('ix_notice_created_at', ['createdAt'])
 export class Notice {
-  /** A UUID of version 7, and the `webhook-id`: the same at every attempt, so that receivers can tell repetitions. */
+  /** A UUID of version 7. It is the `webhook-id` of every attempt, so that receivers recognize repetitions. */
   @PrimaryColumn('uuid', { primaryKeyConstraintName: 'pk_notice' })
   id!: string;
 
   @Column('text')
   type!: NoticeType;
 
-  /** What it tells of: of two instances that notice the same thing, one makes the notice. */
+  /** Names the occurrence. It is unique, so that only one of two instances that see it makes a notice. */
   @Column('text')
   once!: string;
 
-  /** No foreign key: what happened stays told when the account is deleted. */
+  /** No foreign key, so that notices remain when the account is deleted. */
   @Column('uuid', { name: 'channel_user_id', nullable: true })
   channelUserId!: string | null;
 

@@ -1,4 +1,4 @@
-import { AppError } from '../common/errors.ts';
+import { AppError } from '../platform/common/errors.ts';
 
 export class WebhookNotFoundError extends AppError {
   constructor() {
@@ -8,13 +8,17 @@ export class WebhookNotFoundError extends AppError {
 
 export class TooManyWebhooksError extends AppError {
   constructor(max: number) {
-    super({ status: 409, code: 'webhook.too-many', detail: `There are ${String(max)} webhooks already.` });
+    super({
+      status: 409,
+      code: 'webhook.too-many',
+      detail: `There are already ${String(max)} webhooks, the maximum. Delete one first.`,
+    });
   }
 }
 
 export class WebhookDisabledError extends AppError {
   constructor() {
-    super({ status: 409, code: 'webhook.disabled', detail: 'The webhook is disabled: nothing is sent to it.' });
+    super({ status: 409, code: 'webhook.disabled', detail: 'The webhook is disabled. Enable it first.' });
   }
 }
 

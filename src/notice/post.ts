@@ -4,16 +4,17 @@ import https from 'node:https';
 import type { LookupFunction } from 'node:net';
 import type { DeliveryError } from './notice-delivery.entity.ts';
 
-/** Of an answer nothing but the status counts; so much of the rest is read, so that the connection ends in peace. */
+/** Bytes of an answer's body that are read, so that the connection can end normally. Only the status counts. */
 const MAX_ANSWER_BYTES = 16 * 1024;
+/** Milliseconds for which an answer's body is read. */
 const MAX_ANSWER_MS = 1_000;
 
-/** No agent of others, which may know a proxy from the environment; and no connection that is kept. */
+/** Our own agents, since the global ones may use a proxy of the environment. Connections are not reused. */
 const AGENTS = { 'http:': new http.Agent({ keepAlive: false }), 'https:': new https.Agent({ keepAlive: false }) };
 
 const TLS_CODES = /^(ERR_TLS|ERR_SSL|CERT_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO|HOSTNAME_MISMATCH|EPROTO)/;
 
-/** Says what an error of {@link post} was about. */
+/** Classifies an error of {@link post}. */
 export function deliveryErrorOf(error: unknown): DeliveryError {
   const { code = '', name = '' } = error as { code?: string; name?: string };
   if (name === 'TimeoutError') return 'timed_out';
@@ -22,10 +23,10 @@ export function deliveryErrorOf(error: unknown): DeliveryError {
 }
 
 /**
- * Sends a body to addresses that were checked, and to no others: the name is not looked up again. Redirects are not
- * followed.
+ * Posts a body to a URL. Connects only to the addresses given, which were checked, and does not resolve the name again.
+ * Does not follow redirects.
  *
- * @param signal ends it
+ * @param signal aborts the request
  * @returns the status of the answer
  */
 export async function post(
@@ -60,7 +61,7 @@ export async function post(
       left -= chunk.length;
       if (left < 0) answer.destroy();
     });
-    // What goes wrong after the status does not matter any more.
+    // Errors after the status do not matter.
     answer.on('error', () => undefined);
     answer.on('close', () => {
       clearTimeout(cut);
@@ -71,7 +72,7 @@ export async function post(
   });
   request.on('close', () => {
     if (status !== undefined) resolve(status);
-    else reject(new Error('The connection ended without an answer'));
+    else reject(new Error('The connection ended without a response'));
   });
   request.end(body);
   return promise;

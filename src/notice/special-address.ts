@@ -1,5 +1,5 @@
 import { type BlockList, isIP } from 'node:net';
-import { parseNetworks } from '../config/networks.ts';
+import { parseNetworks } from '../platform/config/networks.ts';
 
 function networks(...list: string[]): BlockList {
   const parsed = parseNetworks(list.join());
@@ -7,7 +7,7 @@ function networks(...list: string[]): BlockList {
   return parsed;
 }
 
-/** IANA's special-purpose addresses that are not reachable everywhere, multicast, and what IPv6 wraps IPv4 in. */
+/** IANA's special-purpose addresses, multicast, and the IPv6 prefixes that embed an IPv4 address. */
 const SPECIAL = networks(
   '0.0.0.0/8',
   '10.0.0.0/8',
@@ -38,12 +38,12 @@ const SPECIAL = networks(
   '3fff::/20',
 );
 /**
- * The only IPv6 there is on the Internet (RFC 4291 §2.4): loopback, link-local, unique local, multicast, mapped IPv4
- * (`::ffff:0:0/96`) and NAT64 (`64:ff9b::/96`) lie outside.
+ * The only IPv6 addresses of the Internet (RFC 4291 §2.4). Loopback, link-local, unique local, multicast, mapped IPv4
+ * (`::ffff:0:0/96`) and NAT64 (`64:ff9b::/96`) addresses are outside.
  */
 const GLOBAL_UNICAST = networks('2000::/3');
 
-/** Whether an address is nobody's on the Internet, so that what answers there would be inside. */
+/** Whether an address belongs to no host of the Internet, so that a request to it may reach an internal network. */
 export function isSpecial(address: string): boolean {
   const family = isIP(address);
   if (family === 4) return SPECIAL.check(address, 'ipv4');

@@ -8,10 +8,10 @@ import {
   ApiParam,
 } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
-import { ApiProblems, StaffPlane } from '../common/api.ts';
-import type { Actor } from '../common/request-context.ts';
-import { CurrentActor, Roles } from '../common/security.ts';
-import { UuidPipe } from '../common/validation.ts';
+import { ApiProblems, StaffApi } from '../platform/api/openapi.decorators.ts';
+import type { Actor, CurrentStaff as StaffPrincipal } from '../platform/common/principal.ts';
+import { CurrentActor, CurrentStaff, Roles } from '../platform/api/security.ts';
+import { UuidPipe } from '../platform/api/validation.ts';
 import { NoticeDto } from './notice.dto.ts';
 import { NoticeService } from './notice.service.ts';
 import {
@@ -27,7 +27,7 @@ import { WebhookService } from './webhook.service.ts';
 const Id = (): ParameterDecorator => Param('id', UuidPipe);
 
 @Controller('admin/webhooks')
-@StaffPlane('Notices')
+@StaffApi('Notices')
 export class WebhookController {
   constructor(
     private readonly webhooks: WebhookService,
@@ -36,18 +36,21 @@ export class WebhookController {
 
   @Get()
   @Roles('viewer')
-  @ApiOperation({ operationId: 'listWebhooks', summary: 'Where notices are sent; never a secret again' })
+  @ApiOperation({ operationId: 'listWebhooks', summary: 'List the webhooks, without their secrets' })
   @ApiOkResponse({ type: WebhookListDto })
-  async list(): Promise<WebhookListDto> {
-    return { items: await this.webhooks.list() };
+  async list(@CurrentStaff() { role }: StaffPrincipal): Promise<WebhookListDto> {
+    return { items: await this.webhooks.list(role) };
   }
 
   @Post()
   @Roles('admin')
-  @ApiOperation({ operationId: 'createWebhook', summary: 'Send notices to a URL; shows the secret this once' })
+  @ApiOperation({
+    operationId: 'createWebhook',
+    summary: 'Create a webhook; the response shows its secret, only this once',
+  })
   @ApiCreatedResponse({
     type: NewWebhookDto,
-    headers: { Location: { description: 'Path of the resource.', schema: { type: 'string' } } },
+    headers: { Location: { description: 'Path of the new resource.', schema: { type: 'string' } } },
   })
   @ApiProblems(400, 409, 413, 415)
   async create(
@@ -62,17 +65,17 @@ export class WebhookController {
 
   @Get(':id')
   @Roles('viewer')
-  @ApiOperation({ operationId: 'getWebhook', summary: 'Read one' })
+  @ApiOperation({ operationId: 'getWebhook', summary: 'Show one webhook' })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiOkResponse({ type: WebhookDto })
   @ApiProblems(404)
-  get(@Id() id: string): Promise<WebhookDto> {
-    return this.webhooks.get(id);
+  get(@Id() id: string, @CurrentStaff() { role }: StaffPrincipal): Promise<WebhookDto> {
+    return this.webhooks.get(id, role);
   }
 
   @Patch(':id')
   @Roles('admin')
-  @ApiOperation({ operationId: 'updateWebhook', summary: 'Change what the request names' })
+  @ApiOperation({ operationId: 'updateWebhook', summary: 'Change the fields that the body contains' })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiOkResponse({ type: WebhookDto })
   @ApiProblems(400, 404, 413, 415)
@@ -83,7 +86,7 @@ export class WebhookController {
   @Delete(':id')
   @Roles('admin')
   @HttpCode(204)
-  @ApiOperation({ operationId: 'deleteWebhook', summary: 'Remove it, and what waits for it' })
+  @ApiOperation({ operationId: 'deleteWebhook', summary: 'Delete a webhook and its pending deliveries' })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiNoContentResponse()
   @ApiProblems(404)
@@ -96,7 +99,7 @@ export class WebhookController {
   @HttpCode(200)
   @ApiOperation({
     operationId: 'rotateWebhookSecret',
-    summary: 'A new secret, shown this once; both sign for a while',
+    summary: 'Create a new secret, shown only this once; both secrets sign during the overlap',
   })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiOkResponse({ type: NewWebhookDto })
@@ -114,8 +117,8 @@ export class WebhookController {
   @HttpCode(202)
   @ApiOperation({
     operationId: 'testWebhook',
-    summary: 'Send it a `webhook.test`',
-    description: 'What became of it is in the notices, as for every other.',
+    summary: 'Send a `webhook.test` notice',
+    description: 'The list of notices shows the result, as for any other notice.',
   })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiAcceptedResponse({ type: NoticeDto })

@@ -1,20 +1,24 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { ArrayMaxSize, ArrayUnique, IsArray, IsBoolean, IsIn, IsInt, Max, Min } from 'class-validator';
-import { IsPlainText, MayBeAbsent, MayBeNull } from '../common/validation.ts';
+import { IsName, IsPlainText, MayBeAbsent, MayBeNull } from '../platform/api/validation.ts';
 import { EVENT_TYPES } from './notice.entity.ts';
 
 const MAX_URL = 2048;
 const MAX_OVERLAP_SECONDS = 7 * 86_400;
-const EVENTS = 'Types of notices; `[]`: all of them, those to come too.';
+const EVENTS = 'Types of notices to send. Empty: all types, future ones included.';
 const URL_RULES =
-  'https on port 443, without username and password, at an address of the Internet; `WEBHOOK_ALLOWED_NETWORKS` names exceptions.';
+  'An https URL on port 443 without username or password that leads to a public address. ' +
+  '`WEBHOOK_ALLOWED_NETWORKS` lists exceptions.';
 
 export class WebhookDto {
   @ApiProperty({ format: 'uuid' })
   id!: string;
 
-  @ApiProperty({ format: 'uri' })
+  @ApiProperty({
+    format: 'uri',
+    description: 'The full URL for admins. Other roles see only its origin, because the rest may contain a secret.',
+  })
   url!: string;
 
   @ApiProperty({ type: String, nullable: true })
@@ -23,17 +27,22 @@ export class WebhookDto {
   @ApiProperty({ enum: EVENT_TYPES, isArray: true, description: EVENTS })
   events!: string[];
 
-  @ApiProperty({ description: 'While it is not, nothing new is sent, and what waits goes on waiting.' })
+  @ApiProperty({ description: 'While `false`, nothing is sent: new notices are skipped, pending ones wait.' })
   enabled!: boolean;
 
-  @ApiProperty({ type: String, enum: ['gone'], nullable: true, description: '`gone`: the receiver answered 410.' })
+  @ApiProperty({
+    type: String,
+    enum: ['gone'],
+    nullable: true,
+    description: '`gone`: the receiver answered 410, which disabled the webhook.',
+  })
   disabledReason!: string | null;
 
   @ApiProperty({
     type: String,
     format: 'date-time',
     nullable: true,
-    description: 'Until then the secret before this one signs too.',
+    description: 'Until then the previous secret signs too.',
   })
   previousSecretUntil!: Date | null;
 
@@ -52,17 +61,17 @@ export class WebhookListDto {
 export class NewWebhookDto extends WebhookDto {
   @ApiProperty({
     example: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw6cKkPgZ4h3k=',
-    description: 'What signs, in the form of Standard Webhooks. Shown this once.',
+    description: 'The signing secret, in the format of Standard Webhooks. Shown only in this response.',
   })
   secret!: string;
 }
 
-/** From the innermost outwards, as decorators that stand above each other apply. */
+/** Lists the rules in the order in which they apply. Decorators above each other apply from the bottom up. */
 const AreEventTypes = (): PropertyDecorator =>
   applyDecorators(
-    IsIn(EVENT_TYPES, { each: true, message: `must be of ${EVENT_TYPES.join(', ')}` }),
-    ArrayMaxSize(EVENT_TYPES.length, { message: 'must not name more types than there are' }),
-    ArrayUnique({ message: 'must not name a type twice' }),
+    IsIn(EVENT_TYPES, { each: true, message: `must be one of ${EVENT_TYPES.join(', ')}` }),
+    ArrayMaxSize(EVENT_TYPES.length, { message: 'must not have more entries than there are types' }),
+    ArrayUnique({ message: 'must not repeat a type' }),
     IsArray({ message: 'must be a list' }),
     MayBeAbsent(),
   );
@@ -74,7 +83,7 @@ export class CreateWebhookRequest {
 
   @ApiPropertyOptional({ type: String, nullable: true, maxLength: 200 })
   @MayBeNull()
-  @IsPlainText(1, 200)
+  @IsName(1, 200)
   description?: string | null;
 
   @ApiPropertyOptional({ enum: EVENT_TYPES, isArray: true, default: [], description: EVENTS })
@@ -95,7 +104,7 @@ export class UpdateWebhookRequest {
 
   @ApiPropertyOptional({ type: String, nullable: true, maxLength: 200 })
   @MayBeNull()
-  @IsPlainText(1, 200)
+  @IsName(1, 200)
   description?: string | null;
 
   @ApiPropertyOptional({ enum: EVENT_TYPES, isArray: true, description: EVENTS })
@@ -113,7 +122,7 @@ export class RotateWebhookSecretRequest {
     minimum: 0,
     maximum: MAX_OVERLAP_SECONDS,
     default: 86_400,
-    description: 'How long the present secret signs beside the new one; 0: not any more.',
+    description: 'How long the previous secret keeps signing beside the new one. 0: it stops at once.',
   })
   @MayBeAbsent()
   @IsInt({ message: 'must be a whole number' })

@@ -1,31 +1,29 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import { DataSource, type EntityManager, LessThanOrEqual, MoreThan, Repository } from 'typeorm';
+import { type EntityManager, Repository } from 'typeorm';
 import { AuditService, type Changes, changesBetween } from '../audit/audit.service.ts';
-import { Clock } from '../common/clock.ts';
-import { InvalidInputError } from '../common/errors.ts';
-import type { Actor } from '../common/request-context.ts';
-import { EncryptionService } from '../encryption/encryption.service.ts';
+import { Clock } from '../platform/common/clock.ts';
+import { InvalidInputError } from '../platform/common/errors.ts';
+import { type Actor, type Role, SYSTEM } from '../platform/common/principal.ts';
+import { ADVISORY_LOCKS, lockUntilCommit } from '../platform/database/advisory-locks.ts';
 import { TooManyWebhooksError, WebhookNotFoundError } from './notice.errors.ts';
 import { NoticeDelivery } from './notice-delivery.entity.ts';
 import { TargetRefused, TargetService } from './target.service.ts';
 import type { CreateWebhookRequest, NewWebhookDto, UpdateWebhookRequest, WebhookDto } from './webhook.dto.ts';
 import { Webhook } from './webhook.entity.ts';
+import { WebhookSecretsService, written } from './webhook-secrets.service.ts';
 
-/** Each has its own share of the connections of an instance: so many make all of them. */
+/** Webhooks of the installation. Bounds the connections of an instance, which opens a few for each webhook. */
 const MAX_WEBHOOKS = 20;
-/** Held while one is added, so that two that come at once are counted. */
-const COUNT_LOCK = 7_236_021;
-/** Standard Webhooks: between 24 and 64 bytes. */
+/** Bytes of a new secret. Standard Webhooks allows 24 to 64. */
 const SECRET_BYTES = 32;
 const DEFAULT_OVERLAP_SECONDS = 86_400;
 
-const SYSTEM: Actor = { type: 'system', id: null, name: 'system', address: null, requestId: null };
-
-const sealContext = (id: string): string => `webhook:${id}`;
-
-/** Whoever has the whole URL may often post there, by its path or query: of those a hash, which tells that they changed. */
+/**
+ * Replaces the path and query of a URL by their hash, which still shows that they changed. They are often all that
+ * somebody needs to post to the receiver.
+ */
 function urlInTrail(text: string): string {
   const { origin, pathname, search, hash } = new URL(text);
   const rest = pathname + search + hash;
@@ -33,12 +31,12 @@ function urlInTrail(text: string): string {
   return `${origin}/[sha256:${createHash('sha256').update(rest).digest('hex').slice(0, 8)}]`;
 }
 
-/** What staff change of a webhook. */
-const auditable = ({ url, description, events, enabled }: Webhook) => ({ url, description, events, enabled });
+/** The fields of a webhook that staff may change. @param url the whole URL */
+const auditable = ({ description, events, enabled }: Webhook, url: string) => ({ url, description, events, enabled });
 
-const present = (webhook: Webhook): WebhookDto => ({
+const toDto = (webhook: Webhook, url: string): WebhookDto => ({
   id: webhook.id,
-  url: webhook.url,
+  url,
   description: webhook.description,
   events: webhook.events,
   enabled: webhook.enabled,
@@ -48,33 +46,39 @@ const present = (webhook: Webhook): WebhookDto => ({
   updatedAt: webhook.updatedAt,
 });
 
-/** The webhooks: added, changed and removed by admins. */
+/** Whether a name can be in DNS: it has a dot, and is not reserved for the machine itself (RFC 6761 §6.3). */
+const isPublicName = (name: string): boolean => {
+  const labels = name.split('.').filter((label) => label !== '');
+  return labels.length > 1 && labels.at(-1) !== 'localhost';
+};
+
+/** Adds, changes and removes webhooks, on behalf of admins. */
 @Injectable()
 export class WebhookService {
   constructor(
     @InjectRepository(Webhook) private readonly webhooks: Repository<Webhook>,
-    private readonly dataSource: DataSource,
     private readonly targets: TargetService,
-    private readonly encryption: EncryptionService,
+    private readonly secrets: WebhookSecretsService,
     private readonly audit: AuditService,
     private readonly clock: Clock,
   ) {}
 
-  /** All of them, the oldest first. */
-  async list(): Promise<WebhookDto[]> {
-    return (await this.webhooks.find({ order: { createdAt: 'ASC', id: 'ASC' } })).map(present);
+  /** All webhooks, the oldest first. @param role of the reader: admins see whole URLs, others only origins */
+  async list(role: Role): Promise<WebhookDto[]> {
+    const webhooks = await this.webhooks.find({ order: { createdAt: 'ASC', id: 'ASC' } });
+    return webhooks.map((webhook) => toDto(webhook, this.secrets.urlFor(role, webhook)));
   }
 
-  /** @throws WebhookNotFoundError */
-  async get(id: string): Promise<WebhookDto> {
+  /** @param role see {@link list} @throws WebhookNotFoundError */
+  async get(id: string, role: Role): Promise<WebhookDto> {
     const webhook = await this.webhooks.findOneBy({ id });
     if (!webhook) throw new WebhookNotFoundError();
-    return present(webhook);
+    return toDto(webhook, this.secrets.urlFor(role, webhook));
   }
 
   /**
    * @returns the webhook with its secret, which nobody can read again
-   * @throws InvalidInputError for a URL that nothing is sent to; TooManyWebhooksError
+   * @throws InvalidInputError for a URL that Latchkey does not send to; TooManyWebhooksError
    */
   async create(request: CreateWebhookRequest, actor: Actor): Promise<NewWebhookDto> {
     const url = await this.#checked(request.url);
@@ -83,57 +87,65 @@ export class WebhookService {
     const now = new Date(this.clock.now());
     const webhook = this.webhooks.create({
       id,
-      url,
+      ...this.secrets.sealUrl(id, url),
       description: request.description ?? null,
       events: request.events ?? [],
       enabled: request.enabled ?? true,
       disabledReason: null,
-      sealedSecret: this.encryption.encrypt(secret, sealContext(id)),
+      sealedSecret: this.secrets.sealSecret(id, secret),
       sealedPreviousSecret: null,
       previousSecretUntil: null,
       createdAt: now,
       updatedAt: now,
     });
     await this.audit.transaction(async (manager) => {
-      await manager.query('SELECT pg_advisory_xact_lock($1)', [COUNT_LOCK]);
+      await lockUntilCommit(manager, ADVISORY_LOCKS.webhookCount);
       if ((await manager.count(Webhook)) >= MAX_WEBHOOKS) throw new TooManyWebhooksError(MAX_WEBHOOKS);
       await manager.insert(Webhook, webhook);
-      this.#record(manager, 'webhook.created', webhook, actor, changesBetween({}, auditable(webhook)));
+      this.#record(manager, 'webhook.created', webhook, actor, changesBetween({}, auditable(webhook, url)));
     });
-    return { ...present(webhook), secret: written(secret) };
+    return { ...toDto(webhook, url), secret: written(secret) };
   }
 
   /**
-   * Changes what the request names and leaves the rest.
+   * Changes only the fields that the request names.
    *
    * @throws WebhookNotFoundError, InvalidInputError
    */
   async update(id: string, { url, ...rest }: UpdateWebhookRequest, actor: Actor): Promise<WebhookDto> {
-    const checked = url === undefined ? {} : { url: await this.#checked(url) };
+    const checked = url === undefined ? undefined : await this.#checked(url);
     return this.#change(id, async (manager, webhook) => {
-      const before = auditable(webhook);
-      Object.assign(webhook, rest, checked);
-      const changes = changesBetween(before, auditable(webhook));
+      const current = this.secrets.urlOrOrigin(webhook);
+      const before = auditable(webhook, current);
+      Object.assign(webhook, rest);
+      const changes = changesBetween(before, auditable(webhook, checked ?? current));
       if (Object.keys(changes).length === 0) return;
       if (changes['enabled']) webhook.disabledReason = null;
-      webhook.updatedAt = new Date(this.clock.now());
+      const sealed = checked !== undefined && changes['url'] ? this.secrets.sealUrl(id, checked) : {};
+      Object.assign(webhook, sealed, { updatedAt: new Date(this.clock.now()) });
       const { disabledReason, updatedAt } = webhook;
-      await manager.update(Webhook, { id }, { ...auditable(webhook), disabledReason, updatedAt });
+      await manager.update(Webhook, { id }, { ...rest, ...sealed, disabledReason, updatedAt });
       this.#record(manager, 'webhook.updated', webhook, actor, changes);
     });
   }
 
-  /** Removes it with its deliveries; what has begun to leave arrives. @throws WebhookNotFoundError */
+  /** Removes a webhook with its deliveries. Attempts that have begun still go out. @throws WebhookNotFoundError */
   async delete(id: string, actor: Actor): Promise<void> {
     await this.#change(id, async (manager, webhook) => {
       await manager.delete(Webhook, { id });
       await manager.delete(NoticeDelivery, { webhookId: id });
-      this.#record(manager, 'webhook.deleted', webhook, actor, changesBetween(auditable(webhook), {}));
+      this.#record(
+        manager,
+        'webhook.deleted',
+        webhook,
+        actor,
+        changesBetween(auditable(webhook, this.secrets.urlOrOrigin(webhook)), {}),
+      );
     });
   }
 
   /**
-   * Makes a new secret; the present one signs beside it for a while, so that the receiver can change over.
+   * Makes a new secret. The present one also signs for a while, so that the receiver can change over.
    *
    * @returns the webhook with its new secret, which nobody can read again
    * @throws WebhookNotFoundError
@@ -145,7 +157,7 @@ export class WebhookService {
       const overlaps = overlapSeconds > 0;
       webhook.sealedPreviousSecret = overlaps ? webhook.sealedSecret : null;
       webhook.previousSecretUntil = overlaps ? new Date(now + overlapSeconds * 1000) : null;
-      webhook.sealedSecret = this.encryption.encrypt(secret, sealContext(id));
+      webhook.sealedSecret = this.secrets.sealSecret(id, secret);
       webhook.updatedAt = new Date(now);
       const { sealedSecret, sealedPreviousSecret, previousSecretUntil, updatedAt } = webhook;
       await manager.update(Webhook, { id }, { sealedSecret, sealedPreviousSecret, previousSecretUntil, updatedAt });
@@ -157,25 +169,11 @@ export class WebhookService {
     return { ...rotated, secret: written(secret) };
   }
 
-  /**
-   * What signs a message to a webhook now, in the form of Standard Webhooks: the newest first.
-   *
-   * @param webhook its id and what its row says of the secrets
-   */
-  secretsOf(
-    webhook: Pick<Webhook, 'id' | 'sealedSecret' | 'sealedPreviousSecret' | 'previousSecretUntil'>,
-  ): [string, ...string[]] {
-    const open = (sealed: Buffer): string => written(this.encryption.decrypt(sealed, sealContext(webhook.id)));
-    const { sealedSecret, sealedPreviousSecret, previousSecretUntil } = webhook;
-    const overlaps = previousSecretUntil !== null && previousSecretUntil.getTime() > this.clock.now();
-    return [open(sealedSecret), ...(overlaps && sealedPreviousSecret ? [open(sealedPreviousSecret)] : [])];
-  }
-
-  /** The receiver has said that it is gone: nothing more is sent there until somebody enables it again. */
+  /** Disables a webhook whose receiver has answered 410 Gone. Nothing is sent until an admin enables it again. */
   async disableGone(id: string, url: string): Promise<void> {
     await this.#change(id, async (manager, webhook) => {
-      // It may have been led elsewhere meanwhile.
-      if (!webhook.enabled || webhook.url !== url) return;
+      // An admin may have changed the URL meanwhile.
+      if (!webhook.enabled || this.secrets.urlOrOrigin(webhook) !== url) return;
       const updatedAt = new Date(this.clock.now());
       await manager.update(Webhook, { id }, { enabled: false, disabledReason: 'gone', updatedAt });
       this.#record(manager, 'webhook.disabled', webhook, SYSTEM, {
@@ -185,7 +183,7 @@ export class WebhookService {
     });
   }
 
-  /** Notes, in its transaction, that somebody had something sent to a webhook. */
+  /** Records, in the caller's transaction, that somebody had a notice sent to a webhook. */
   recordSending(
     manager: EntityManager,
     action: 'webhook.tested' | 'webhook.delivery-retried',
@@ -196,50 +194,14 @@ export class WebhookService {
     this.#record(manager, action, webhook, actor, { noticeId: [noticeId, noticeId] });
   }
 
-  /** Wipes the secrets that sign no longer. */
-  async wipeSecrets(): Promise<void> {
-    await this.webhooks.update(
-      { previousSecretUntil: LessThanOrEqual(new Date(this.clock.now())) },
-      { sealedPreviousSecret: null, previousSecretUntil: null },
-    );
-  }
-
-  /**
-   * Encrypts the secrets anew under the newest key encryption key.
-   *
-   * @returns how many webhooks had one under another
-   */
-  async reencrypt(): Promise<number> {
-    let after = '00000000-0000-0000-0000-000000000000';
-    let count = 0;
-    for (;;) {
-      const [webhook] = await this.webhooks.find({ where: { id: MoreThan(after) }, order: { id: 'ASC' }, take: 1 });
-      if (!webhook) return count;
-      after = webhook.id;
-      // Held: it may be rotated meanwhile.
-      const renewed = await this.dataSource.transaction(async (manager) => {
-        const held = await this.#hold(manager, after);
-        if (!held) return false;
-        const context = sealContext(after);
-        const sealedSecret = this.encryption.renewed(held.sealedSecret, context);
-        const previous = held.sealedPreviousSecret && this.encryption.renewed(held.sealedPreviousSecret, context);
-        if (!sealedSecret && !previous) return false;
-        await manager.update(
-          Webhook,
-          { id: after },
-          { ...(sealedSecret && { sealedSecret }), ...(previous && { sealedPreviousSecret: previous }) },
-        );
-        return true;
-      });
-      if (renewed) count++;
-    }
-  }
-
   async #checked(url: string): Promise<string> {
     try {
       return (await this.targets.find(url)).url.href;
     } catch (error) {
       if (!(error instanceof TargetRefused)) throw error;
+      // The receiver's name may not be in DNS yet. Every delivery resolves it again and checks its addresses.
+      const pending = error.reason === 'name_not_resolved' ? URL.parse(url) : null;
+      if (pending?.protocol === 'https:' && pending.port === '' && isPublicName(pending.hostname)) return pending.href;
       throw new InvalidInputError([{ field: 'url', messages: [error.message] }]);
     }
   }
@@ -253,7 +215,7 @@ export class WebhookService {
       const webhook = await this.#hold(manager, id);
       if (!webhook) throw new WebhookNotFoundError();
       await work(manager, webhook);
-      return present(webhook);
+      return toDto(webhook, this.secrets.urlOrOrigin(webhook));
     });
   }
 
@@ -273,9 +235,4 @@ export class WebhookService {
       changes: { ...rest, ...(ofUrl && { url: [masked(ofUrl[0]), masked(ofUrl[1])] }) },
     });
   }
-}
-
-/** As Standard Webhooks writes secrets. */
-function written(secret: Buffer): string {
-  return `whsec_${secret.toString('base64')}`;
 }

@@ -2,38 +2,56 @@ import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
 import { ChannelUserService } from '../channel-user/channel-user.service.ts';
-import { Directory } from '../channel-user/directory.service.ts';
-import { Clock } from '../common/clock.ts';
-import type { Actor } from '../common/request-context.ts';
+import { CredentialService } from '../channel-user/credential/credential.service.ts';
+import { AccountCache } from '../channel-user/account/account-cache.service.ts';
+import { Clock } from '../platform/common/clock.ts';
+import { AppError } from '../platform/common/errors.ts';
+import { SYSTEM } from '../platform/common/principal.ts';
+import type { Demo, DemoCall } from './demo.ts';
+import { GrantAdministrationService } from '../channel-user/grant/grant-administration.service.ts';
 import { StaffService } from '../staff/staff.service.ts';
 import { Quickstart } from './quickstart.entity.ts';
 
-/** What the first start of the quickstart shows, this once. */
+/** The secrets that the first start of the quickstart shows once. */
 export interface FirstStart {
   readonly admin: { readonly email: string; readonly password: string };
-  readonly demo: { readonly username: string; readonly password: string };
+  readonly demo: DemoPartner;
 }
 
-const SYSTEM: Actor = { type: 'system', id: null, name: 'system', address: null, requestId: null };
+interface DemoPartner {
+  readonly username: string;
+  readonly password: string;
+}
+
+/** Calls that the demo partner can make, and the credentials that it gets a token with. */
+export interface DemoCalls {
+  readonly partner: DemoPartner;
+  readonly calls: readonly DemoCall[];
+}
+
 const ADMIN_EMAIL = 'admin@latchkey.local';
 const DEMO_USERNAME = 'demo-partner';
+/** Label of the demo partner's password that a start has shown. */
+const START_LABEL = 'start';
 
-/** Makes the embedded database usable at once: somebody who may provision, and a partner to try. */
+/** Makes the embedded database usable at once: creates a first admin and a demo partner. */
 @Injectable()
 export class QuickstartService {
   constructor(
     @InjectRepository(Quickstart) private readonly quickstart: Repository<Quickstart>,
     private readonly staff: StaffService,
     private readonly channelUsers: ChannelUserService,
-    private readonly directory: Directory,
+    private readonly credentials: CredentialService,
+    private readonly accounts: AccountCache,
+    private readonly grants: GrantAdministrationService,
     private readonly clock: Clock,
   ) {}
 
   /**
-   * Provisions on the very first start, and does nothing ever after. A first start that ended before it could say so,
-   * such as one whose port was taken, leaves accounts whose passwords nobody saw; it is made good by new ones.
+   * Creates the first admin and the demo partner, until a start has shown their passwords. A start that fails before
+   * that, for example because its port is taken, leaves accounts with unknown passwords, which the next start replaces.
    *
-   * @returns the secrets to show, then to be told by {@link shown}; `undefined` when it is not the first start
+   * @returns the secrets to show before calling {@link shown}; `undefined` after the first start
    */
   async provisionOnce(): Promise<FirstStart | undefined> {
     const row = await this.quickstart.findOneBy({ provisionedAt: IsNull() });
@@ -46,9 +64,42 @@ export class QuickstartService {
     };
   }
 
-  /** Somebody has seen the secrets of {@link provisionOnce}. */
+  /** Records that the secrets of {@link provisionOnce} have been shown. */
   async shown(): Promise<void> {
     await this.quickstart.update({ id: true }, { provisionedAt: new Date(this.clock.now()) });
+  }
+
+  /**
+   * Gives the demo partner the scopes and grants of an application's demo, at every start. Later starts do not know its
+   * password, so each creates one and revokes the one of the start before.
+   *
+   * @param known the demo partner, if this start has just created it
+   * @returns undefined when the demo partner is deleted or not active, or already has as many passwords as allowed
+   */
+  async prepareDemo(demo: Demo, known: DemoPartner | undefined): Promise<DemoCalls | undefined> {
+    const account = await this.accounts.readByUsername(DEMO_USERNAME);
+    if (account?.statusAt(this.clock.now()) !== 'active') return undefined;
+    const { id, username } = account;
+    const password = known?.password ?? (await this.#passwordOfStart(id));
+    if (password === undefined) return undefined;
+    const { grants, calls } = await demo.prepare(SYSTEM);
+    const scopes = [...new Set([...account.scopes, ...demo.scopes])];
+    await this.channelUsers.update(id, { scopes }, () => true, SYSTEM);
+    for (const grant of grants) await this.grants.give(id, grant, SYSTEM);
+    return { partner: { username, password }, calls };
+  }
+
+  async #passwordOfStart(id: string): Promise<string | undefined> {
+    for (const { id: credentialId, label, status } of await this.credentials.list(id)) {
+      if (label === START_LABEL && status === 'active') await this.credentials.revoke(id, credentialId, SYSTEM);
+    }
+    try {
+      const request = { label: START_LABEL, retireOthersInSeconds: null };
+      return (await this.credentials.create(id, request, SYSTEM)).credential.password;
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'credential.too-many') return undefined;
+      throw error;
+    }
   }
 
   async #admin() {
@@ -59,18 +110,18 @@ export class QuickstartService {
   }
 
   async #demoPartner() {
-    const leftover = await this.directory.readByUsername(DEMO_USERNAME);
+    const leftover = await this.accounts.readByUsername(DEMO_USERNAME);
     if (leftover) await this.channelUsers.delete(leftover.id, SYSTEM);
     const { channelUser, credential } = await this.channelUsers.create(
       {
         username: DEMO_USERNAME,
         displayName: 'Demo partner',
         scopes: ['property:read', 'calendar:write'],
-        notes: 'Made by the first start. Delete it when you have tried it.',
+        notes: 'Created on the first start. Delete it after trying it out.',
       },
       SYSTEM,
     );
-    if (credential.password === undefined) throw new Error('The password of the demo partner was not shown');
+    if (credential.password === undefined) throw new Error('The demo partner has no password to show');
     return { username: channelUser.username, password: credential.password };
   }
 }

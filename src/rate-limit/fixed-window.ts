@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 
-/** How much one key has used of its window, and how long that lasts. */
+/** How often a key was used in its window, and how many milliseconds of the window are left. */
 export interface WindowUse {
   readonly consumedPoints: number;
   readonly msBeforeNext: number;
@@ -8,13 +9,25 @@ export interface WindowUse {
 
 interface Window {
   consumed: number;
-  /** On the monotonic clock: a clock that is set back must not make a window longer. */
+  /** On the monotonic clock, so that setting the clock back does not lengthen a window. */
   readonly endsAt: number;
 }
 
+/** Buckets shared by the keys beyond `maxKeys`. */
+const SHARED_BUCKETS = 1_024;
+/** How often expired keys are removed while the limiter is full. */
+const SWEEP_WHEN_FULL_MS = 10_000;
+
+const toUse = ({ consumed, endsAt }: Window, now: number): WindowUse => ({
+  consumedPoints: consumed,
+  msBeforeNext: endsAt - now,
+});
+
 /**
- * Counts in fixed windows, each beginning with the first use of its key. For a limit on the path of every sign-in: the
- * library's in-memory limiter has a timer for each key, and took 5 µs of each (profiled).
+ * Counts in fixed windows; a window begins with the first use of its key. Own code, since every sign-in counts here and
+ * the library's in-memory limiter keeps a timer for each key (5 µs and half a kilobyte, profiled).
+ *
+ * Beyond `maxKeys`, new keys share buckets, so their counts may be too high but never too low.
  */
 export class FixedWindow {
   readonly #windows = new Map<string, Window>();
@@ -22,28 +35,56 @@ export class FixedWindow {
 
   /**
    * @param durationMs how long a window lasts
+   * @param maxKeys keys that are counted separately
    * @param now the monotonic clock, in milliseconds
    */
   constructor(
     private readonly durationMs: number,
+    private readonly maxKeys = Infinity,
     private readonly now = (): number => performance.now(),
   ) {}
 
+  /** Keys in memory, the shared buckets included. */
+  get size(): number {
+    return this.#windows.size;
+  }
+
+  /** Counts one use of a key. */
   use(key: string): WindowUse {
     const now = this.now();
     if (now >= this.#sweepAt) this.#sweep(now);
-    let window = this.#windows.get(key);
+    const name = this.#nameOf(key);
+    let window = this.#windows.get(name);
     if (!window || window.endsAt <= now) {
       window = { consumed: 0, endsAt: now + this.durationMs };
-      this.#windows.set(key, window);
+      this.#windows.set(name, window);
     }
     window.consumed++;
-    return { consumedPoints: window.consumed, msBeforeNext: window.endsAt - now };
+    return toUse(window, now);
   }
 
-  /** Once a window: nothing is kept for longer than two. */
+  /** The present count of a key, or null without one. Takes no memory. */
+  get(key: string): WindowUse | null {
+    const now = this.now();
+    const window = this.#windows.get(this.#nameOf(key));
+    return window && window.endsAt > now ? toUse(window, now) : null;
+  }
+
+  /** Starts a new window for a key. @param durationMs how long this window lasts */
+  set(key: string, consumed: number, durationMs: number): void {
+    const now = this.now();
+    if (now >= this.#sweepAt) this.#sweep(now);
+    this.#windows.set(this.#nameOf(key), { consumed, endsAt: now + durationMs });
+  }
+
+  #nameOf(key: string): string {
+    if (this.#windows.size < this.maxKeys || this.#windows.has(key)) return key;
+    return `shared:${String(createHash('sha256').update(key).digest().readUInt32BE() % SHARED_BUCKETS)}`;
+  }
+
+  /** Removes expired keys, once a window, so that a key is kept for at most two windows. */
   #sweep(now: number): void {
-    this.#sweepAt = now + this.durationMs;
     for (const [key, { endsAt }] of this.#windows) if (endsAt <= now) this.#windows.delete(key);
+    this.#sweepAt = now + (this.#windows.size < this.maxKeys ? this.durationMs : SWEEP_WHEN_FULL_MS);
   }
 }

@@ -1,11 +1,10 @@
 import { Module } from '@nestjs/common';
 import { LimiterStore } from './limiter-store.service.ts';
 import { ThrottleService } from './throttle.service.ts';
-import { WaitingRoom } from './waiting-room.service.ts';
 
 /** What keeps guessing slow and floods cheap, without keeping anybody out who has the right password. */
 @Module({
-  providers: [LimiterStore, ThrottleService, WaitingRoom],
-  exports: [LimiterStore, ThrottleService, WaitingRoom],
+  providers: [LimiterStore, ThrottleService],
+  exports: [LimiterStore, ThrottleService],
 })
 export class RateLimitModule {}

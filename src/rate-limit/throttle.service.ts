@@ -1,15 +1,15 @@
 import { Injectable } from '@nestjs/common';
 import { hkdfSync } from 'node:crypto';
-import { Config } from '../config/config.ts';
+import { Config } from '../platform/config/config.ts';
 import { type Decisions, FailureThrottle } from './failure-throttle.ts';
-import { LimiterStore } from './limiter-store.service.ts';
+import { type Limiter, LimiterStore } from './limiter-store.service.ts';
 
-/** The period that `tokensPerMinute` counts in. */
+/** The window of `tokensPerMinute`. */
 const ISSUANCE_SECONDS = 60;
 
-/** That a channel user had more tokens than its minute holds. */
+/** A channel user has used up its `tokensPerMinute`. */
 export interface IssuanceExceeded {
-  /** Until the next token, in whole seconds. */
+  /** Whole seconds until the next token. */
   readonly retryAfter: number;
   /** `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers). */
   readonly headers: Record<string, string>;
@@ -20,9 +20,9 @@ export interface IssuanceExceeded {
 export class ThrottleService {
   readonly partnerFailures: FailureThrottle;
   readonly staffFailures: FailureThrottle;
-  /** Of links that do not work. */
+  /** Failed attempts to open a hand-over link. */
   readonly handoverFailures: FailureThrottle;
-  readonly #countToken: ReturnType<LimiterStore['counter']>;
+  readonly #issuance: Limiter;
   #tokensAllowed = 0;
   #tokensRefused = 0;
 
@@ -31,7 +31,7 @@ export class ThrottleService {
     this.partnerFailures = new FailureThrottle(store, 'partner', key);
     this.staffFailures = new FailureThrottle(store, 'staff', key);
     this.handoverFailures = new FailureThrottle(store, 'handover', key);
-    this.#countToken = store.counter('issuance', ISSUANCE_SECONDS);
+    this.#issuance = store.createUnbounded({ name: 'issuance', durationSeconds: ISSUANCE_SECONDS });
   }
 
   /** How each limiter has decided since the start. */
@@ -45,12 +45,12 @@ export class ThrottleService {
   }
 
   /**
-   * Takes a token out of a channel user's bucket, which starts full.
+   * Counts one token against a channel user's `tokensPerMinute`.
    *
-   * @returns nothing when there was one
+   * @returns undefined while the limit allows the token
    */
   async takeToken(channelUserId: string, tokensPerMinute: number): Promise<IssuanceExceeded | undefined> {
-    const { consumedPoints, msBeforeNext } = await this.#countToken(channelUserId);
+    const { consumedPoints, msBeforeNext } = await this.#issuance.use(channelUserId);
     if (consumedPoints <= tokensPerMinute) {
       this.#tokensAllowed++;
       return undefined;

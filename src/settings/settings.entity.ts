@@ -1,6 +1,6 @@
 import { Check, Column, Entity, PrimaryColumn } from 'typeorm';
 
-/** What admins decide for the whole deployment while it runs: one row, made by the migration. */
+/** Settings of the whole deployment that admins change at run time: one row, which the migration inserts. */
 @Entity('settings')
 @Check('ck_settings_one_row', 'id')
 export class Settings {

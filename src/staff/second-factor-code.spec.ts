@@ -18,7 +18,7 @@ describe('a TOTP code', () => {
     [1_234_567_890, '005924'],
     [2_000_000_000, '279037'],
     [20_000_000_000, '353130'],
-  ])('of RFC 6238 at %d s is that of its step, and of the one before and after', (seconds, code) => {
+  ])('of RFC 6238 at %d s is accepted in its step and the steps before and after', (seconds, code) => {
     const step = Math.floor(seconds / 30);
     for (const off of [-30, 0, 30]) expect(totpStepOf(SECRET, code, (seconds + off) * 1000)).toBe(step);
     for (const off of [-60, 60]) expect(totpStepOf(SECRET, code, (seconds + off) * 1000)).toBeUndefined();
@@ -29,7 +29,7 @@ describe('a TOTP code', () => {
     for (const other of ['28708', '2870821', '28708a', '', '٢٨٧٠٨٢']) expect(totpDigits(other)).toBeUndefined();
   });
 
-  it('has a secret of 160 bits, and a URI that authenticators read', () => {
+  it('has a secret of 160 bits and a URI for authenticators', () => {
     const secret = generateTotpSecret();
     expect(secret).toMatch(/^[A-Z2-7]{32}$/);
     const uri = new URL(totpUri(secret, 'mia+x@connectivity.example'));
@@ -43,7 +43,7 @@ describe('a TOTP code', () => {
 });
 
 describe('a recovery code', () => {
-  it('has 80 random bits, and is the same however it is typed', () => {
+  it('has 80 random bits and may be typed in any form', () => {
     const codes = generateRecoveryCodes();
     expect(new Set(codes.map(({ code }) => code)).size).toBe(10);
     for (const { code, hash } of codes) {

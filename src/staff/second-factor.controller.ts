@@ -1,15 +1,15 @@
 import { Body, Controller, Delete, HttpCode, Post } from '@nestjs/common';
 import { ApiNoContentResponse, ApiOkResponse, ApiOperation } from '@nestjs/swagger';
-import { ApiProblems, StaffPlane } from '../common/api.ts';
-import type { Actor, CurrentStaff as StaffPrincipal } from '../common/request-context.ts';
-import { BeforeEnrolment, CurrentActor, CurrentStaff, Roles } from '../common/security.ts';
+import { ApiProblems, StaffApi } from '../platform/api/openapi.decorators.ts';
+import type { Actor, CurrentStaff as StaffPrincipal } from '../platform/common/principal.ts';
+import { BeforeEnrolment, CurrentActor, CurrentStaff, Roles } from '../platform/api/security.ts';
 import { SecondFactorService } from './second-factor.service.ts';
 import { ConfirmTotpRequest, CurrentPasswordRequest, RecoveryCodesDto, TotpSecretDto } from './staff.dto.ts';
 
 @Controller('admin/session')
 @Roles('viewer')
 @BeforeEnrolment()
-@StaffPlane('Session')
+@StaffApi('Session')
 export class SecondFactorController {
   constructor(private readonly secondFactor: SecondFactorService) {}
 
@@ -17,7 +17,7 @@ export class SecondFactorController {
   @HttpCode(200)
   @ApiOperation({
     operationId: 'enrolTotp',
-    summary: 'A secret for your authenticator; counts for nothing until it is confirmed',
+    summary: 'Create a secret for your authenticator; it takes effect once you confirm it',
   })
   @ApiOkResponse({ type: TotpSecretDto })
   @ApiProblems(400, 413, 415, 429)
@@ -34,7 +34,7 @@ export class SecondFactorController {
   @ApiOperation({
     operationId: 'confirmTotp',
     summary:
-      'Turn your second factor on, or replace it; ends your other sessions and shows the recovery codes this once',
+      'Turn on or replace your second factor; ends your other sessions and shows the recovery codes, only this once',
   })
   @ApiOkResponse({ type: RecoveryCodesDto })
   @ApiProblems(400, 409, 413, 415, 429)
@@ -63,7 +63,7 @@ export class SecondFactorController {
   @HttpCode(200)
   @ApiOperation({
     operationId: 'renewRecoveryCodes',
-    summary: 'New recovery codes, shown this once; the old ones are dead',
+    summary: 'Create new recovery codes, shown only this once; the old ones stop working',
   })
   @ApiOkResponse({ type: RecoveryCodesDto })
   @ApiProblems(400, 409, 413, 415, 429)

@@ -2,9 +2,10 @@ import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { type EntityManager, LessThan, Not, Repository } from 'typeorm';
 import { AuditService, type Changes } from '../audit/audit.service.ts';
-import { Clock } from '../common/clock.ts';
-import type { Actor, CurrentStaff } from '../common/request-context.ts';
-import { EncryptionService } from '../encryption/encryption.service.ts';
+import { Clock } from '../platform/common/clock.ts';
+import type { Actor, CurrentStaff } from '../platform/common/principal.ts';
+import { EncryptionService } from '../platform/encryption/encryption.service.ts';
+import { reencryptColumn } from '../platform/encryption/reencryption.ts';
 import { SettingsService } from '../settings/settings.service.ts';
 import { OwnPasswordService } from './own-password.service.ts';
 import { RecoveryCode } from './recovery-code.entity.ts';
@@ -29,12 +30,12 @@ import {
 } from './staff.errors.ts';
 
 /**
- * NIST SP 800-63B §3.2.2: how often one account may be guessed at, from wherever. Whoever does it knows the password
- * already, so that nobody else can use the lock to keep a person out; recovery codes still open it.
+ * Wrong codes after which an account's TOTP is locked, from all addresses together (NIST SP 800-63B §3.2.2). Trying a
+ * code takes the right password, so outsiders cannot lock anyone out, and recovery codes still work.
  */
 const MAX_TOTP_ATTEMPTS = 50;
 
-/** What somebody proved to have besides the password. Each is good for one sign-in. */
+/** Proof of the second factor. Each proof is good for one sign-in. */
 export type SecondFactorProof = { readonly totpStep: number } | { readonly recoveryCodeHash: string };
 
 const sealContext = (staffId: string): string => `totp:${staffId}`;
@@ -51,16 +52,17 @@ export class SecondFactorService {
     private readonly clock: Clock,
   ) {}
 
-  /** Whether all staff must have one. */
+  /** Whether all staff must have a second factor. */
   async isRequired(): Promise<boolean> {
     return (await this.settings.get()).secondFactorRequired;
   }
 
   /**
-   * Looks at the code of a sign-in whose password was right. That it is used once, {@link use} sees to.
+   * Checks the code of a sign-in whose password was right. {@link use} makes sure that each code is used only once.
    *
-   * @param member with the secret
-   * @param code of the authenticator, or a recovery code
+   * @param member the staff member, with the TOTP secret
+   * @param code a code of the authenticator, or a recovery code
+   * @returns the proof for {@link use}, which also looks up a recovery code
    * @throws InvalidCodeError, TotpLockedError
    */
   async verify({ id, totpSecret }: Staff, code: string): Promise<SecondFactorProof> {
@@ -70,7 +72,7 @@ export class SecondFactorService {
       if (hash === undefined) throw new InvalidCodeError();
       return { recoveryCodeHash: hash };
     }
-    // Counted before it is looked at: of many at once no more get through.
+    // Counts the attempt before the check, so that simultaneous attempts cannot exceed the limit.
     const { affected } = await this.staff.update(
       { id, totpAttempts: LessThan(MAX_TOTP_ATTEMPTS) },
       { totpAttempts: () => 'totp_attempts + 1' },
@@ -82,10 +84,10 @@ export class SecondFactorService {
   }
 
   /**
-   * Uses a proof up, in the transaction of what it is for.
+   * Uses up a proof, in the transaction of the sign-in.
    *
-   * @returns what the audit trail should know
-   * @throws InvalidCodeError when it was used before, or is none of this person's
+   * @returns the changes for the audit trail
+   * @throws InvalidCodeError when the code was used before, or is not a recovery code of this person
    */
   async use(manager: EntityManager, staffId: string, proof: SecondFactorProof): Promise<Changes> {
     if ('totpStep' in proof) {
@@ -106,10 +108,10 @@ export class SecondFactorService {
   }
 
   /**
-   * Makes a secret for an authenticator. It counts for nothing until a code of it confirms that it has arrived; one
-   * that is in use stays so until then.
+   * Creates a secret for an authenticator. It has no effect until {@link confirm} gets a code of it. Until then, the
+   * present second factor stays in use.
    *
-   * @throws WrongPasswordError, TooManyAttemptsError
+   * @throws WrongPasswordError, TooManyAttemptsError, UnavailableError
    */
   async enrol({ currentPassword }: CurrentPasswordRequest, member: CurrentStaff, actor: Actor): Promise<TotpSecretDto> {
     await this.ownPassword.verify(currentPassword, member, actor);
@@ -120,7 +122,7 @@ export class SecondFactorService {
   }
 
   /**
-   * Puts the pending secret to use and ends the person's other sessions, which were opened without it.
+   * Puts the pending secret into use and ends the person's other sessions, which were opened without it.
    *
    * @throws NoPendingSecondFactorError, WrongCodeError, TooManyAttemptsError
    */
@@ -158,7 +160,7 @@ export class SecondFactorService {
   }
 
   /**
-   * Makes new recovery codes; the old ones are dead.
+   * Creates new recovery codes. The old ones stop working.
    *
    * @throws WrongPasswordError, TooManyAttemptsError, NoSecondFactorError
    */
@@ -177,6 +179,8 @@ export class SecondFactorService {
   }
 
   /**
+   * Turns the second factor off and deletes the recovery codes.
+   *
    * @throws WrongPasswordError, TooManyAttemptsError, SecondFactorRequiredError, NoSecondFactorError
    */
   async disable({ currentPassword }: CurrentPasswordRequest, member: CurrentStaff, actor: Actor): Promise<void> {
@@ -191,27 +195,16 @@ export class SecondFactorService {
   }
 
   /**
-   * Encrypts the secrets anew under the newest key encryption key.
+   * Encrypts the secrets again under the newest key encryption key.
    *
-   * @returns of how many people
+   * @returns how many secrets an older key had encrypted
    */
   async reencrypt(): Promise<number> {
-    const members = await this.staff.find({ select: { id: true, totpSecret: true, pendingTotpSecret: true } });
     let count = 0;
-    for (const { id, totpSecret, pendingTotpSecret } of members) {
-      const anew = [
-        ['totpSecret', totpSecret],
-        ['pendingTotpSecret', pendingTotpSecret],
-      ] as const;
-      let isOutdated = false;
-      for (const [column, sealed] of anew) {
-        const resealed = sealed && this.encryption.renewed(sealed, sealContext(id));
-        if (!resealed) continue;
-        // Only what was read: it may have been replaced or removed meanwhile.
-        await this.staff.update({ id, [column]: sealed }, { [column]: resealed });
-        isOutdated = true;
-      }
-      if (isOutdated) count++;
+    for (const column of ['totp_secret', 'pending_totp_secret']) {
+      count += await reencryptColumn(this.staff.manager, { table: 'staff', id: 'id', column }, (id, sealed) =>
+        this.encryption.renewed(sealed, sealContext(id)),
+      );
     }
     return count;
   }

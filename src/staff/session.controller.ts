@@ -1,17 +1,17 @@
 import { Body, Controller, Delete, Get, HttpCode, Patch, Post, Req, Res } from '@nestjs/common';
 import { ApiNoContentResponse, ApiOkResponse, ApiOperation } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { ApiProblems, StaffPlane } from '../common/api.ts';
-import type { Actor, CurrentStaff as StaffPrincipal } from '../common/request-context.ts';
-import { BeforeEnrolment, CurrentActor, CurrentStaff, Public, Roles } from '../common/security.ts';
+import { ApiProblems, StaffApi } from '../platform/api/openapi.decorators.ts';
+import type { Actor, CurrentStaff as StaffPrincipal } from '../platform/common/principal.ts';
+import { BeforeEnrolment, CurrentActor, CurrentStaff, Public, Roles } from '../platform/api/security.ts';
 import { OwnPasswordService } from './own-password.service.ts';
 import { SessionService } from './session.service.ts';
-import { ChangePasswordRequest, CurrentSessionDto, SessionAnswer, SignInRequest } from './staff.dto.ts';
+import { ChangePasswordRequest, CurrentSessionDto, SessionDto, SignInRequest } from './staff.dto.ts';
 
 @Controller('admin/session')
 @Roles('viewer')
 @BeforeEnrolment()
-@StaffPlane('Session')
+@StaffApi('Session')
 export class SessionController {
   constructor(
     private readonly sessions: SessionService,
@@ -23,15 +23,15 @@ export class SessionController {
   @HttpCode(200)
   @ApiOperation({ operationId: 'createSession', summary: 'Sign in', security: [] })
   @ApiOkResponse({
-    type: SessionAnswer,
-    headers: { 'Set-Cookie': { description: 'With `cookie: true`.', schema: { type: 'string' } } },
+    type: SessionDto,
+    headers: { 'Set-Cookie': { description: 'Set with `cookie: true`.', schema: { type: 'string' } } },
   })
   @ApiProblems(400, 413, 415, 429)
   async create(
     @Body() body: SignInRequest,
     @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
-  ): Promise<SessionAnswer> {
+  ): Promise<SessionDto> {
     if (body.cookie === true) this.sessions.refuseCrossSite(request);
     const session = await this.sessions.signIn(body, request);
     const { id, email, name, role } = session.staff;
@@ -42,7 +42,7 @@ export class SessionController {
   }
 
   @Get()
-  @ApiOperation({ operationId: 'getSession', summary: 'Who is signed in, and how long' })
+  @ApiOperation({ operationId: 'getSession', summary: 'Show who is signed in, and for how long' })
   @ApiOkResponse({ type: CurrentSessionDto })
   get(@CurrentStaff() { session: { expiresAt, idleSeconds }, ...member }: StaffPrincipal): CurrentSessionDto {
     return { ...member, session: { expiresAt, idleSeconds } };

@@ -2,19 +2,22 @@ import { Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { parseCookie, stringifySetCookie } from 'cookie';
 import type { FastifyRequest } from 'fastify';
-import { IsNull, LessThan, Repository } from 'typeorm';
+import { type EntityManager, IsNull, LessThan, Repository } from 'typeorm';
 import { AuditService } from '../audit/audit.service.ts';
-import { StaffPlane } from '../auth/staff-plane.service.ts';
-import { type TokenClaims, TokenService } from '../auth/token.service.ts';
-import { isForwardedHttps, isInNetworks } from '../common/client-address.ts';
-import { Clock } from '../common/clock.ts';
-import type { Actor, CurrentStaff } from '../common/request-context.ts';
-import { actorOf } from '../common/security.ts';
-import { Config } from '../config/config.ts';
+import { StaffAuthenticator } from '../auth/staff-authenticator.service.ts';
+import { SignedTokenService, type TokenClaims } from '../auth/access-token/signed-token.service.ts';
+import { isForwardedHttps, isInNetworks } from '../platform/http/client-address.ts';
+import { Clock } from '../platform/common/clock.ts';
+import { UnavailableError } from '../platform/common/errors.ts';
+import type { Actor, CurrentStaff } from '../platform/common/principal.ts';
+import { actorOf } from '../platform/api/security.ts';
+import { Config } from '../platform/config/config.ts';
 import { ThrottleService } from '../rate-limit/throttle.service.ts';
-import { type Moment, WaitingRoom } from '../rate-limit/waiting-room.service.ts';
+import { ResponseDelayService } from '../password/response-delay.service.ts';
+import type { ResponseDelay } from '../password/response-delay.ts';
 import { SecondFactorService, type SecondFactorProof } from './second-factor.service.ts';
-import { verifyPassword } from './staff-password.ts';
+import { PASSWORD_HASH_KIB, verifyPassword } from './staff-password.ts';
+import { StaffFailureService } from './staff-failure.service.ts';
 import { StaffSession } from './staff-session.entity.ts';
 import type { SignInRequest } from './staff.dto.ts';
 import { Staff } from './staff.entity.ts';
@@ -25,27 +28,31 @@ import {
   SignInRefusedError,
   TooManyAttemptsError,
 } from './staff.errors.ts';
-import { emailKeyOf, presentStaff } from './staff.service.ts';
+import { emailKeyOf, toStaffDto } from './staff.service.ts';
 
-/** A working day. */
+/** How long a session lives at most: a working day. */
 const SESSION_SECONDS = 8 * 3600;
-/** For a console that was left open; who sends the token of a session by itself is no browser. */
+/** How long a cookie session may be unused, in case a console is left open. A token session has no such limit. */
 const IDLE_SECONDS = 30 * 60;
-/** How often the use of a session is written down. */
+/** How often the use of a session is recorded. */
 const SEEN_EVERY_MS = 60_000;
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
+/** The password could not be checked in time. */
+class NotCheckedError extends Error {}
+
 export interface Session {
   readonly token: string;
+  /** Seconds until the session ends. */
   readonly expiresIn: number;
-  /** How long it may be unused; `null`: as long as it lives. */
+  /** How many seconds the session may be unused; `null` without such a limit. */
   readonly idleSeconds: number | null;
   readonly staff: Staff;
 }
 
-/** Staff sign in and out; the guard asks here who a session belongs to. */
+/** Signs staff in and out, and tells the guard whom a session belongs to. */
 @Injectable()
-export class SessionService extends StaffPlane {
+export class SessionService extends StaffAuthenticator {
   readonly #logger = new Logger(SessionService.name);
   readonly #cookieName: string;
   readonly #publicOrigin: string;
@@ -53,79 +60,97 @@ export class SessionService extends StaffPlane {
   constructor(
     @InjectRepository(Staff) private readonly staff: Repository<Staff>,
     @InjectRepository(StaffSession) private readonly sessions: Repository<StaffSession>,
-    private readonly tokens: TokenService,
+    private readonly tokens: SignedTokenService,
     private readonly secondFactor: SecondFactorService,
+    private readonly failures: StaffFailureService,
     private readonly audit: AuditService,
     private readonly throttle: ThrottleService,
-    private readonly waitingRoom: WaitingRoom,
+    private readonly responseDelays: ResponseDelayService,
     private readonly config: Config,
     private readonly clock: Clock,
   ) {
     super();
-    // Cookies do not tell ports apart: two instances on one host would overwrite each other's.
+    // The name has the port, since browsers share cookies among all ports of a host.
     this.#cookieName = `latchkey_session_${String(config.adminPort ?? config.port)}`;
     this.#publicOrigin = new URL(config.publicUrl).origin;
+    audit.checkActorsWith((manager, actor) => this.#confirm(manager, actor));
   }
 
   /**
-   * Signs a staff member in. A refusal leaves at the common moment.
+   * Signs a staff member in. A refusal is delayed alike for all e-mail addresses.
    *
-   * @throws SignInRefusedError, the same for an unknown e-mail and a wrong password; TooManyAttemptsError
+   * @throws SignInRefusedError, the same for an unknown e-mail and a wrong password; TooManyAttemptsError;
+   *   UnavailableError while slow checks are not made in time
    */
   async signIn(credentials: SignInRequest, request: FastifyRequest): Promise<Session> {
     const { staffFailures } = this.throttle;
     const { clientAddress } = request;
     const emailKey = emailKeyOf(credentials.email);
-    const moment = this.waitingRoom.momentFor(request.arrivedAt, this.waitingRoom.staffHashes);
+    const delay = this.responseDelays.delayFor(request.arrivedAt, this.responseDelays.staffHashes);
     try {
-      const { waitMs } = await staffFailures.standing(clientAddress, emailKey);
-      if (waitMs > 0) throw new InvalidStaffCredentialsError();
-      return await this.#authenticate(credentials, emailKey, moment, request);
+      const { retryAfterMs } = await staffFailures.stateOf(clientAddress, emailKey);
+      if (retryAfterMs > 0) throw new InvalidStaffCredentialsError();
+      return await this.#authenticate(credentials, emailKey, delay, request);
     } catch (error) {
-      if (!(error instanceof SignInRefusedError)) throw error;
-      // Every sign-in of the console begins without a code.
-      const refusal =
-        error instanceof CodeRequiredError
-          ? this.waitingRoom.holdBack(moment)
-          : await this.waitingRoom.refuse(staffFailures, moment, clientAddress, emailKey);
+      if (!(error instanceof SignInRefusedError || error instanceof NotCheckedError)) throw error;
+      // Not a failure: every sign-in of the console begins without a code.
+      if (error instanceof CodeRequiredError) {
+        await (await this.responseDelays.holdBack(delay)).wait();
+        throw error;
+      }
+      const wasChecked = !(error instanceof NotCheckedError);
+      const refusal = await this.responseDelays.refuse(staffFailures, delay, clientAddress, emailKey, wasChecked);
       await refusal.wait();
-      throw refusal.retryAfter === undefined ? error : new TooManyAttemptsError(refusal.retryAfter);
+      if (refusal.kind === 'failed') throw error;
+      throw refusal.kind === 'no-time'
+        ? new UnavailableError(undefined, refusal.retryAfter)
+        : new TooManyAttemptsError(refusal.retryAfter ?? 1);
     } finally {
-      moment.cancel();
+      delay.cancel();
     }
   }
 
-  /** @throws SignInRefusedError */
+  /** @throws SignInRefusedError, NotCheckedError */
   async #authenticate(
     { password, code, cookie = false }: SignInRequest,
     emailKey: string,
-    moment: Moment,
+    delay: ResponseDelay,
     request: FastifyRequest,
   ): Promise<Session> {
-    const member = await this.#verify(emailKey, password, moment);
-    if (!member) throw new InvalidStaffCredentialsError();
+    const member = await this.#verify(emailKey, password, delay);
+    if (!member) {
+      this.failures.record(emailKey, 'wrong_password', request.clientAddress);
+      throw new InvalidStaffCredentialsError();
+    }
     if (!member.secondFactorAt) return this.#open(member, undefined, cookie, request);
     if (code === undefined) throw new CodeRequiredError();
-    return this.#open(member, await this.secondFactor.verify(member, code), cookie, request);
+    const proof = await this.secondFactor.verify(member, code).catch((error: unknown) => {
+      if (error instanceof SignInRefusedError) this.failures.record(emailKey, 'wrong_code', request.clientAddress);
+      throw error;
+    });
+    return this.#open(member, proof, cookie, request);
   }
 
-  async #verify(emailKey: string, password: string, moment: Moment): Promise<Staff | undefined> {
+  async #verify(emailKey: string, password: string, delay: ResponseDelay): Promise<Staff | undefined> {
     const member = await this.staff
       .createQueryBuilder('staff')
       .addSelect(['staff.passwordHash', 'staff.totpSecret'])
       .where('staff.emailKey = :emailKey', { emailKey })
       .getOne();
     if (!member) return undefined;
-    moment.needsHash();
-    const verification = this.waitingRoom.staffHashes.queue.run(
+    delay.needsHash();
+    const verification = this.responseDelays.staffHashes.queue.run(
       member.id,
       () => verifyPassword(password, member.passwordHash),
-      () => performance.now() >= moment.lastMinute,
+      () => performance.now() >= delay.deadline,
+      PASSWORD_HASH_KIB,
     );
-    return (await this.waitingRoom.inTime(verification, moment)) ? member : undefined;
+    const matches = await delay.result(verification);
+    if (matches === undefined) throw new NotCheckedError();
+    return matches ? member : undefined;
   }
 
-  /** @throws SignInRefusedError when the password was changed or the code used meanwhile */
+  /** @throws SignInRefusedError when the password was changed, or the code used, in the meantime */
   async #open(
     member: Staff,
     proof: SecondFactorProof | undefined,
@@ -136,7 +161,7 @@ export class SessionService extends StaffPlane {
     const { id, name, passwordHash, secondFactorAt } = member;
     const { token, claims } = await this.tokens.sign('staff', id, SESSION_SECONDS, {});
     await this.audit.transaction(async (manager) => {
-      // The password and the second factor as they were verified.
+      // Matches only while password and second factor are the ones that were verified.
       const { affected } = await manager.update(
         Staff,
         { id, passwordHash, secondFactorAt: secondFactorAt ?? IsNull() },
@@ -157,7 +182,7 @@ export class SessionService extends StaffPlane {
         lastSeenAt: now,
       });
       this.audit.record(manager, {
-        actor: actorOf(request, member),
+        actor: actorOf(request, { id, name, role: member.role, session: { id: claims.jti } }),
         action: 'staff.signed-in',
         target: { type: 'staff', id, name },
         ...(changes && { changes }),
@@ -167,9 +192,11 @@ export class SessionService extends StaffPlane {
     return { token, expiresIn: SESSION_SECONDS, idleSeconds: byCookie ? IDLE_SECONDS : null, staff: member };
   }
 
-  /** Ends the session; its token is dead. */
+  /** Ends a session, so that its token stops working. */
   async signOut({ id, name, session }: CurrentStaff, actor: Actor): Promise<void> {
     await this.audit.transaction(async (manager) => {
+      await manager.query('SELECT FROM staff WHERE id = $1 FOR UPDATE', [id]);
+      await this.audit.confirm(manager, actor);
       await manager.delete(StaffSession, { id: session.id });
       this.audit.record(manager, { actor, action: 'staff.signed-out', target: { type: 'staff', id, name } });
     });
@@ -182,8 +209,8 @@ export class SessionService extends StaffPlane {
     const now = this.clock.now();
     const unusedMs = now - lastSeenAt.getTime();
     if (expiresAt.getTime() <= now || (byCookie && unusedMs >= IDLE_SECONDS * 1000)) return undefined;
-    if (byCookie && unusedMs >= SEEN_EVERY_MS) this.#seen(row, now);
-    const member = presentStaff(staff);
+    if (byCookie && unusedMs >= SEEN_EVERY_MS) this.#recordUse(row, now);
+    const member = toStaffDto(staff);
     return {
       ...member,
       enrolmentRequired: !member.secondFactor && (await this.secondFactor.isRequired()),
@@ -191,10 +218,25 @@ export class SessionService extends StaffPlane {
     };
   }
 
-  /** Nobody waits for it, and what it could not write, the next request writes. */
-  #seen({ id, lastSeenAt }: StaffSession, now: number): void {
+  /**
+   * Locks the rows of a staff member and of the session until the transaction ends. The staff member comes first, as in
+   * every transaction that ends sessions, so that two of them cannot deadlock.
+   *
+   * @throws AppError 401 when the person was removed or has another role, or when the session has ended
+   */
+  async #confirm(manager: EntityManager, { id, session }: Actor): Promise<void> {
+    const [member] = await manager.query<{ role: string }[]>('SELECT role FROM staff WHERE id = $1 FOR SHARE', [id]);
+    const held = await manager.query<unknown[]>(
+      'SELECT FROM staff_session WHERE id = $1 AND staff_id = $2 FOR KEY SHARE',
+      [session?.id, id],
+    );
+    if (member?.role !== session?.role || held.length === 0) throw this.sessionEnded();
+  }
+
+  /** Records the use of a session in the background. After a failure, the next request records it. */
+  #recordUse({ id, lastSeenAt }: StaffSession, now: number): void {
     this.sessions.update({ id, lastSeenAt }, { lastSeenAt: new Date(now) }).catch((error: unknown) => {
-      this.#logger.warn(`The use of a session was not recorded: ${(error as Error).message}`);
+      this.#logger.warn(`Recording the use of a session failed, leaving it out: ${(error as Error).message}`);
     });
   }
 
@@ -204,13 +246,16 @@ export class SessionService extends StaffPlane {
   }
 
   override refuseCrossSite(request: FastifyRequest): void {
-    if (!SAFE_METHODS.has(request.method) && !this.#isSameOrigin(request)) throw new CrossSiteError();
+    if (SAFE_METHODS.has(request.method)) return;
+    const { origin } = request.headers;
+    const expected = this.#originsOf(request);
+    if (origin === undefined || !expected.includes(origin)) throw new CrossSiteError(origin, expected);
   }
 
   /**
-   * The Set-Cookie header that carries a session, or ends it.
+   * The Set-Cookie header that stores a session's token, or deletes it.
    *
-   * @param session `undefined` to end it
+   * @param session `undefined` to delete the cookie
    */
   cookieHeader(session: Session | undefined): string {
     return stringifySetCookie({
@@ -224,14 +269,28 @@ export class SessionService extends StaffPlane {
     });
   }
 
-  /** The Origin is that of PUBLIC_URL, or the one this very request was sent to. */
-  #isSameOrigin(request: FastifyRequest): boolean {
-    const { origin, host } = request.headers;
-    if (origin === undefined) return false;
-    if (origin === this.#publicOrigin) return true;
-    const { remoteAddress } = request.raw.socket;
-    const viaProxy = remoteAddress !== undefined && isInNetworks(remoteAddress, this.config.trustedProxies);
-    const scheme = viaProxy && isForwardedHttps(request.headers) ? 'https' : 'http';
-    return host !== undefined && origin === `${scheme}://${host}`;
+  /**
+   * The origin under which staff reach the staff API, for links that open there. With ADMIN_PORT, it is taken from the
+   * request, since staff may use a host name of their own.
+   */
+  baseUrlFor(request: FastifyRequest): string {
+    if (this.config.adminPort === undefined) return this.config.publicUrl;
+    const { origin } = request.headers;
+    if (origin !== undefined && this.#originsOf(request).includes(origin)) return origin;
+    return ownOrigin(request, this.config.trustedProxies) ?? this.config.publicUrl;
   }
+
+  /** The accepted origins: that of PUBLIC_URL, and the one that this request was sent to. */
+  #originsOf(request: FastifyRequest): string[] {
+    const own = ownOrigin(request, this.config.trustedProxies);
+    return own === undefined || own === this.#publicOrigin ? [this.#publicOrigin] : [this.#publicOrigin, own];
+  }
+}
+
+/** The origin that a request was sent to, according to its Host header and trusted proxies. */
+function ownOrigin({ headers, raw }: FastifyRequest, trustedProxies: Config['trustedProxies']): string | undefined {
+  const { remoteAddress } = raw.socket;
+  const viaProxy = remoteAddress !== undefined && isInNetworks(remoteAddress, trustedProxies);
+  const scheme = viaProxy && isForwardedHttps(headers) ? 'https' : 'http';
+  return headers.host === undefined ? undefined : `${scheme}://${headers.host}`;
 }

@@ -22,11 +22,11 @@ export class StaffSession {
   @Column({ type: 'timestamptz', precision: 3, name: 'expires_at' })
   expiresAt!: Date;
 
-  /** Such a session ends when nobody uses it. */
+  /** Whether the token is in the console's cookie. Such a session ends when it is unused. */
   @Column('boolean', { name: 'by_cookie', default: false })
   byCookie!: boolean;
 
-  /** To the minute. */
+  /** Last use of a cookie session, accurate to the minute. */
   @Column({ type: 'timestamptz', precision: 3, name: 'last_seen_at', default: () => 'now()' })
   lastSeenAt!: Date;
 }

@@ -1,7 +1,7 @@
 import { Check, Column, CreateDateColumn, Entity, Index, PrimaryGeneratedColumn } from 'typeorm';
-import type { Role } from '../common/request-context.ts';
+import type { Role } from '../platform/common/principal.ts';
 
-/** Somebody who provisions partners. */
+/** A staff member, who provisions partners. */
 @Entity('staff')
 @Check('ck_staff_role', `role IN ('viewer', 'operator', 'admin')`)
 @Check(
@@ -16,7 +16,7 @@ export class Staff {
   @Column('text')
   email!: string;
 
-  /** In lower case: what makes it unique and finds it. */
+  /** The e-mail address in lower case, for uniqueness and lookup. */
   @Column('text', { name: 'email_key' })
   emailKey!: string;
 
@@ -36,19 +36,19 @@ export class Staff {
   @Column({ type: 'timestamptz', precision: 3, name: 'last_sign_in_at', nullable: true })
   lastSignInAt!: Date | null;
 
-  /** Since when signing in takes a second factor. */
+  /** Since when signing in takes a second factor; null without one. */
   @Column({ type: 'timestamptz', precision: 3, name: 'second_factor_at', nullable: true })
   secondFactorAt!: Date | null;
 
-  /** In base32, encrypted under the key encryption key. */
+  /** The TOTP secret in base32, encrypted under the key encryption key. */
   @Column('bytea', { name: 'totp_secret', nullable: true, select: false })
   totpSecret!: Buffer | null;
 
-  /** As above, until a code confirms that an authenticator has it. */
+  /** The next TOTP secret in the same form, until a code confirms that an authenticator has it. */
   @Column('bytea', { name: 'pending_totp_secret', nullable: true, select: false })
   pendingTotpSecret!: Buffer | null;
 
-  /** The time step of the newest code that was used: that one and those before it are of no more use. */
+  /** Time step of the newest used code. Codes of this step and of earlier ones are refused. */
   @Column('integer', { name: 'last_totp_step', nullable: true, select: false })
   lastTotpStep!: number | null;
 
@@ -57,7 +57,7 @@ export class Staff {
   totpAttempts!: number;
 }
 
-/** What the columns hold where there is none. */
+/** The values of the columns without a second factor. */
 export const NO_SECOND_FACTOR = {
   secondFactorAt: null,
   totpSecret: null,

@@ -1,4 +1,4 @@
-import { AppError, InvalidInputError } from '../common/errors.ts';
+import { AppError, InvalidInputError } from '../platform/common/errors.ts';
 
 export class StaffNotFoundError extends AppError {
   constructor() {
@@ -25,12 +25,12 @@ export class LastAdminError extends AppError {
     super({
       status: 409,
       code: 'staff.last-admin',
-      detail: 'This is the last admin, who can be neither removed nor demoted. Make somebody else admin first.',
+      detail: 'The last admin cannot be removed or demoted. Make somebody else an admin first.',
     });
   }
 }
 
-/** A sign-in that is refused with 401. All of them leave at the common moment. */
+/** A sign-in that is refused with 401, after the delay that all refusals share. */
 export abstract class SignInRefusedError extends AppError {
   constructor(code: string, detail: string) {
     super({ status: 401, code, detail, headers: { 'www-authenticate': 'Bearer realm="latchkey"' } });
@@ -39,20 +39,20 @@ export abstract class SignInRefusedError extends AppError {
 
 export class InvalidStaffCredentialsError extends SignInRefusedError {
   constructor() {
-    super('session.invalid-credentials', 'E-mail or password are not right.');
+    super('session.invalid-credentials', 'The e-mail or the password is wrong.');
   }
 }
 
-/** Asked for after a right password only. */
+/** Only a right password is asked for a code. */
 export class CodeRequiredError extends SignInRefusedError {
   constructor() {
-    super('session.code-required', 'Send the code of your authenticator, or a recovery code, as well.');
+    super('session.code-required', 'Send a code from your authenticator, or a recovery code, as well.');
   }
 }
 
 export class InvalidCodeError extends SignInRefusedError {
   constructor() {
-    super('session.invalid-code', 'The code is not right, or it was used before. Wait for the next one.');
+    super('session.invalid-code', 'The code is wrong or was used before. Wait for the next one.');
   }
 }
 
@@ -60,20 +60,20 @@ export class TotpLockedError extends SignInRefusedError {
   constructor() {
     super(
       'session.totp-locked',
-      'Too many wrong codes were tried by somebody who knows your password. Sign in with a recovery code and change ' +
+      'Somebody who knows your password tried too many wrong codes. Sign in with a recovery code and change ' +
         'your password, or ask an admin to reset both.',
     );
   }
 }
 
-/** The code that should confirm a second factor. */
+/** The code that should confirm a new second factor is wrong. */
 export class WrongCodeError extends AppError {
   constructor() {
     super({
       status: 400,
       code: 'session.wrong-code',
-      detail: 'The code is not right. Is the clock of the authenticator?',
-      errors: [{ field: 'code', messages: ['is not the current code of the authenticator'] }],
+      detail: 'The code is wrong. Check the clock of the device with your authenticator.',
+      errors: [{ field: 'code', messages: ['must be the current code from the authenticator'] }],
     });
   }
 }
@@ -83,7 +83,7 @@ export class NoPendingSecondFactorError extends AppError {
     super({
       status: 409,
       code: 'session.no-pending-second-factor',
-      detail: 'There is no second factor to confirm. Ask for a secret first.',
+      detail: 'There is no second factor to confirm. Request a secret first.',
     });
   }
 }
@@ -99,29 +99,40 @@ export class SecondFactorRequiredError extends AppError {
     super({
       status: 409,
       code: 'session.second-factor-required',
-      detail: 'A second factor is required of everybody here: yours can be replaced, not turned off.',
+      detail: 'All staff must have a second factor. You can replace yours, but not turn it off.',
     });
   }
 }
 
 export class WrongPasswordError extends InvalidInputError {
   constructor() {
-    super([{ field: 'currentPassword', messages: ['is not your password'] }], 'The current password is not right.');
+    super([{ field: 'currentPassword', messages: ['is not your password'] }], 'The current password is wrong.');
   }
 }
 
-/** A cookie came along with a request that another site may have caused. */
+/** Characters of an Origin header that the message quotes. The longest host name has 253. */
+const MAX_ORIGIN = 270;
+
+/** A request with the session cookie may come from another site. */
 export class CrossSiteError extends AppError {
-  constructor() {
+  /**
+   * @param origin the request's Origin header
+   * @param expected the accepted origins
+   */
+  constructor(origin: string | undefined, expected: readonly string[]) {
+    const said = origin === undefined ? 'had no Origin header' : `came from “${origin.slice(0, MAX_ORIGIN)}”`;
     super({
       status: 403,
       code: 'session.cross-site',
-      detail: 'A request with the session cookie must carry the Origin of this server.',
+      detail:
+        `A change with the session cookie must come from ${expected.join(' or ')}; this request ${said}. ` +
+        'Open the console at that address, or make PUBLIC_URL and TRUSTED_PROXIES match the address in the ' +
+        'browser.',
     });
   }
 }
 
-/** Right passwords are refused as well while a wait is on. */
+/** A wait is on, during which right passwords are refused, too. */
 export class TooManyAttemptsError extends AppError {
   /** @param retryAfter in seconds */
   constructor(retryAfter: number) {
@@ -129,6 +140,29 @@ export class TooManyAttemptsError extends AppError {
       status: 429,
       code: 'session.too-many-attempts',
       detail: 'Too many attempts. Wait before the next one.',
+      headers: { 'retry-after': String(retryAfter) },
+    });
+  }
+}
+
+/** The same for an unknown, used, expired or revoked link, so that guessing reveals nothing. */
+export class PasswordLinkGoneError extends AppError {
+  constructor() {
+    super({
+      status: 410,
+      code: 'password-link.gone',
+      detail: 'This link does not work or no longer works. Ask an admin for a new one.',
+    });
+  }
+}
+
+export class TooManyLinksTriedError extends AppError {
+  /** @param retryAfter in seconds */
+  constructor(retryAfter: number) {
+    super({
+      status: 429,
+      code: 'password-link.too-many-attempts',
+      detail: 'Too many attempts from your address with links that do not work. Wait before the next one.',
       headers: { 'retry-after': String(retryAfter) },
     });
   }

@@ -3,22 +3,28 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { randomUUID } from 'node:crypto';
 import { type EntityManager, Repository } from 'typeorm';
 import { AuditService, type Changes, changesBetween } from '../audit/audit.service.ts';
-import { Clock } from '../common/clock.ts';
-import { uniqueViolation } from '../common/postgres-errors.ts';
-import type { Actor } from '../common/request-context.ts';
+import { Clock } from '../platform/common/clock.ts';
+import { uniqueViolation } from '../platform/common/postgres-errors.ts';
+import type { Actor } from '../platform/common/principal.ts';
 import { generateStaffPassword, hashPassword } from './staff-password.ts';
+import { PasswordLinkService } from './password-link.service.ts';
 import { RecoveryCode } from './recovery-code.entity.ts';
 import { StaffSession } from './staff-session.entity.ts';
-import type { CreateStaffRequest, NewStaffDto, StaffDto, UpdateStaffRequest } from './staff.dto.ts';
+import type { PasswordLinkDto, StaffDto, UpdateStaffRequest } from './staff.dto.ts';
 import { NO_SECOND_FACTOR, Staff } from './staff.entity.ts';
 import { EmailTakenError, LastAdminError, StaffNotFoundError } from './staff.errors.ts';
 
 export const emailKeyOf = (email: string): string => email.toLowerCase();
 
-/** The resource as the API shows it. */
-export function presentStaff({ id, email, name, role, createdAt, lastSignInAt, secondFactorAt }: Staff): StaffDto {
+/** A staff member in the form of the API. */
+export function toStaffDto({ id, email, name, role, createdAt, lastSignInAt, secondFactorAt }: Staff): StaffDto {
   return { id, email, name, role, createdAt, lastSignInAt, secondFactor: secondFactorAt !== null };
 }
+
+type NewStaff = Pick<Staff, 'email' | 'name' | 'role'>;
+
+/** Identifies a staff member: by id in the API, by e-mail on the command line. */
+type StaffKey = { readonly id: string } | { readonly email: string };
 
 function refuseLastAdmin(admins: Staff[], id: string): void {
   if (admins.length === 1 && admins[0]?.id === id) throw new LastAdminError();
@@ -28,20 +34,24 @@ function refuseLastAdmin(admins: Staff[], id: string): void {
 export class StaffService {
   constructor(
     @InjectRepository(Staff) private readonly staff: Repository<Staff>,
+    private readonly links: PasswordLinkService,
     private readonly audit: AuditService,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    audit.encryptFields(['email', 'name']);
+    audit.keepAccountsOf((manager, id) => manager.existsBy(Staff, { id }));
+  }
 
-  /** Everybody, by e-mail. */
+  /** All staff, in order of e-mail. */
   async list(): Promise<StaffDto[]> {
-    return (await this.staff.find({ order: { emailKey: 'ASC' } })).map(presentStaff);
+    return (await this.staff.find({ order: { emailKey: 'ASC' } })).map(toStaffDto);
   }
 
   /** @throws StaffNotFoundError */
   async get(id: string): Promise<StaffDto> {
     const member = await this.staff.findOneBy({ id });
     if (!member) throw new StaffNotFoundError();
-    return presentStaff(member);
+    return toStaffDto(member);
   }
 
   /**
@@ -49,8 +59,32 @@ export class StaffService {
    *
    * @throws EmailTakenError
    */
-  async create({ email, name, role }: CreateStaffRequest, actor: Actor): Promise<NewStaffDto> {
+  async create(request: NewStaff, actor: Actor): Promise<StaffDto & { password: string }> {
     const password = generateStaffPassword();
+    const [member] = await this.#insert(request, password, actor, () => Promise.resolve());
+    return { ...toStaffDto(member), password };
+  }
+
+  /**
+   * Creates an account whose holder chooses the password with a one-time link.
+   *
+   * @param baseUrl origin of the staff API, as staff reach it
+   * @throws EmailTakenError
+   */
+  async invite(request: NewStaff, baseUrl: string, actor: Actor): Promise<StaffDto & PasswordLinkDto> {
+    const [member, link] = await this.#insert(request, generateStaffPassword(), actor, (manager, created) =>
+      this.links.create(manager, created, baseUrl, actor),
+    );
+    return { ...toStaffDto(member), ...link };
+  }
+
+  /** @throws EmailTakenError */
+  async #insert<T>(
+    { email, name, role }: NewStaff,
+    password: string,
+    actor: Actor,
+    deliver: (manager: EntityManager, member: Staff) => Promise<T>,
+  ): Promise<[Staff, T]> {
     const member = this.staff.create({
       id: randomUUID(),
       email,
@@ -63,28 +97,27 @@ export class StaffService {
       ...NO_SECOND_FACTOR,
     });
     try {
-      await this.audit.transaction(async (manager) => {
+      return await this.audit.transaction(async (manager) => {
         await manager.insert(Staff, member);
         this.#record(manager, 'staff.created', member, actor, changesBetween({}, { email, name, role }));
+        return [member, await deliver(manager, member)];
       });
     } catch (error) {
       throw uniqueViolation(error) === 'uq_staff_email' ? new EmailTakenError(error) : error;
     }
-    return { ...presentStaff(member), password };
   }
 
   /**
-   * Changes name or role. Another role ends the sessions of that person.
+   * Changes name or role. A change of role ends the person's sessions.
    *
    * @throws StaffNotFoundError, LastAdminError
    */
   async update(id: string, request: UpdateStaffRequest, actor: Actor): Promise<StaffDto> {
     return this.audit.transaction(async (manager) => {
-      const admins = await this.#lockAdmins(manager);
-      const member = await this.#lock(manager, { id });
+      const { admins, member } = await this.#lockStaff(manager, { id }, actor);
       const { name, role } = member;
       const changes = changesBetween({ name, role }, { name, role, ...request });
-      if (Object.keys(changes).length === 0) return presentStaff(member);
+      if (Object.keys(changes).length === 0) return toStaffDto(member);
       if (changes['role']) {
         refuseLastAdmin(admins, id);
         await manager.delete(StaffSession, { staffId: id });
@@ -92,15 +125,14 @@ export class StaffService {
       Object.assign(member, request);
       await manager.update(Staff, { id }, { name: member.name, role: member.role });
       this.#record(manager, 'staff.updated', member, actor, changes);
-      return presentStaff(member);
+      return toStaffDto(member);
     });
   }
 
   /** @throws StaffNotFoundError, LastAdminError */
   async delete(id: string, actor: Actor): Promise<void> {
     await this.audit.transaction(async (manager) => {
-      const admins = await this.#lockAdmins(manager);
-      const member = await this.#lock(manager, { id });
+      const { admins, member } = await this.#lockStaff(manager, { id }, actor);
       refuseLastAdmin(admins, id);
       await manager.delete(Staff, { id });
       const { email, name, role } = member;
@@ -109,33 +141,64 @@ export class StaffService {
   }
 
   /**
-   * Gives somebody a new generated password and ends their sessions.
+   * Sets a new generated password, ends the person's sessions and revokes an unused password link.
    *
-   * @param of whose, by id or e-mail
+   * @param of the staff member, by id or e-mail
    * @throws StaffNotFoundError
    */
-  async resetPassword(of: { id: string } | { email: string }, actor: Actor): Promise<NewStaffDto> {
+  async resetPassword(of: StaffKey, actor: Actor): Promise<StaffDto & { password: string }> {
     const password = generateStaffPassword();
+    const [member] = await this.#reset(of, password, actor, (manager, holder) =>
+      this.links.revokeFor(manager, holder, actor),
+    );
+    return { ...toStaffDto(member), password };
+  }
+
+  /**
+   * Creates a one-time link for choosing a new password. The old password stops working now, and sessions end.
+   *
+   * @param baseUrl origin of the staff API, as staff reach it
+   * @throws StaffNotFoundError
+   */
+  async sendPasswordLink(of: StaffKey, baseUrl: string, actor: Actor): Promise<StaffDto & PasswordLinkDto> {
+    const [member, link] = await this.#reset(of, generateStaffPassword(), actor, (manager, holder) =>
+      this.links.create(manager, holder, baseUrl, actor),
+    );
+    return { ...toStaffDto(member), ...link };
+  }
+
+  /** Revokes every unused password link. @returns how many links were revoked */
+  revokePasswordLinks(actor: Actor): Promise<number> {
+    return this.links.revokeAll(actor);
+  }
+
+  /** @throws StaffNotFoundError */
+  async #reset<T>(
+    of: StaffKey,
+    password: string,
+    actor: Actor,
+    deliver: (manager: EntityManager, member: Staff) => Promise<T>,
+  ): Promise<[Staff, T]> {
     const passwordHash = await hashPassword(password);
     return this.audit.transaction(async (manager) => {
-      const member = await this.#lock(manager, 'id' in of ? of : { emailKey: emailKeyOf(of.email) });
+      const { member } = await this.#lockStaff(manager, of, actor);
       await manager.update(Staff, { id: member.id }, { passwordHash });
       await manager.delete(StaffSession, { staffId: member.id });
       this.#record(manager, 'staff.password-reset', member, actor, { password: ['', ''] });
-      return { ...presentStaff(member), password };
+      return [member, await deliver(manager, member)];
     });
   }
 
   /**
-   * Takes the second factor of somebody who lost it away and ends their sessions.
+   * Removes the second factor of a person who lost it, and ends the person's sessions.
    *
-   * @param of whose, by id or e-mail
-   * @returns false when there was none: nothing is changed then
+   * @param of the staff member, by id or e-mail
+   * @returns false when there was no second factor, and nothing was changed
    * @throws StaffNotFoundError
    */
-  async resetSecondFactor(of: { id: string } | { email: string }, actor: Actor): Promise<boolean> {
+  async resetSecondFactor(of: StaffKey, actor: Actor): Promise<boolean> {
     return this.audit.transaction(async (manager) => {
-      const member = await this.#lock(manager, 'id' in of ? of : { emailKey: emailKeyOf(of.email) });
+      const { member } = await this.#lockStaff(manager, of, actor);
       if (!member.secondFactorAt) return false;
       await manager.update(Staff, { id: member.id }, NO_SECOND_FACTOR);
       await manager.delete(RecoveryCode, { staffId: member.id });
@@ -145,18 +208,24 @@ export class StaffService {
     });
   }
 
-  async #lock(manager: EntityManager, where: { id: string } | { emailKey: string }): Promise<Staff> {
-    const member = await manager.findOne(Staff, { where, lock: { mode: 'pessimistic_write' } });
-    if (!member) throw new StaffNotFoundError();
-    return member;
-  }
-
   /**
-   * Locks every admin, always before anybody else and in one order: two admins can neither remove each other at the
-   * same moment nor wait for each other.
+   * Locks all admins, and then the staff member whose account changes. With this order, two admins cannot remove each
+   * other at the same time or deadlock. Confirms the actor here, since the change may end the actor's own session.
+   *
+   * @throws StaffNotFoundError, AppError 401
    */
-  #lockAdmins(manager: EntityManager): Promise<Staff[]> {
-    return manager.find(Staff, { where: { role: 'admin' }, order: { id: 'ASC' }, lock: { mode: 'pessimistic_write' } });
+  async #lockStaff(
+    manager: EntityManager,
+    of: StaffKey,
+    actor: Actor,
+  ): Promise<{ readonly admins: Staff[]; readonly member: Staff }> {
+    const lock = { mode: 'pessimistic_write' } as const;
+    const admins = await manager.find(Staff, { where: { role: 'admin' }, order: { id: 'ASC' }, lock });
+    const where = 'id' in of ? of : { emailKey: emailKeyOf(of.email) };
+    const member = await manager.findOne(Staff, { where, lock });
+    await this.audit.confirm(manager, actor);
+    if (!member) throw new StaffNotFoundError();
+    return { admins, member };
   }
 
   #record(manager: EntityManager, action: string, member: Staff, actor: Actor, changes: Changes): void {

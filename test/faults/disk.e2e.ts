@@ -36,7 +36,7 @@ describe('the log', () => {
       },
     ],
   ])(
-    '%s: the server does its work, and stops as ever',
+    'does not affect the work or the stop of the server: %s',
     async (what, output, fail) => {
       server = await FaultServer.start({ DATABASE_URL: database.url }, output === undefined ? {} : { output });
       const load = await FaultLoad.prepare(server, await server.adminToken());
@@ -61,7 +61,7 @@ describe('the embedded database', () => {
   const postmasterOf = async (dataDir: string): Promise<number> =>
     Number((await readFile(path.join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0]);
 
-  it('is started again when it was killed', async () => {
+  it('is restarted when it is killed', async () => {
     const dataDir = await mkdtemp(path.join(tmpdir(), 'latchkey-embedded-'));
     try {
       server = await FaultServer.start({ LATCHKEY_DATA_DIR: dataDir });
@@ -98,7 +98,7 @@ describe('the embedded database', () => {
   });
 
   (disk ? it : it.skip)(
-    'has a full disk, its log too',
+    'survives a full disk together with its log',
     async () => {
       if (!disk) throw new Error('Skipped');
       const [dataDir, output] = [path.join(disk.folder, 'data'), path.join(disk.folder, 'log')];

@@ -4,8 +4,8 @@ import { FaultServer } from '../support/fault-server.ts';
 import { PostgresCluster } from '../support/postgres-cluster.ts';
 
 const MAX_CONNECTIONS = 40;
-const NO_NOTICES = /^Change notifications do not arrive \(.+\): memory is bypassed$/;
-const NOTICES_AGAIN = /^Change notifications arrive again$/;
+const NO_NOTICES = /^Change notifications do not arrive \(.+\): bypassing the caches until they do$/;
+const NOTICES_AGAIN = /^Change notifications arrive again, caches are trusted$/;
 const KILL_ALL = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'partner_service'`;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -146,7 +146,7 @@ describe('PostgreSQL', () => {
   it('read-only', async () => {
     await postgres.administer('ALTER SYSTEM SET default_transaction_read_only = on', 'SELECT pg_reload_conf()');
     await load.fails('provision', 'change', 'rotate');
-    await server.logs(/^Activity cannot be written and waits: .*read-only/, lines);
+    await server.logs(/^Writing the sign-in log failed, retrying: .*read-only/, lines);
     await server.shows('latchkey_queue_depth', (depth) => depth > 0, { queue: 'activity' });
     // In a read-only session, this is what may still be said.
     await postgres.administer(
@@ -156,7 +156,7 @@ describe('PostgreSQL', () => {
     );
     const recovery = await load.recovered(performance.now());
     load.unharmed(begun, ['me', 'token', 'token with a wrong']);
-    await server.logs(/^Activity is written again; given up: 0 records$/, lines);
+    await server.logs(/^Writing the sign-in log works again, rows lost meanwhile: 0$/, lines);
     await verify('read-only', recovery, 3_000);
   }, 60_000);
 });

@@ -10,7 +10,7 @@ import { PostgresProxy } from '../support/postgres-proxy.ts';
 import { secret } from '../support/secrets.ts';
 import { newAddress } from '../support/sign-ins.ts';
 
-/** README: what a crash may lose of the activity, besides what is being written. */
+/** docs/deploying.md: what a crash may lose of the activity, besides what is being written. */
 const BATCH_MS = 250;
 
 let folder: string;
@@ -34,12 +34,12 @@ async function ownDatabase(): Promise<string> {
   return database.url;
 }
 
-describe('kill -9 in the middle of everything', () => {
+describe('recovers from kill -9 in the middle of everything', () => {
   it.each([
     ['a database of its own', isLong ? 25 : 3],
     ['the embedded database', isLong ? 15 : 1],
   ])(
-    'with %s: what was answered is there, anything else whole or not at all',
+    'keeps what was answered and nothing in part with %s',
     async (what, rounds) => {
       const env: Record<string, string> =
         what === 'the embedded database' ? { LATCHKEY_DATA_DIR: folder } : { DATABASE_URL: await ownDatabase() };
@@ -78,7 +78,7 @@ describe('kill -9 in the middle of everything', () => {
   );
 });
 
-it('SIGTERM while PostgreSQL hangs: it ends in time all the same', async () => {
+it('ends in time on SIGTERM while PostgreSQL hangs', async () => {
   const proxy = await PostgresProxy.start(await ownDatabase());
   try {
     server = await FaultServer.start({ DATABASE_URL: proxy.url });
@@ -98,7 +98,7 @@ it('SIGTERM while PostgreSQL hangs: it ends in time all the same', async () => {
 }, 60_000);
 
 describe('a clock that is set', () => {
-  it('forwards and back by a minute: nobody notices, and nobody waits for longer', async () => {
+  it('forwards and back by a minute disturbs and delays nobody', async () => {
     const file = path.join(folder, 'clock');
     server = await FaultServer.start(
       { DATABASE_URL: await ownDatabase(), CLOCK_STEP_FILE: file },

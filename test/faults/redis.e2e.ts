@@ -5,7 +5,7 @@ import { createDatabase } from '../support/database.ts';
 import { describeWithRedis, RedisServer } from '../support/redis.ts';
 
 const AWAY = /^Redis does not answer \(.+\): each instance counts limits for itself$/;
-const BACK = /^Redis answers again: limits are shared by all instances$/;
+const BACK = /^Redis answers again: all instances share the limits$/;
 
 describeWithRedis('Redis', () => {
   let redis: RedisServer;

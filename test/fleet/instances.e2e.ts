@@ -49,7 +49,7 @@ describeWith('/usr/bin/redis-server')('three instances on one PostgreSQL and one
     return { ...account, token: secret(await fleet.newToken(account)) };
   }
 
-  it('that start in the same moment on an empty database migrate it, and make keys and partitions, once', async () => {
+  it('migrate an empty database and make keys and partitions once when they start together', async () => {
     expect(await ask('SELECT name FROM migration GROUP BY name HAVING count(*) > 1')).toEqual([]);
     expect(
       await ask('SELECT purpose, state, count(*)::int FROM signing_key GROUP BY 1, 2 ORDER BY purpose, state'),
@@ -67,7 +67,7 @@ describeWith('/usr/bin/redis-server')('three instances on one PostgreSQL and one
     for (const { complaints } of fleet.instances) expect(complaints).toEqual([]);
   });
 
-  it('know at once what was made on another', async () => {
+  it('know at once what another one creates', async () => {
     const account = await newAccount();
     for (const [i, instance] of fleet.instances.entries()) {
       const token = secret(await fleet.newToken(account, instance));
@@ -110,7 +110,7 @@ describeWith('/usr/bin/redis-server')('three instances on one PostgreSQL and one
   };
 
   it.each(Object.keys(endings))(
-    'refuse a partner that was %s elsewhere within a second, and at once where it was',
+    'refuse a partner at once where it was %s and within a second elsewhere',
     async (name) => {
       const victim = await newAccount();
       // Every one has it in memory.
@@ -155,7 +155,7 @@ describeWith('/usr/bin/redis-server')('three instances on one PostgreSQL and one
   const timesAway = (): number =>
     fleet.instances.reduce((sum, { output }) => sum + output.split('Redis does not answer').length - 1, 0);
 
-  it('issue no more tokens together than one partner may have', async () => {
+  it('issue together no more tokens than a partner may have', async () => {
     await whileRedisAnswers(async () => {
       const account = await fleet.newAccount({ tokensPerMinute: 10 });
       secret(account.password);
@@ -185,7 +185,7 @@ describeWith('/usr/bin/redis-server')('three instances on one PostgreSQL and one
     });
   }, 60_000);
 
-  it('keep the tables of the activity once, also when all of them do it at once', async () => {
+  it('maintain the activity tables once, even at the same moment', async () => {
     await ask(
       `CREATE TABLE activity_20200101 PARTITION OF activity FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')`,
       `INSERT INTO sign_in_hour (hour, writer, tokens, refused) VALUES ('2020-01-01', gen_random_uuid(), 1, 1)`,

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import pg from 'pg';
 import { createDatabase } from '../support/database.ts';
-import { Fleet, type FleetAccount, Load, type Mix, send } from '../support/fleet.ts';
+import { Fleet, type FleetAccount, Load, type Mix, type Outcome, send } from '../support/fleet.ts';
 import { PgBouncer } from '../support/pgbouncer.ts';
 import { describeWith } from '../support/programs.ts';
 import { keepOutput, secret } from '../support/secrets.ts';
@@ -61,7 +61,7 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
     }),
   };
 
-  it('everything works that partners and staff do, also at once', async () => {
+  it('all features for partners and staff work, even in parallel', async () => {
     const [first, second] = [fleet.instance(0), fleet.instance(1)];
     const load = new Load(second.url, mix, 24);
     const other = await fleet.newAccount();
@@ -103,7 +103,7 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
     expect(backends.rows.find(({ name }) => name === 'latchkey-changes')?.count).toBe(2);
   }, 60_000);
 
-  it('what happens on one instance counts on the other within a second', async () => {
+  it('a change on one instance applies to the other within a second', async () => {
     const victim = await fleet.newAccount();
     const at = fleet.instance(1);
     const itsToken = secret(await fleet.newToken(victim, at));
@@ -119,7 +119,7 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
     }, 'the token is refused');
   }, 60_000);
 
-  it('a start tells which timeouts the role lacks, and says nothing when it has them', async () => {
+  it('a start warns about timeouts that the role lacks', async () => {
     const [, instance] = fleet.instances as [Fleet['instances'][0], Fleet['instances'][0]];
     const lacking = (): string[] => instance.complaints.filter((line) => line.includes('The role of DATABASE_URL'));
     expect(lacking().map((line) => / has no (\w+)/.exec(line)?.[1])).toEqual([
@@ -140,7 +140,7 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
     expect(lacking()).toHaveLength(2);
   }, 60_000);
 
-  it('a statement that takes too long is ended by the server, and answered with 503 in time', async () => {
+  it('a statement that takes too long is ended by the server and answered with 503 in time', async () => {
     await direct(async (client) => {
       await client.query('BEGIN');
       await client.query('LOCK TABLE channel_user IN ACCESS EXCLUSIVE MODE');
@@ -162,21 +162,26 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
     expect((await fleet.admin({ path: '/admin/channel-users' }, fleet.instance(1))).status).toBe(200);
   }, 60_000);
 
-  it('is replaced by another process, which costs the requests of that moment at most, and answers them with 503', async () => {
-    const atOnce = 12;
-    const load = new Load(fleet.instance(1).url, mix, atOnce);
+  it('replacing its process costs at most the requests of that moment, which get 503', async () => {
+    const load = new Load(fleet.instance(1).url, mix, 12);
     await load.further(100);
+    const moments: { from: number; to: number }[] = [];
     for (let i = 0; i < 2; i++) {
+      const from = performance.now();
       await bouncer.replace();
+      moments.push({ from, to: performance.now() });
       await load.further(150);
     }
     await load.stop();
-    expect(load.failures.length).toBeLessThanOrEqual(2 * atOnce);
+    // However long a slow machine takes over it: whatever begins afterwards, or ended before, is answered well.
+    const isOfMoment = ({ begunAt, endedAt }: Outcome): boolean =>
+      moments.some(({ from, to }) => begunAt <= to && endedAt >= from);
+    expect(load.failures.filter((outcome) => !isOfMoment(outcome))).toEqual([]);
     expect(Object.keys(load.failureKinds).filter((kind) => !kind.endsWith(': 503'))).toEqual([]);
     expect(load.outcomes.slice(-100).filter(({ status }) => status >= 300)).toEqual([]);
   }, 60_000);
 
-  it('is killed and started again: nothing is answered but 503 meanwhile, and all is well afterwards', async () => {
+  it('a kill causes only 503s until it is started again', async () => {
     const load = new Load(fleet.instance(1).url, mix, 12);
     await load.further(100);
     await bouncer.kill();
@@ -189,7 +194,7 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
     expect(load.outcomes.slice(-100).filter(({ status }) => status >= 300)).toEqual([]);
   }, 60_000);
 
-  it('without the direct way the server does not start, and says what PgBouncer said', async () => {
+  it('the server does not start without the direct connection and quotes PgBouncer', async () => {
     const env = {
       PATH: process.env['PATH'],
       NODE_ENV: 'production',

@@ -84,7 +84,7 @@ describeWith('/usr/sbin/nginx', '/usr/bin/redis-server')('three instances behind
     return answered.flatMap(({ requestId = 'none' }) => (known.has(requestId) ? [] : [requestId]));
   }
 
-  it('are restarted one after the other under load, and no request fails or is done twice', async () => {
+  it('can be restarted one by one under load without failing or repeating a request', async () => {
     load = new Load(nginx.url, mix, AT_ONCE);
     await load.further(100);
     for (const instance of fleet.instances) {
@@ -110,7 +110,7 @@ describeWith('/usr/sbin/nginx', '/usr/bin/redis-server')('three instances behind
     for (const instance of fleet.instances) expect(instance.complaints).toEqual([]);
   }, 180_000);
 
-  it('one of them that is killed costs no more than the requests that it had', async () => {
+  it('lose only the running requests of one that is killed', async () => {
     load = new Load(nginx.url, mix, AT_ONCE);
     await load.further(100);
     const victim: Instance = fleet.instance(1);
@@ -134,7 +134,7 @@ describeWith('/usr/sbin/nginx', '/usr/bin/redis-server')('three instances behind
     // Under load some of those always wait to be accepted.
     ['each on a connection of its own', false],
   ])(
-    'answer everything that reaches them before SIGTERM closes the listener, and write it down: %s',
+    'answer and record everything that arrives before SIGTERM closes the listener: %s',
     async (_, keepAlive) => {
       const [instance] = fleet.instances as [Instance];
       load = new Load(instance.url, mix, 2 * AT_ONCE, { keepAlive });

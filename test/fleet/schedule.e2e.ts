@@ -10,7 +10,7 @@ const LOOK_MS = 60_000;
 
 // Two minutes of waiting.
 (isLong ? it : it.skip)(
-  'of three instances one rotates keys that are old enough, and all of them sign with the new one',
+  'rotates old keys on one of three instances, and all sign with the new key',
   async () => {
     const database = await createDatabase();
     const fleet = await Fleet.start(database.url);

@@ -4,14 +4,14 @@ import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 
-/** Git-ignored: what the pages looked like, for people. */
+/** The folder for pictures of the pages, which people look at. Git ignores it. */
 const SCREENSHOTS = path.resolve('screenshots');
 
 export const DESKTOP = { width: 1280, height: 900 };
 const PHONE = { width: 360, height: 740 };
 const WIDE = { width: 1920, height: 1080 };
 
-/** Chromium of `CHROMIUM_PATH` or the search path; nothing where there is none. */
+/** The path of Chromium, from `CHROMIUM_PATH` or the search path. Nothing if there is none. */
 export function chromiumPath(): string | undefined {
   const named = process.env['CHROMIUM_PATH'];
   if (named !== undefined && named !== '') return named;
@@ -21,22 +21,23 @@ export function chromiumPath(): string | undefined {
     .find((file) => existsSync(file));
 }
 
-/** Starts the browser. Not imported before: it is not needed where there is none. */
+/** Starts the browser. Imports playwright only now, because machines without a browser do not need it. */
 export async function launch(executablePath: string): Promise<Browser> {
   const { chromium } = await import('playwright-core');
   return chromium.launch({
     executablePath,
-    // Shared memory is small in a container, and PostgreSQL needs it.
-    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+    // A container has little shared memory, and PostgreSQL needs it.
+    // `latchkey.lan` is a name of this machine. Unlike the address, it is not a secure context.
+    args: ['--no-sandbox', '--disable-dev-shm-usage', '--host-resolver-rules=MAP latchkey.lan 127.0.0.1'],
   });
 }
 
-/** What the browser complained about, such as a script that the content security policy refused. */
+/** Collects the browser's errors, such as a script that the content security policy refused. */
 export function complaintsOf(context: BrowserContext): string[] {
   const complaints: string[] = [];
   context.on('weberror', (error) => complaints.push(error.error().message));
   context.on('console', (message) => {
-    // A refused request is the page's business: it says so itself.
+    // Refused requests are not collected, because the page itself reports them.
     if (message.type() === 'error' && !message.text().startsWith('Failed to load resource'))
       complaints.push(message.text());
   });
@@ -48,7 +49,7 @@ export async function keepPicture(page: Page, name: string): Promise<void> {
   await page.screenshot({ path: path.join(SCREENSHOTS, `${name}.png`), fullPage: true });
 }
 
-/** The findings of axe that keep somebody from using the page, one line each. */
+/** The serious and critical findings of axe, one line each. */
 async function seriousFindings(page: Page): Promise<string[]> {
   const { violations } = await new AxeBuilder({ page }).analyze();
   return violations
@@ -56,21 +57,21 @@ async function seriousFindings(page: Page): Promise<string[]> {
     .flatMap(({ id, nodes }) => nodes.map(({ target, html }) => `${id} ${String(target)} ${html.slice(0, 200)}`));
 }
 
-/** What changed with the size has been drawn, and colours have stopped changing; what turns for ever is not waited for. */
+/** Waits until a new size is drawn and animations have ended. Endless animations are waited for one second. */
 const SETTLED = `(async () => {
   for (let i = 0; i < 2; i++) await new Promise((done) => requestAnimationFrame(done));
   const ends = document.getAnimations().map(({ finished }) => finished.catch(() => undefined));
   await Promise.race([Promise.all(ends), new Promise((done) => setTimeout(done, 1_000))]);
 })()`;
 
-/** Whether one has to scroll sideways. */
+/** Whether the page is wider than the window. */
 const overflows = (page: Page): Promise<boolean> =>
   page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth');
 
 /**
- * Looks at a page in both themes, on a desktop and on a phone: keeps a picture of each and tells what is wrong.
+ * Checks a page in both themes, on a desktop and on a phone, and keeps a picture of each.
  *
- * @returns the findings, each with the picture it belongs to
+ * @returns the findings, each with the name of its picture
  */
 export async function inspect(page: Page, name: string): Promise<string[]> {
   if (process.env['STORY_FAST'] === '1') return [];
@@ -83,10 +84,10 @@ export async function inspect(page: Page, name: string): Promise<string[]> {
       const picture = `${name}-${colorScheme}-${device}`;
       await keepPicture(page, picture);
       if (await overflows(page)) findings.push(`${picture}: scrolls sideways`);
-      // Colours depend on the theme and little else: two of the four will do.
+      // Colours depend mostly on the theme, so axe checks only two of the four combinations.
       if ((colorScheme === 'light') !== (device === 'desktop')) continue;
       if ((await seriousFindings(page)).length === 0) continue;
-      // What fades in or out has no contrast meanwhile: only what stays counts.
+      // Parts that fade in or out have too little contrast for a moment, so only findings that stay count.
       await page.waitForTimeout(1_500);
       findings.push(...(await seriousFindings(page)).map((finding) => `${picture}: ${finding}`));
     }
@@ -96,15 +97,15 @@ export async function inspect(page: Page, name: string): Promise<string[]> {
   return findings;
 }
 
-/** Names of the parts that one has to scroll sideways. */
+/** Names of the parts of a page that scroll sideways. */
 const SIDEWAYS = `[...document.querySelectorAll('body *')]
   .filter((part) => part.scrollWidth > part.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(part).overflowX))
   .map(({ tagName, className }) => tagName + ' ' + String(className))`;
 
 /**
- * Looks at a page on a wide screen, and keeps a picture.
+ * Checks a page on a wide screen, and keeps a picture.
  *
- * @returns what one has to scroll sideways, and how much of the screen's width the page itself takes (0 to 1)
+ * @returns the parts that scroll sideways, and the share of the screen's width that the page uses (0 to 1)
  */
 export async function inspectWide(page: Page, name: string): Promise<{ sideways: string[]; share: number }> {
   await page.setViewportSize(WIDE);

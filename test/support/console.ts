@@ -6,10 +6,10 @@ import { keepOutput, secret } from './secrets.ts';
 import { freePort } from './ports.ts';
 import { isRunning, ServerProcess } from './server.ts';
 
-/** The built server with its console on a database of its own, an admin, and a browser. */
+/** The built server with its console on its own database, an admin, and a browser. */
 export class ConsoleStage {
   readonly admin = { email: 'ada@latchkey.example', password: '' };
-  /** What the browsers of everybody who has left complained about. */
+  /** The errors of all browsers that were closed. */
   readonly complaints: string[] = [];
   readonly url: string;
   readonly databaseUrl: string;
@@ -29,6 +29,7 @@ export class ConsoleStage {
     this.databaseUrl = database.url;
     this.#drop = database.drop;
     this.#environment = {
+      NODE_ENV: 'development',
       DATABASE_URL: database.url,
       PORT: String(port),
       PUBLIC_URL: this.url,
@@ -37,7 +38,7 @@ export class ConsoleStage {
     };
   }
 
-  /** @param environment more settings of the server */
+  /** @param environment further settings of the server */
   static async start(chromium: string, environment: Record<string, string> = {}): Promise<ConsoleStage> {
     const stage = new ConsoleStage(await createDatabase(), await freePort(), environment);
     try {
@@ -52,7 +53,7 @@ export class ConsoleStage {
     }
   }
 
-  /** Starts the server, again after {@link stopServer} and at the same address. */
+  /** Starts the server. After {@link stopServer}, it starts again at the same address. */
   async startServer(): Promise<void> {
     this.#server = new ServerProcess({ env: this.#environment });
     await this.#server.listening();
@@ -75,7 +76,7 @@ export class ConsoleStage {
     return command.stdout;
   }
 
-  /** A browser of its own for somebody. */
+  /** Opens a separate browser context for one person. */
   async somebody(): Promise<{ context: BrowserContext; page: Page }> {
     if (!this.#browser) throw new Error('The browser was not started');
     const context = await this.#browser.newContext({ viewport: DESKTOP, reducedMotion: 'reduce' });
@@ -91,8 +92,9 @@ export class ConsoleStage {
     return { context, page };
   }
 
-  async signIn(page: Page, { email, password }: { email: string; password: string }): Promise<void> {
-    await page.goto(`${this.url}/console/`);
+  /** @param url the URL of the server, for a test that uses another of its names */
+  async signIn(page: Page, { email, password }: { email: string; password: string }, url = this.url): Promise<void> {
+    await page.goto(`${url}/console/`);
     await page.getByLabel('E-mail').fill(email);
     await page.getByLabel('Password').fill(password);
     for (let i = 0; i < 5; i++) {
@@ -101,12 +103,24 @@ export class ConsoleStage {
       );
       await page.getByRole('button', { name: 'Sign in' }).click();
       const answer = await answered;
-      // On a machine under load a slow hash may take longer than a refusal waits: then the right password is refused.
+      // On a busy machine, the slow hash may miss the response delay, so that the right password is refused.
       if (answer.status() !== 401 || !(await answer.text()).includes('session.invalid-credentials')) return;
     }
   }
 
-  /** What a partner does with its password. */
+  /** Chooses a password with the secret of a one-time link, as a new colleague does. @returns the password */
+  async choosePassword(link: string): Promise<string> {
+    const newPassword = secret(randomBytes(18).toString('base64url'));
+    const answer = await fetch(`${this.url}/admin/password-link/use`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ secret: secret(link.split('#')[1] ?? ''), newPassword }),
+    });
+    expect(answer.status).toBe(200);
+    return newPassword;
+  }
+
+  /** Obtains a token, as a partner does with its password. */
   async generateToken(
     username: string,
     password: string,
@@ -120,12 +134,12 @@ export class ConsoleStage {
     return { status: answer.status, text, code: answer.headers.get('error-code') };
   }
 
-  /** @returns the status of what a partner is told of itself */
+  /** Calls `GET /me`. @returns the status */
   async me(token: string): Promise<number> {
     return (await fetch(`${this.url}/me`, { headers: { authorization: `Bearer ${token}` } })).status;
   }
 
-  /** A staff member's own token, for what is done beside the browser. */
+  /** A token of a staff member, for calls without the browser. */
   async tokenOf({ email, password }: { email: string; password: string }): Promise<string> {
     const answer = await fetch(`${this.url}/admin/session`, {
       method: 'POST',
@@ -143,7 +157,7 @@ export class ConsoleStage {
     });
   }
 
-  /** What a test that failed left open: its picture tells why. */
+  /** Closes the pages that a failed test left open, and keeps a picture of each. */
   async leaveOpenPages(): Promise<void> {
     for (const page of this.#open) {
       await keepPicture(page, `failed-${String(Date.now())}`);

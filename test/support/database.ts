@@ -13,18 +13,25 @@ export function databaseUrl(name: string): string {
   return url.href;
 }
 
-/** Runs statements on the server's own database. */
-export async function administer(...statements: string[]): Promise<void> {
-  const client = new pg.Client({ connectionString: required('LATCHKEY_TEST_SERVER') });
+/** Runs `work` on a connection of its own, which sees only committed rows. */
+export async function onDatabase<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
-    for (const statement of statements) await client.query(statement);
+    return await work(client);
   } finally {
     await client.end();
   }
 }
 
-/** A migrated database of its own, copied from the template. */
+/** Runs statements on the server's own database. */
+export async function administer(...statements: string[]): Promise<void> {
+  await onDatabase(required('LATCHKEY_TEST_SERVER'), async (client) => {
+    for (const statement of statements) await client.query(statement);
+  });
+}
+
+/** Creates a separate database, by default a copy of the migrated template. */
 export async function createDatabase({ migrated = true } = {}): Promise<{ url: string; drop: () => Promise<void> }> {
   const template = required('LATCHKEY_TEST_TEMPLATE');
   const name = `${template}_${Math.random().toString(36).slice(2, 10)}`;

@@ -4,15 +4,15 @@ import type { FaultServer } from './fault-server.ts';
 import { secret } from './secrets.ts';
 import { eventually, newAddress } from './sign-ins.ts';
 
-/** Contract §5: nothing hangs for longer. */
+/** Milliseconds in which every call must be answered (contract §5). */
 const LONGEST_MS = 5_000;
-/** A call is given up after so long: then it hung. */
+/** Milliseconds after which a call is aborted as hanging. */
 const GIVEN_UP_MS = 15_000;
-/** So many of each kind, one after the other, must succeed before the service counts as recovered. */
+/** Consecutive calls of each kind that must succeed before the service counts as recovered. */
 const STEADY = 6;
 const TICK_MS = 20;
 
-/** What is called all the time, and the one status it must have when it is answered at all. */
+/** The calls of the load, and the status that each must have unless it is answered with 503. */
 const KINDS = {
   /** GET /me with a valid token. */
   me: 200,
@@ -28,7 +28,7 @@ const KINDS = {
   'token of a suspended': 403,
   /** Staff provision an account. */
   provision: 201,
-  /** Staff add a password, the other ends at once. */
+  /** Staff add a password, which ends the other one at once. */
   rotate: 201,
   /** Staff change an account. */
   change: 200,
@@ -38,10 +38,10 @@ const ALL_KINDS = Object.keys(KINDS) as Kind[];
 
 interface Call {
   readonly kind: Kind;
-  /** On the monotonic clock. */
+  /** When the call began, on the monotonic clock. */
   readonly startedAt: number;
   readonly endedAt: number;
-  /** `undefined`: the connection broke. */
+  /** `undefined` if the connection broke. */
   readonly status: number | undefined;
   readonly requestId: string | undefined;
 }
@@ -63,7 +63,7 @@ interface AuditEvent {
   changes: Record<string, [unknown, unknown]>;
 }
 
-/** Why an answer is none that the contract allows. */
+/** An answer that the contract does not allow, and why. */
 interface Violation {
   readonly kind: Kind;
   readonly what: string;
@@ -72,32 +72,32 @@ interface Violation {
 
 /** How a fault looked from outside. */
 export interface Seen {
-  /** By kind and status. */
+  /** Number of calls by kind and status. */
   readonly statuses: Partial<Record<Kind, Record<string, number>>>;
-  /** The longest call. */
+  /** Milliseconds of the longest call. */
   readonly slowestMs: number;
 }
 
 /**
- * A small steady load of real calls, every answer of which is looked at: right ones, wrong ones that must never
- * succeed, and changes by staff, of which it is checked at the end that nothing was lost or half done.
+ * A small steady load of real calls, whose every answer is checked: valid calls, wrong ones that must never succeed,
+ * and changes by staff. At the end, {@link verify} checks that no change was lost or half done.
  *
- * The calls of partners are begun whether or not earlier ones were answered, as those of many partners are; staff wait
- * for each answer.
+ * Calls of partners begin even if earlier ones are unanswered, since many partners call independently. Staff wait for
+ * each answer.
  */
 export class FaultLoad {
   readonly calls: Call[] = [];
   private readonly violations: Violation[] = [];
-  /** Connections may break: the process is killed. */
+  /** Whether connections may break, because the test kills the process. */
   mayBreak = false;
   #isEnding = false;
   #loops: Promise<void>[] = [];
   readonly #inFlight = new Set<Promise<void>>();
-  /** How long this process itself did not run, added up. */
+  /** Milliseconds for which this test process was stalled, in total. */
   #stalledMs = 0;
   #ticker: NodeJS.Timeout | undefined;
   readonly #provisioned: Provisioned[] = [];
-  /** Names of accounts whose provisioning was not answered with 201. */
+  /** Usernames whose provisioning was not answered with 201. */
   readonly #unsettled: string[] = [];
   readonly #rotatedTo: { id: string; password: string }[] = [];
   readonly #changedTo: string[] = [];
@@ -112,9 +112,9 @@ export class FaultLoad {
     private readonly rotated: Provisioned,
   ) {}
 
-  /** Provisions whom the load needs. @param admin a token of an admin's session */
+  /** Provisions the accounts that the load needs. @param admin a token of an admin's session */
   static async prepare(server: FaultServer, admin: string): Promise<FaultLoad> {
-    // The fault before may not be over.
+    // The previous test's fault may not be over yet.
     const partner = await eventually(() => provision(server, admin).catch(() => undefined), 'staff can provision');
     const suspended = await provision(server, admin);
     const tokens = [await obtain(server, partner), await obtain(server, suspended)] as const;
@@ -129,13 +129,13 @@ export class FaultLoad {
     );
   }
 
-  /** Begins, and returns when every kind of call has succeeded several times. */
+  /** Starts the load, and returns when every kind of call has succeeded several times. */
   async begin(): Promise<void> {
     this.start();
     await this.recovered(performance.now());
   }
 
-  /** Begins. */
+  /** Starts the load without waiting. */
   start(): void {
     let last = performance.now();
     this.#ticker = setInterval(() => {
@@ -158,20 +158,20 @@ export class FaultLoad {
     );
   }
 
-  /** Waits until calls of each of these kinds that begin from now on have been answered with 503. */
+  /** Waits until, for each of these kinds, a call that begins from now on has been answered with 503. */
   async fails(...kinds: Kind[]): Promise<void> {
     const from = performance.now();
     const failed = (kind: Kind): boolean =>
       this.calls.some((call) => call.kind === kind && call.startedAt >= from && call.status === 503);
-    // One may be in flight, and then the next is the first that counts.
+    // A call in progress does not count, so this may take as long as two calls.
     await eventually(() => (kinds.every(failed) ? true : undefined), `503 for ${kinds.join(', ')}`, 3 * LONGEST_MS);
   }
 
   /**
    * Waits until everything works again.
    *
-   * @param since when the fault was mended, on the monotonic clock
-   * @returns so many milliseconds after that the last answer left that says something else
+   * @param since when the fault ended, on the monotonic clock
+   * @returns milliseconds from then to the last answer with an unexpected status
    */
   async recovered(since = performance.now(), withinMs = 20_000): Promise<number> {
     await eventually(
@@ -186,7 +186,7 @@ export class FaultLoad {
     return Math.round(Math.max(0, Math.max(0, ...failed) - since));
   }
 
-  /** Holds the server to having answered everybody, and rightly, since a moment. */
+  /** Expects that every call since this time got its right status. */
   unharmed(since: number, kinds: readonly Kind[] = ALL_KINDS): void {
     const { statuses } = this.seen(since);
     for (const kind of kinds) {
@@ -194,7 +194,7 @@ export class FaultLoad {
     }
   }
 
-  /** What partners and staff saw of calls that began after a moment. */
+  /** What partners and staff saw of calls that began after this time. */
   seen(since = 0): Seen {
     const statuses: Seen['statuses'] = {};
     let slowestMs = 0;
@@ -207,13 +207,13 @@ export class FaultLoad {
     return { statuses, slowestMs };
   }
 
-  /** The longest call of a kind that was answered before a moment, in milliseconds. */
+  /** Milliseconds of the longest call of a kind that was answered before this time. */
   slowest(kind: Kind, before: number): number {
     const answered = this.calls.filter((call) => call.kind === kind && call.endedAt <= before);
     return Math.max(0, ...answered.map(({ startedAt, endedAt }) => endedAt - startedAt));
   }
 
-  /** Ends the load, and holds the server to what it answered. */
+  /** Ends the load, and checks that all answers were allowed and that the database agrees with them. */
   async verify(): Promise<void> {
     await this.end();
     expect(this.violations.map((violation) => ({ ...violation, log: this.#logOf(violation) }))).toEqual([]);
@@ -223,7 +223,7 @@ export class FaultLoad {
     await this.#verifyRotation();
   }
 
-  /** Sends no more, and waits for what was sent. */
+  /** Stops sending, and waits for the calls in progress. */
   async end(): Promise<void> {
     this.#isEnding = true;
     await Promise.all(this.#loops);
@@ -231,7 +231,7 @@ export class FaultLoad {
     clearInterval(this.#ticker);
   }
 
-  /** Every token that was answered is in the partner's activity, once. @returns those that are not */
+  /** Expects no duplicates in the partner's activity. @returns the calls that got a token and are missing there */
   async missingActivity(): Promise<Call[]> {
     const answered = this.calls.filter(({ kind, status }) => kind === 'token' && status === 200);
     const written = (await this.#pages<{ requestId: string }>(`/admin/channel-users/${this.partner.id}/activity`)).map(
@@ -255,7 +255,7 @@ export class FaultLoad {
     const loop = async (): Promise<void> => {
       for (let due = performance.now(); !this.#isEnding; due += ms) {
         await new Promise((resolve) => setTimeout(resolve, Math.max(0, due - performance.now())));
-        // After a stall, no burst of what was due meanwhile.
+        // After a stall, skips the calls that were due in the meantime instead of sending them all at once.
         due = Math.max(due, performance.now() - ms);
         const call = this.#call(kind, send).then(() => undefined);
         this.#inFlight.add(call);
@@ -265,7 +265,7 @@ export class FaultLoad {
     this.#loops.push(loop());
   }
 
-  /** One provisioning after the other. */
+  /** Provisions an account. */
   async #provision(i: number): Promise<void> {
     const username = `${this.#prefix}-${String(i)}`;
     const body = { username, displayName: username };
@@ -295,7 +295,7 @@ export class FaultLoad {
     this.#rotatedTo.push({ id, password: secret(password) });
   }
 
-  /** Each change after the one before was answered, so that their order is known. */
+  /** Makes each change only after the previous one was answered, so that their order is known. */
   async #oneByOne(change: (i: number) => Promise<void>): Promise<void> {
     for (let i = 1; !this.#isEnding; i++) {
       await change(i);
@@ -303,7 +303,7 @@ export class FaultLoad {
     }
   }
 
-  /** @returns the body of an answer that the kind is to have, otherwise nothing */
+  /** @returns the body, if the answer has the status of its kind */
   async #call(kind: Kind, send: () => Promise<Response>): Promise<string | undefined> {
     const startedAt = performance.now();
     const stalledBefore = this.#stalledMs;
@@ -321,7 +321,7 @@ export class FaultLoad {
     const requestId = answer?.headers.get('x-request-id') ?? undefined;
     this.calls.push({ kind, startedAt, endedAt, status: answer?.status, requestId });
     const violate = (what: string): void => void this.violations.push({ kind, what, requestId });
-    // What this process itself was held up does not count.
+    // The time for which this test process was stalled does not count.
     const ms = endedAt - startedAt - (this.#stalledMs - stalledBefore);
     if (ms > LONGEST_MS) violate(`took ${String(Math.round(ms))} ms (${String(answer?.status)})`);
     if (!answer) {
@@ -357,7 +357,7 @@ export class FaultLoad {
     return send(this.server, path, { token: this.admin, ...options });
   }
 
-  /** What was answered 201 is there and works; anything else is there as a whole, or not at all. */
+  /** Accounts that were answered with 201 exist and work. Every other one exists completely or not at all. */
   async #verifyProvisioning(): Promise<void> {
     const users = await this.#pages<{ id: string; username: string }>(`/admin/channel-users?q=${this.#prefix}`);
     const byName = new Map(users.map((user) => [user.username, user]));
@@ -382,7 +382,7 @@ export class FaultLoad {
     for (const partner of this.#provisioned.slice(-5)) await obtain(this.server, partner);
   }
 
-  /** The trail leads from the first name to the present one, over every one that was answered 200, each once. */
+  /** The audit trail leads from the first name to the current one, through each name that was answered with 200. */
   async #verifyChanges(): Promise<void> {
     const { id } = this.changed;
     const user = (await (await this.#send(`/admin/channel-users/${id}`, {})).json()) as {
@@ -399,7 +399,7 @@ export class FaultLoad {
     expect(trail).toEqual(expect.arrayContaining(this.#changedTo));
   }
 
-  /** Every password that was shown is there with its event; the last one works, if none was added after it. */
+  /** Every password that was shown exists and has its event. The last one works, if no other was added after it. */
   async #verifyRotation(): Promise<void> {
     const { id, username } = this.rotated;
     const { items } = (await (await this.#send(`/admin/channel-users/${id}/credentials`, {})).json()) as {
@@ -453,7 +453,7 @@ export function send(server: FaultServer, path: string, options: SendOptions = {
   });
 }
 
-/** Sends what a test needs to succeed. */
+/** Sends a POST that must succeed. */
 export async function post(server: FaultServer, path: string, token: string, json: unknown): Promise<string> {
   const answer = await send(server, path, { method: 'POST', token, json });
   const text = await answer.text();
@@ -477,7 +477,7 @@ export async function obtain(server: FaultServer, { username, password }: Creden
   return secret(text);
 }
 
-/** One line for the table of what a fault looks like. */
+/** Prints a fault's line of the table that shows how each fault looks from outside. */
 export function report(fault: string, { statuses, slowestMs }: Seen, recoveryMs?: number): void {
   const brief = Object.entries(statuses).map(
     ([kind, counts]) =>

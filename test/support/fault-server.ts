@@ -4,16 +4,16 @@ import { keepOutput, secret } from './secrets.ts';
 import { isRunning, ServerProcess } from './server.ts';
 import { eventually } from './sign-ins.ts';
 
-/** What is printed once, to whoever starts the quickstart. */
+/** The secrets that the quickstart prints once, at its first start. */
 const FIRST_START_SECRETS = /^(Admin password: |curl ).*$/gm;
 
-/** Exit within 10 s, and a little for a machine that is busy. */
+/** Milliseconds for a stop: the contract's ten seconds and a little more for a busy machine. */
 const LONGEST_STOP_MS = 12_000;
 
 /** A line of the log. */
 export type LogLine = Record<string, unknown> & { level?: string; msg?: string; err?: { message?: string } };
 
-/** The built server as a process of its own, with what a test needs to look at it from outside. */
+/** The built server as a separate process, and helpers to observe it from outside. */
 export class FaultServer {
   #process: ServerProcess | undefined;
   #past = '';
@@ -27,11 +27,11 @@ export class FaultServer {
   ) {}
 
   /**
-   * Starts it, and makes an admin for it.
+   * Starts the server.
    *
-   * @param env its environment; `DATABASE_URL` absent: with the embedded database
-   * @param options.runtime arguments of Node
-   * @param options.output the file that its standard output is; what it says is not seen then
+   * @param env the server's environment. Without `DATABASE_URL`, the server uses the embedded database
+   * @param options.runtime arguments for Node
+   * @param options.output a file for standard output, which the test then does not see
    */
   static async start(
     env: Record<string, string>,
@@ -43,10 +43,10 @@ export class FaultServer {
       {
         PORT: output === undefined ? '0' : String(await freePort()),
         OPS_PORT: opsPort,
-        // Who calls is said by the header, so that a test has many addresses.
+        // X-Forwarded-For sets the client's address, so that a test can use many addresses.
         TRUSTED_PROXIES: '127.0.0.0/8',
         KEY_ENCRYPTION_KEY: secret(randomBytes(32).toString('base64')),
-        ...('DATABASE_URL' in env && { PUBLIC_URL: 'http://latchkey.test' }),
+        ...('DATABASE_URL' in env && { NODE_ENV: 'development', PUBLIC_URL: 'http://latchkey.test' }),
         ...env,
       },
       output === undefined ? command : ['sh', '-c', 'file=$0; exec "$@" >> "$file"', output, ...command],
@@ -57,7 +57,7 @@ export class FaultServer {
     return server;
   }
 
-  /** @returns once it serves, at another port than before */
+  /** Starts the server again, usually at another port. @returns once it serves */
   async restart(): Promise<void> {
     this.#past += this.#output;
     this.#process = new ServerProcess({ command: this.command, env: this.env });
@@ -89,7 +89,7 @@ export class FaultServer {
     return isRunning(this.process.pid);
   }
 
-  /** Makes an admin by the command line, and signs it in. @returns the session's token */
+  /** Creates an admin on the command line, and signs it in. @returns the session's token */
   async adminToken(): Promise<string> {
     const email = `${randomBytes(4).toString('hex')}@staff.example`;
     const create = new ServerProcess({
@@ -115,7 +115,7 @@ export class FaultServer {
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify({ email, password }),
       });
-      // A slow hash may take longer on a busy machine than a refusal waits.
+      // On a busy machine, the slow hash may miss the response delay.
       if (answer.status !== 200) return undefined;
       return secret(((await answer.json()) as { accessToken: string }).accessToken);
     }, 'the admin signs in');
@@ -129,7 +129,7 @@ export class FaultServer {
       .map((line) => JSON.parse(line) as LogLine);
   }
 
-  /** Waits for a line that an operator would look for. */
+  /** Waits for a line of the log with this message. */
   async logs(message: RegExp, from = 0, withinMs = 10_000): Promise<LogLine> {
     return eventually(
       () => this.log.slice(from).find(({ msg = '' }) => message.test(msg)),
@@ -138,7 +138,7 @@ export class FaultServer {
     );
   }
 
-  /** What a metric says now, all its series that carry the labels added up. */
+  /** The current value of a metric: the sum of its series that have these labels. */
   async metric(name: string, labels: Record<string, string> = {}): Promise<number> {
     const answer = await fetch(`${this.opsUrl}/metrics`, { signal: AbortSignal.timeout(5_000) });
     const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
@@ -172,12 +172,12 @@ export class FaultServer {
     return (await fetch(`${this.opsUrl}/health/${which}`, { signal: AbortSignal.timeout(5_000) })).status;
   }
 
-  /** SIGKILL, as the kernel does it when memory is short. */
+  /** Sends SIGKILL, as the kernel does when memory runs out. */
   async kill(): Promise<void> {
     await this.process.kill('SIGKILL');
   }
 
-  /** SIGTERM. @returns the exit code; throws when it does not end in time (contract §5) */
+  /** Sends SIGTERM. @returns the exit code. Throws if the server does not end in time (contract §5) */
   async stop(): Promise<number | NodeJS.Signals> {
     const late = setTimeout(() => {
       process.kill(this.process.pid, 'SIGKILL');
@@ -189,7 +189,7 @@ export class FaultServer {
     return end;
   }
 
-  /** Stops it if it runs, and keeps its output for the search for secrets. */
+  /** Stops the server if it runs, and keeps its output for the search for secrets. */
   async remove(): Promise<void> {
     try {
       if (this.#process && this.isRunning) await this.stop();

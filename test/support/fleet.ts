@@ -23,7 +23,7 @@ export interface Received {
   readonly text: string;
 }
 
-/** Sends a request. @param agent keeps connections; without one, each request has its own */
+/** Sends a request. @param agent keeps connections open. Without an agent, each request opens its own */
 export function send(url: string, sent: Sent, agent: Agent | false = false): Promise<Received> {
   const { method = 'GET', path, token, form, json, headers } = sent;
   const body = form ? new URLSearchParams(form).toString() : json === undefined ? undefined : JSON.stringify(json);
@@ -54,12 +54,12 @@ export function send(url: string, sent: Sent, agent: Agent | false = false): Pro
   });
 }
 
-/** An instance of the built server. Started again, it is the same one to a proxy: its port stays. */
+/** An instance of the built server. It keeps its port when it starts again, so that a proxy finds it. */
 export class Instance {
   readonly port: number;
   readonly #opsPort: number;
   readonly #env: Record<string, string>;
-  /** What the processes before this one have written. */
+  /** The output of this instance's earlier processes. */
   #earlier = '';
   #server: ServerProcess | undefined;
 
@@ -73,7 +73,7 @@ export class Instance {
     return `http://127.0.0.1:${String(this.port)}`;
   }
 
-  /** Where it shows its health and metrics. */
+  /** The URL of its health and metrics. */
   get opsUrl(): string {
     return `http://127.0.0.1:${String(this.#opsPort)}`;
   }
@@ -82,13 +82,13 @@ export class Instance {
     return this.#running.pid;
   }
 
-  /** Everything it has ever written. */
+  /** The output of all its processes. */
   get output(): string {
     const { stdout, stderr } = this.#server ?? { stdout: '', stderr: '' };
     return this.#earlier + stdout + stderr;
   }
 
-  /** What it has logged as a warning or worse, but for a Redis that was slow. */
+  /** Its log messages of the level warn or higher, without those about a slow Redis. */
   get complaints(): string[] {
     const lines = this.output.split('\n').filter((line) => line.startsWith('{'));
     return (
@@ -96,7 +96,7 @@ export class Instance {
         .map((line) => JSON.parse(line) as { level: string; msg: string })
         .filter(({ level }) => ['warn', 'error', 'fatal'].includes(level))
         .map(({ msg }) => msg)
-        // A quarter of a second is little on a machine under load.
+        // On a busy machine, Redis may take longer than the 250 ms that it is given.
         .filter((message) => !/^Redis (does not answer|answers again)/.test(message))
     );
   }
@@ -113,14 +113,14 @@ export class Instance {
     process.kill(this.pid, signal);
   }
 
-  /** Sends a signal and waits for the end. @returns how it ended, and after how many milliseconds */
+  /** Sends a signal and waits for the end of the process. @returns how and after how many milliseconds it ended */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<{ exit: number | NodeJS.Signals; ms: number }> {
     const from = performance.now();
     const exit = await this.#running.kill(signal);
     return { exit, ms: performance.now() - from };
   }
 
-  /** Whatever state it is in. */
+  /** Kills the process, whatever its state. */
   async end(): Promise<void> {
     await this.#server?.kill('SIGKILL').catch(() => undefined);
   }
@@ -151,9 +151,9 @@ export class Fleet {
   }
 
   /**
-   * Starts the instances in the same moment, and signs an admin in.
+   * Starts all instances at once, and signs an admin in.
    *
-   * @param env besides, or in place of, what every instance needs
+   * @param env further settings, which may override those that every instance needs
    */
   static async start(databaseUrl: string, env: Record<string, string> = {}, count = 3): Promise<Fleet> {
     const settings = {
@@ -194,7 +194,7 @@ export class Fleet {
     await Promise.all(this.instances.map((instance) => instance.end()));
   }
 
-  /** As an admin. @param at the instance, or what stands before it */
+  /** Sends a request as an admin. @param at the instance or the proxy in front of it */
   async admin(sent: Sent, { url } = this.instance(0)): Promise<Received> {
     return send(url, { token: this.staffToken, ...sent });
   }
@@ -223,13 +223,13 @@ export class Fleet {
     return text;
   }
 
-  /** The first admin is made on the command line. */
+  /** Creates the first admin on the command line, and signs it in. */
   async #signIn(): Promise<void> {
     const email = 'admin@fleet.example';
     const args = ['dist/src/cli.js', 'staff', 'create', '--email', email, '--name', 'Admin'];
     const { stdout } = await run(process.execPath, args, { env: { PATH: process.env['PATH'], ...this.#env } });
     const password = /^Password: (.+)$/m.exec(stdout)?.[1];
-    // On a machine under load a slow hash may take longer than a refusal waits.
+    // On a busy machine, the slow hash may miss the response delay.
     for (let attempt = 0; attempt < 5; attempt++) {
       const answer = await send(this.instance(0).url, {
         method: 'POST',
@@ -244,23 +244,24 @@ export class Fleet {
   }
 }
 
-/** What became of a request of a {@link Load}. */
+/** The outcome of one request of a {@link Load}. */
 export interface Outcome {
   readonly name: string;
-  /** On the monotonic clock, in milliseconds. */
+  /** When the request began, in milliseconds on the monotonic clock. */
   readonly begunAt: number;
   readonly endedAt: number;
-  /** 0 when there was no answer. */
+  /** The status, or 0 if there was no answer. */
   readonly status: number;
   readonly requestId: string | undefined;
   readonly error: string | undefined;
 }
 
-/** Requests by name, each made anew whenever it is sent. */
+/** Functions by name. Each makes a new request. */
 export type Mix = Record<string, () => Sent>;
 
 /**
- * Sends requests of a mix in turn until it is stopped, so many at once. One that is refused is not sent again.
+ * Sends the requests of a mix in turn, with `atOnce` in parallel, until it is stopped. Does not repeat a failed
+ * request.
  */
 export class Load {
   readonly outcomes: Outcome[] = [];
@@ -271,7 +272,7 @@ export class Load {
   #next = 0;
   #isStopped = false;
 
-  /** @param keepAlive false: each request has a connection of its own */
+  /** @param keepAlive if false, each request opens its own connection */
   constructor(url: string, mix: Mix, atOnce: number, { keepAlive = true } = {}) {
     this.#url = url;
     this.#keepAlive = keepAlive;
@@ -283,25 +284,25 @@ export class Load {
     return this.outcomes.filter(({ status }) => status < 200 || status > 299);
   }
 
-  /** The failures in words, each kind with its number. */
+  /** The kinds of failures in words, with the number of each. */
   get failureKinds(): Record<string, number> {
     const kinds: Record<string, number> = {};
     for (const { name, status, error, requestId } of this.failures) {
-      // An instance names each request.
+      // Instances add a request id to every answer, so an answer without one comes from the proxy.
       const kind = `${name}: ${error ?? String(status)}${error === undefined && requestId === undefined ? ' of the proxy' : ''}`;
       kinds[kind] = (kinds[kind] ?? 0) + 1;
     }
     return kinds;
   }
 
-  /** How many have been answered well. */
+  /** The requests that were answered with 2xx. */
   succeeded(name?: string): Outcome[] {
     return this.outcomes.filter(
       (outcome) => outcome.status >= 200 && outcome.status <= 299 && (name === undefined || outcome.name === name),
     );
   }
 
-  /** Resolves when so many more have been answered. */
+  /** Resolves when this many further requests have ended. */
   async further(count: number): Promise<void> {
     const enough = this.outcomes.length + count;
     for (const end = Date.now() + 60_000; this.outcomes.length < enough;) {
@@ -310,7 +311,7 @@ export class Load {
     }
   }
 
-  /** Waits for what has begun. */
+  /** Stops sending, and waits for the requests in progress. */
   async stop(): Promise<Outcome[]> {
     this.#isStopped = true;
     await Promise.all(this.#workers);
@@ -332,7 +333,7 @@ export class Load {
       );
       const requestId = (headers as Received['headers'])['x-request-id']?.toString();
       this.outcomes.push({ name, begunAt, endedAt: performance.now(), status, requestId, error });
-      // So that a server that is gone is not asked a thousand times a second.
+      // A server that is gone would otherwise get thousands of requests a second.
       if (error !== undefined) await new Promise((resolve) => setTimeout(resolve, 5));
     }
     if (agent) agent.destroy();

@@ -5,21 +5,21 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-/** Whom root starts other people's servers as; nothing when this is not root. */
+/** The unprivileged user for third-party servers. Nothing if the tests do not run as root. */
 function unprivileged(): { uid: number; gid: number } | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const id = (flag: string): number => Number(execFileSync('id', [flag, 'nobody'], { encoding: 'utf8' }));
   return { uid: id('-u'), gid: id('-g') };
 }
 
-/** A folder for the files of such a server, which it can write to. */
+/** Creates a folder in which such a server can write. */
 export async function serverFolder(name: string): Promise<string> {
   const folder = await mkdtemp(path.join(tmpdir(), `latchkey-${name}-`));
   await give(folder);
   return folder;
 }
 
-/** Makes a file or folder the server's. */
+/** Makes the server the owner of a file or folder. */
 export async function give(file: string): Promise<void> {
   const user = unprivileged();
   if (user) await chown(file, user.uid, user.gid);
@@ -37,7 +37,7 @@ async function accepts(port: number): Promise<boolean> {
   }
 }
 
-/** A server that nobody here wrote, in the foreground and without privileges. */
+/** A third-party server, which runs in the foreground and without privileges. */
 export class ForeignProcess {
   readonly #name: string;
   readonly #child: ChildProcess;

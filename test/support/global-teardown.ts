@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import pg from 'pg';
 import { findLeaks } from './secrets.ts';
 
-/** Searches everything that was logged for every secret that was used, and cleans up. */
+/** Searches all kept output for every noted secret, and cleans up. */
 export default async function globalTeardown(): Promise<void> {
   const { secrets, outputBytes, leaks } = findLeaks();
   const client = new pg.Client({ connectionString: process.env['LATCHKEY_TEST_SERVER'] });

@@ -1,52 +1,37 @@
-import { RequestMethod } from '@nestjs/common';
-import { METHOD_METADATA, PATH_METADATA } from '@nestjs/common/constants.js';
-import { DiscoveryService, MetadataScanner, ModulesContainer } from '@nestjs/core';
+import { DiscoveryService, ModulesContainer } from '@nestjs/core';
 import { randomUUID } from 'node:crypto';
-import { GRANTED, type GrantedRule, SCOPES } from '../../src/common/security.ts';
+import { controllerRoutes } from '../../src/platform/api/controller-routes.ts';
+import { GRANTED, type GrantedRule, SCOPES } from '../../src/platform/api/security.ts';
 import type { Answer, PartnerWithToken, TestApp } from './app.ts';
 
 interface GrantedRoute {
   readonly method: string;
-  /** With `:name` for parameters. */
+  /** The path, with `:name` for parameters. */
   readonly path: string;
   readonly rules: readonly GrantedRule[];
   readonly scopes: readonly string[];
 }
 
-/** What there is of a type of resources. */
+/** Creates resources of one type. */
 export interface ResourceFactory {
   /** Creates a resource. @returns its id */
   readonly create: () => Promise<string>;
-  /** For types that are granted with another one: that, of a resource that was created. */
+  /** For a type that is granted through another type: that type, and the id of the other resource. */
   readonly grantedWith?: { readonly type: string; readonly idOf: (id: string) => Promise<string> };
 }
 
-/** Every handler of the running application that says `@Granted()`, with its methods and paths. */
+/** Every route of the running application that has `@Granted()`. */
 export function grantedRoutes({ app }: TestApp): GrantedRoute[] {
-  const scanner = new MetadataScanner();
   const said = <T>(key: string, target: object): T | undefined => Reflect.getMetadata(key, target) as T | undefined;
-  return new DiscoveryService(app.nest.get(ModulesContainer)).getControllers().flatMap(({ metatype }) => {
-    if (typeof metatype !== 'function') return [];
-    const prototype = metatype.prototype as Record<string, object>;
-    return scanner.getAllMethodNames(prototype).flatMap((name) => {
-      const handler = prototype[name];
-      const rules = handler && said<GrantedRule[]>(GRANTED, handler);
-      if (!rules) return [];
-      const method = RequestMethod[said<RequestMethod>(METHOD_METADATA, handler) ?? RequestMethod.GET];
-      const scopes = [handler, metatype].flatMap((target) => said<string[]>(SCOPES, target) ?? []);
-      const paths = [said<string | string[]>(PATH_METADATA, metatype) ?? '']
-        .flat()
-        .flatMap((prefix) =>
-          [said<string | string[]>(PATH_METADATA, handler) ?? '']
-            .flat()
-            .map((path) => `/${prefix}/${path}`.replaceAll(/\/+/g, '/').replace(/(?<=.)\/$/, '')),
-        );
-      return paths.map((path) => ({ method, path, rules, scopes }));
-    });
+  return controllerRoutes(new DiscoveryService(app.nest.get(ModulesContainer))).flatMap((route) => {
+    const { method, path, controller, handler } = route;
+    const rules = said<GrantedRule[]>(GRANTED, handler);
+    const scopes = [handler, controller].flatMap((target) => said<string[]>(SCOPES, target) ?? []);
+    return rules ? [{ method, path, rules, scopes }] : [];
   });
 }
 
-/** What of an answer may not differ. */
+/** The parts of an answer that must be equal for all refusals. */
 const comparable = ({ status, headers, text }: Answer): unknown => ({
   status,
   headers: [...headers.keys()].sort(),
@@ -54,12 +39,11 @@ const comparable = ({ status, headers, text }: Answer): unknown => ({
 });
 
 /**
- * Tries every route of the running application that says `@Granted()`, for every resource that it asks for: without a
- * grant, with one for another resource, with an unknown id and without the permission it is the same 404; with the
- * grant it is another answer.
+ * Tries every route that has `@Granted()`, for every resource that it asks for. Expects one and the same 404 without a
+ * grant, without the permission, with another resource's grant and with an unknown id, and not with the right grant.
  *
- * @param app with the modules to be tried
- * @param factories for each type that a route asks for
+ * @param app the application with the modules to be tried
+ * @param factories a factory for each resource type that a route asks for
  * @returns the routes that were tried
  */
 export async function expectGrantsToHold(
@@ -125,7 +109,7 @@ export async function expectGrantsToHold(
       }
       await grant(partner, rule, mine);
       const opened = await call(mine);
-      // What it answers to a request that lacks everything else is the module's business.
+      // The request lacks everything but the grant, so any answer but the 404 will do.
       expect([route, 'granted', opened.status === 404 ? opened.text : 'opens']).toEqual([route, 'granted', 'opens']);
       await expectRefusal('another one is granted', others);
     }

@@ -3,7 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { parseAllDocuments } from 'yaml';
 
-/** An object of Kubernetes, as its manifest has it. */
+/** A Kubernetes object, as written in its manifest. */
 export interface Manifest {
   apiVersion: string;
   kind: string;
@@ -41,7 +41,7 @@ const FIELDS = [
   'configMapGenerator',
 ];
 
-/** Reads every document of a YAML file. @throws for a key that stands twice, and for every other fault of the text. */
+/** Reads every document of a YAML file. @throws for a repeated key and every other error in the text */
 export function readManifests(file: string): Manifest[] {
   return parseAllDocuments(readFileSync(file, 'utf8'), { uniqueKeys: true, version: '1.2' }).map((document) => {
     const [fault] = [...document.errors, ...document.warnings];
@@ -53,13 +53,13 @@ export function readManifests(file: string): Manifest[] {
 const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Calls `visit` for every object in `value`, itself included. */
+/** Calls `visit` for every object in `value`, including `value` itself. */
 export function walk(value: unknown, visit: (object: Json) => void): void {
   if (isObject(value)) visit(value);
   if (typeof value === 'object' && value !== null) for (const inner of Object.values(value)) walk(inner, visit);
 }
 
-/** RFC 7396, which kustomize takes for custom resources. */
+/** Merges a patch by RFC 7396, as kustomize does for custom resources. */
 function mergePatch(target: unknown, patch: unknown): unknown {
   if (!isObject(patch)) return patch;
   const merged: Json = isObject(target) ? { ...target } : {};
@@ -70,7 +70,7 @@ function mergePatch(target: unknown, patch: unknown): unknown {
   return merged;
 }
 
-/** The suffix that kustomize gives to what it generates, so that other content is another object. */
+/** The suffix of generated objects in kustomize. Other content makes another name, and so another object. */
 function contentHash(data: Record<string, string>): string {
   const text = JSON.stringify({
     data: Object.fromEntries(Object.entries(data).sort(([a], [b]) => (a < b ? -1 : 1))),
@@ -86,10 +86,10 @@ function contentHash(data: Record<string, string>): string {
 }
 
 /**
- * What `kubectl kustomize` makes of a folder. It understands what `deploy/kubernetes` uses, and throws for all else.
+ * Renders a folder as `kubectl kustomize` does. Supports only what `deploy/kubernetes` uses, and throws otherwise.
  *
- * @param folder the one of `kustomization.yaml`
- * @param received the objects that a component changes
+ * @param folder the folder of a `kustomization.yaml`
+ * @param received the objects that a component may change
  */
 export function render(folder: string, received: Manifest[] = []): Manifest[] {
   const file = path.join(folder, 'kustomization.yaml');

@@ -1,2 +1,2 @@
-/** `npm run test:faults`: what takes its time is done in full. */
+/** Whether to run slow tests in full, as `npm run test:faults` does. */
 export const isLong = process.env['LATCHKEY_TEST_LONG'] === 'true';

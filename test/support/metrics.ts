@@ -10,7 +10,7 @@ const LINE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$/;
 const LABEL = /([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g;
 const NUMBERS: Readonly<Record<string, number>> = { '+Inf': Infinity, '-Inf': -Infinity, Nan: NaN };
 
-/** What one scrape has found. */
+/** The metrics of one scrape. */
 export class Metrics {
   readonly series: readonly Series[];
 
@@ -26,19 +26,19 @@ export class Metrics {
       });
   }
 
-  /** The series of a metric that have these labels, and maybe more. */
+  /** The series of a metric that have at least these labels. */
   all(name: string, labels: Labels = {}): Series[] {
     return this.series.filter(
       (each) => each.name === name && Object.entries(labels).every(([label, value]) => each.labels[label] === value),
     );
   }
 
-  /** The sum of {@link all}: 0 where nothing has been counted. */
+  /** The sum of {@link all}, which is 0 if there are none. */
   sum(name: string, labels: Labels = {}): number {
     return this.all(name, labels).reduce((sum, { value }) => sum + value, 0);
   }
 
-  /** The one series of a metric with these labels. @throws Error when there is none, or more than one */
+  /** The value of the only series of a metric with these labels. @throws Error if there are none or several */
   value(name: string, labels: Labels = {}): number {
     const [found, ...more] = this.all(name, labels);
     if (!found || more.length > 0) {

@@ -1,15 +1,15 @@
 import { DataSource } from 'typeorm';
-import { dataSourceOptions } from '../../src/database/data-source.ts';
-import { hasPendingMigrations, revertMigration, runMigrations } from '../../src/database/migrate.ts';
-import { loadMigrations, MigrationFolders } from '../../src/database/migration-folders.ts';
+import { dataSourceOptions } from '../../src/platform/database/data-source.ts';
+import { hasPendingMigrations, revertMigration, runMigrations } from '../../src/platform/database/migrate.ts';
+import { loadMigrations, MigrationFolders } from '../../src/platform/database/migration-folders.ts';
 import type { TestApp } from './app.ts';
 import { createDatabase } from './database.ts';
 
 /**
- * The migrations of modules make what the entities say, and go back to what was there before and up again.
+ * Expects that the migrations of modules create what the entities declare, and that they can be reverted and repeated.
  *
- * @param app that runs with the modules
- * @param folders of the migrations
+ * @param app the application with the modules
+ * @param folders the folders of the migrations
  */
 export async function expectMigrationsToFit(app: TestApp, folders: readonly URL[]): Promise<void> {
   const { upQueries } = await app.dataSource.driver.createSchemaBuilder().log();

@@ -4,11 +4,11 @@ import { isIP } from 'node:net';
 
 const TYPES: Record<number, 4 | 6> = { 1: 4, 28: 6 };
 
-/** A name server that answers what the test says, over UDP (RFC 1035 §4). */
+/** A name server over UDP (RFC 1035 §4). The test chooses its answers. */
 export class NameServer {
-  /** The addresses of a name; a name that is missing does not exist. */
+  /** Name → addresses. Names that are not in the map do not exist. */
   readonly names = new Map<string, string[]>();
-  /** Every name that was asked for an IPv4 address. */
+  /** Every name whose IPv4 addresses were queried. */
   readonly questions: string[] = [];
   readonly #socket = dgram.createSocket('udp4');
 
@@ -48,7 +48,7 @@ export class NameServer {
     const answers = (known ?? []).filter((address) => isIP(address) === family);
     const header = Buffer.alloc(12);
     query.copy(header, 0, 0, 2);
-    // An answer; NXDOMAIN (3) for a name that does not exist.
+    // The flags of an answer, with NXDOMAIN (3) for a name that does not exist.
     header.writeUInt16BE(0x8180 | (known ? 0 : 3), 2);
     header.writeUInt16BE(1, 4);
     header.writeUInt16BE(answers.length, 6);
@@ -56,7 +56,7 @@ export class NameServer {
   }
 }
 
-/** A record of an address that may be kept for no time at all, for the name of the question. */
+/** An address record for the name of the question, with a lifetime of zero so that nobody caches it. */
 function record(address: string): Buffer {
   const bytes = isIP(address) === 4 ? Buffer.from(address.split('.').map(Number)) : ipv6(address);
   const head = Buffer.from([0xc0, 12, 0, bytes.length === 4 ? 1 : 28, 0, 1, 0, 0, 0, 0, 0, bytes.length]);

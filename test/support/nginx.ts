@@ -1,22 +1,24 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { ForeignProcess, removeFolder, serverFolder } from './foreign-process.ts';
+import { promisify } from 'node:util';
+import { ForeignProcess, give, removeFolder, serverFolder } from './foreign-process.ts';
 import { freePort } from './ports.ts';
 
 const EXAMPLE = path.join(import.meta.dirname, '../../deploy/nginx/latchkey.conf');
 
-/** Replaces what must be there. */
+/** Replaces a pattern. Throws if the text does not contain it. */
 function replaced(text: string, pattern: RegExp, by: string): string {
   if (!pattern.test(text)) throw new Error(`${EXAMPLE} has nothing like ${String(pattern)}`);
   return text.replaceAll(pattern, by);
 }
 
-/** What stands around the example in /etc/nginx/nginx.conf, with every path in a folder of its own. */
+/** A main configuration that includes the example, with every path in one folder. */
 const surroundings = (folder: string): string => `
   daemon off;
   worker_processes 1;
   pid ${folder}/pid;
-  error_log ${folder}/error.log warn;
+  error_log ${folder}/error.log info;
   events { worker_connections 2048; }
   http {
     ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
@@ -25,10 +27,12 @@ const surroundings = (folder: string): string => `
     include ${folder}/latchkey.conf;
   }`;
 
-/** Debian's nginx with the configuration of deploy/nginx, before instances on this machine. */
+/** Debian's nginx with the configuration of deploy/nginx, in front of instances on this machine. */
 export class Nginx {
   readonly port: number;
   readonly folder: string;
+  /** The port for TLS. */
+  tlsPort = 0;
   #process: ForeignProcess | undefined;
 
   private constructor(port: number, folder: string) {
@@ -36,11 +40,14 @@ export class Nginx {
     this.folder = folder;
   }
 
-  /** @param ports of the instances */
-  static async start(ports: readonly number[]): Promise<Nginx> {
+  /**
+   * @param ports the ports of the instances
+   * @param options.legacyQueryCredentials whether to apply the change that the example describes for this setting
+   */
+  static async start(ports: readonly number[], { legacyQueryCredentials = false } = {}): Promise<Nginx> {
     const nginx = new Nginx(await freePort(), await serverFolder('nginx'));
     try {
-      await nginx.#configure(ports);
+      await nginx.#configure(ports, legacyQueryCredentials);
       const args = ['-p', nginx.folder, '-c', path.join(nginx.folder, 'nginx.conf'), '-e', 'stderr'];
       nginx.#process = await ForeignProcess.start('/usr/sbin/nginx', args, nginx.port);
       return nginx;
@@ -54,7 +61,15 @@ export class Nginx {
     return `http://127.0.0.1:${String(this.port)}`;
   }
 
-  /** The lines of the access log; the format is the example's. */
+  /** The text of all files that nginx has written to its folder: logs, and buffered requests and answers. */
+  async written(): Promise<string> {
+    const entries = await readdir(this.folder, { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => entry.isFile() && !/\.(conf|crt|key)$/.test(entry.name));
+    const texts = await Promise.all(files.map(({ parentPath, name }) => readFile(path.join(parentPath, name), 'utf8')));
+    return texts.join('\n');
+  }
+
+  /** The lines of the access log, in the example's format. */
   async log(): Promise<string[]> {
     const text = await readFile(path.join(this.folder, 'latchkey.log'), 'utf8');
     return text.split('\n').filter((line) => line !== '');
@@ -65,16 +80,30 @@ export class Nginx {
     await removeFolder(this.folder);
   }
 
-  async #configure(ports: readonly number[]): Promise<void> {
+  async #configure(ports: readonly number[], legacyQueryCredentials: boolean): Promise<void> {
     let text = await readFile(EXAMPLE, 'utf8');
     const [first = ''] = /^ *server 10\.0\.0\.11:3000.*$/m.exec(text) ?? [];
     text = replaced(text, /^ *server 10\.0\.0\.1[23]:3000.*\n/gm, '');
     const servers = ports.map((port) => first.replace('10.0.0.11:3000', `127.0.0.1:${String(port)}`));
     text = replaced(text, /^ *server 10\.0\.0\.11:3000.*$/gm, servers.join('\n'));
-    text = replaced(text, /^ *listen 443 ssl;$/gm, `    listen 127.0.0.1:${String(this.port)};`);
-    text = replaced(text, /^ *ssl_certificate.*\n/gm, '');
+    const listen = `    listen 127.0.0.1:${String(this.port)}`;
+    // Besides the example's TLS, offers plain HTTP for tests that are not about TLS.
+    this.tlsPort = await freePort();
+    text = replaced(text, /^ *listen 443 ssl;$/gm, `${listen};\n    listen 127.0.0.1:${String(this.tlsPort)} ssl;`);
+    text = replaced(text, /\/etc\/ssl\/latchkey\//g, `${this.folder}/`);
     text = replaced(text, /\/var\/log\/nginx\//g, `${this.folder}/`);
+    if (legacyQueryCredentials) text = replaced(text, /^ *default 1;$/gm, '    default 0;');
+    await this.#certify();
     await writeFile(path.join(this.folder, 'latchkey.conf'), text);
     await writeFile(path.join(this.folder, 'nginx.conf'), surroundings(this.folder));
+  }
+
+  /** Makes a self-signed certificate that is valid for a day. */
+  async #certify(): Promise<void> {
+    const [key, certificate] = ['tls.key', 'tls.crt'].map((name) => path.join(this.folder, name)) as [string, string];
+    const made = ['-keyout', key, '-out', certificate, '-days', '1', '-subj', '/CN=latchkey.example'];
+    const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+    await promisify(execFile)('openssl', ['req', ...kind, ...made]);
+    await Promise.all([key, certificate].map(give));
   }
 }

@@ -34,16 +34,16 @@ interface MetricRequest {
 const asRecord = (attributes: Attribute[]): ReceivedSpan['attributes'] =>
   Object.fromEntries(attributes.map(({ key, value }) => [key, value.stringValue ?? value.intValue]));
 
-/** A collector that takes OTLP over HTTP as JSON (opentelemetry-proto, `http/json`), and may be frozen. */
+/** A collector for OTLP over HTTP as JSON (opentelemetry-proto, `http/json`). A test may freeze it. */
 export class OtlpReceiver {
   readonly spans: ReceivedSpan[] = [];
   readonly resources: ReceivedSpan['attributes'][] = [];
-  /** The names of metrics, and of histograms the attributes of each series. */
+  /** Metrics by name. Histograms have the attributes of each series. */
   readonly metrics = new Map<string, ReceivedSpan['attributes'][]>();
-  /** Everything that arrived, as it arrived. */
+  /** The text of all requests. */
   payload = '';
   isFrozen = false;
-  /** Requests that began. */
+  /** Number of requests that have begun. */
   requests = 0;
   readonly #held: ServerResponse[] = [];
   readonly #server = createServer((request, response) => void this.#receive(request, response));
@@ -59,7 +59,7 @@ export class OtlpReceiver {
     return `http://127.0.0.1:${String((this.#server.address() as AddressInfo).port)}`;
   }
 
-  /** Answers what it held back, and everything from now on. */
+  /** Answers the held requests, and every request from now on. */
   thaw(): void {
     this.isFrozen = false;
     for (const response of this.#held.splice(0)) response.end('{}');

@@ -19,8 +19,8 @@ export class PgBouncer {
   }
 
   /**
-   * @param databaseUrl where it leads to
-   * @param serverConnections how many connections it keeps there at most: few, so that clients share them
+   * @param databaseUrl the database to which PgBouncer connects
+   * @param serverConnections the limit of connections to the database. Few, so that clients share them
    */
   static async start(databaseUrl: string, serverConnections: number): Promise<PgBouncer> {
     const bouncer = new PgBouncer(new URL(databaseUrl), await freePort(), await serverFolder('pgbouncer'));
@@ -34,7 +34,7 @@ export class PgBouncer {
     }
   }
 
-  /** The database, by way of it. */
+  /** The URL of the database through PgBouncer. */
   get url(): string {
     const url = new URL(this.#target);
     url.host = `127.0.0.1:${String(this.#port)}`;
@@ -45,12 +45,12 @@ export class PgBouncer {
     this.#process = await ForeignProcess.start(PROGRAM, [this.#settings], this.#port);
   }
 
-  /** At once: its clients' connections break. */
+  /** Kills the process, which breaks its clients' connections. */
   async kill(): Promise<void> {
     await this.#process?.stop('SIGKILL');
   }
 
-  /** Starts another process at the same port; then this one ends the transactions that it has, and goes. */
+  /** Starts another process at the same port. The old one finishes its transactions and ends. */
   async replace(): Promise<void> {
     const before = this.#process;
     await this.run();

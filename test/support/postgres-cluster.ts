@@ -9,21 +9,21 @@ import {
   installPrograms,
   SERVER_ENVIRONMENT,
   type ServerUser,
-} from '../../src/database/embedded-binaries.ts';
-import { startEmbeddedPostgres } from '../../src/database/embedded-postgres.ts';
+} from '../../src/platform/embedded-postgres/embedded-binaries.ts';
+import { startEmbeddedPostgres } from '../../src/platform/embedded-postgres/embedded-postgres.ts';
 import { freePort } from './ports.ts';
 import { isRunning } from './server.ts';
 import { eventually } from './sign-ins.ts';
 
 /** The superuser of an embedded cluster. */
 const SUPERUSER = 'latchkey';
-/** What the server under test logs in as: it owns its database and has no other rights. */
+/** The role of the server under test. It owns its database and has no other rights. */
 const ROLE = 'partner_service';
 const DATABASE = 'faults';
 
 /**
- * A PostgreSQL of a test's own, which it may stop, kill, freeze and fail over: the one of the package, so that these
- * tests need nothing installed.
+ * A PostgreSQL that a test may stop, kill, freeze and fail over. It comes from the embedded server's package, so that
+ * these tests need no installation.
  */
 export class PostgresCluster {
   #postmaster: ChildProcess | undefined;
@@ -38,11 +38,11 @@ export class PostgresCluster {
     private readonly settings: Record<string, string>,
   ) {}
 
-  /** A new cluster with an empty database, running. */
+  /** Creates and starts a new cluster with an empty database. */
   static async start(settings: Record<string, string> = {}): Promise<PostgresCluster> {
     const folder = await mkdtemp(path.join(tmpdir(), 'latchkey-postgres-'));
     try {
-      // The quickstart's code makes the cluster, also for root; what it started is ended again.
+      // The quickstart's code creates the cluster, which also works as root. Its server is stopped again.
       const made = await startEmbeddedPostgres({ dataDir: folder, mode: 'serve' });
       await made.stop();
       const data = path.join(folder, 'postgres');
@@ -65,12 +65,12 @@ export class PostgresCluster {
     }
   }
 
-  /** Where the server under test finds its database. */
+  /** The database URL for the server under test. */
   get url(): string {
     return `postgres://${ROLE}:${this.password}@127.0.0.1:${String(this.port)}/${DATABASE}`;
   }
 
-  /** A copy that follows this one, on another port, and takes read-only queries until it is promoted. */
+  /** Creates a standby of this cluster on another port. It is read-only until it is promoted. */
   async standby(): Promise<PostgresCluster> {
     const folder = await mkdtemp(path.join(tmpdir(), 'latchkey-standby-'));
     const data = path.join(folder, 'postgres');
@@ -84,7 +84,7 @@ export class PostgresCluster {
       this.settings,
     );
     await using client = await this.connect(SUPERUSER);
-    // A base backup by hand: the package has no pg_basebackup.
+    // Makes a base backup by hand, because the package has no pg_basebackup.
     await client.query(`SELECT pg_backup_start('standby', true)`);
     await cp(this.data, data, {
       recursive: true,
@@ -105,7 +105,7 @@ export class PostgresCluster {
     return standby;
   }
 
-  /** Waits until everything that the primary has committed is here, unless it is gone: it waited for us itself. */
+  /** Waits until this standby has all commits of the primary. A primary that has stopped sent them before it ended. */
   async caughtUpWith(primary: PostgresCluster): Promise<void> {
     if (!primary.isRunning) return;
     const end = String(await primary.ask('SELECT pg_current_wal_lsn()'));
@@ -119,7 +119,7 @@ export class PostgresCluster {
     await this.as(SUPERUSER, 'SELECT pg_promote(true, 30)');
   }
 
-  /** Starts it, and waits until it takes queries. */
+  /** Starts the server, and waits until it accepts queries. */
   async run(): Promise<void> {
     const settings = Object.entries({
       listen_addresses: '127.0.0.1',
@@ -132,7 +132,7 @@ export class PostgresCluster {
     }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
     const log = await open(path.join(this.folder, 'postgres.log'), 'a');
     try {
-      // Root's directory may be closed to the other user: it is put there, as the quickstart does it.
+      // The other user may have no access to root's directories, so the server starts inside its data folder.
       this.#postmaster = spawn(path.join(this.programs, 'postgres'), ['-D', '/proc/self/cwd', ...settings], {
         cwd: this.data,
         env: SERVER_ENVIRONMENT,
@@ -150,7 +150,7 @@ export class PostgresCluster {
     }
   }
 
-  /** `immediate`: as when the machine loses power; the next start replays the log. */
+  /** Stops the server. `immediate` acts like a power failure, after which the next start replays the log. */
   async stop(mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
     const postmaster = this.#postmaster;
     if (!this.isRunning || !postmaster) return;
@@ -159,7 +159,7 @@ export class PostgresCluster {
     await ended;
   }
 
-  /** Every process of it stops where it is; its sockets stay, and take what they have room for. */
+  /** Stops all processes where they are. Their sockets stay open, and the kernel still buffers what arrives. */
   async freeze(): Promise<void> {
     for (const pid of await this.#processes()) process.kill(pid, 'SIGSTOP');
   }
@@ -168,7 +168,7 @@ export class PostgresCluster {
     for (const pid of (await this.#processes()).reverse()) process.kill(pid, 'SIGCONT');
   }
 
-  /** Whatever a test that failed has left of it. */
+  /** Makes the cluster usable again after a failed test. */
   async mend(): Promise<void> {
     if (this.isRunning) {
       await this.thaw();
@@ -184,19 +184,19 @@ export class PostgresCluster {
     return this.#postmaster?.pid !== undefined && isRunning(this.#postmaster.pid);
   }
 
-  /** Runs statements as the superuser, in the database of the server under test. */
+  /** Runs statements as the superuser in the database of the server under test. */
   async administer(...statements: string[]): Promise<void> {
     await this.as(SUPERUSER, ...statements);
   }
 
-  /** The only value of the only row, if there is one. */
+  /** Runs a query. @returns the only value of the only row, if there is one */
   async ask(query: string): Promise<unknown> {
     await using client = await this.connect(SUPERUSER);
     const { rows } = await client.query<Record<string, unknown>>(query);
     return rows[0] && Object.values(rows[0])[0];
   }
 
-  /** A connection that is ended at the end of its scope. */
+  /** Opens a connection that closes at the end of its scope. */
   async connect(role: typeof SUPERUSER | typeof ROLE): Promise<pg.Client & AsyncDisposable> {
     const url = new URL(this.url);
     url.username = role;
@@ -230,7 +230,7 @@ export class PostgresCluster {
     for (const statement of statements) await client.query(statement);
   }
 
-  /** The postmaster first: it must not start another while its children stop. */
+  /** The process ids, with the postmaster first, so that it starts no other process while its children are stopped. */
   async #processes(): Promise<number[]> {
     const { pid } = this.#postmaster ?? {};
     if (pid === undefined || !this.isRunning) return [];
@@ -238,7 +238,7 @@ export class PostgresCluster {
     for (const name of await readdir('/proc')) {
       if (!/^\d+$/.test(name)) continue;
       const text = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '');
-      // pid (name) state ppid
+      // The line has the form `pid (name) state ppid`.
       if (text.slice(text.lastIndexOf(')') + 2).split(' ')[1] === String(pid)) children.push(Number(name));
     }
     return [pid, ...children];
@@ -247,7 +247,7 @@ export class PostgresCluster {
 
 async function connectTo(connectionString: string): Promise<pg.Client & AsyncDisposable> {
   const client = new pg.Client({ connectionString, connectionTimeoutMillis: 5_000 });
-  // It may be the one that a test kills.
+  // A test may kill this connection.
   client.on('error', () => undefined);
   await client.connect();
   return Object.assign(client, { [Symbol.asyncDispose]: () => client.end().catch(() => undefined) });

@@ -2,14 +2,14 @@ import { once } from 'node:events';
 import net, { type AddressInfo, type Socket } from 'node:net';
 import { eventually } from './sign-ins.ts';
 
-/** `feed` is the connection on which an instance listens for changes, `pool` are all others. */
+/** `feed` is the connection on which an instance listens for changes. `pool` means all others. */
 type Kind = 'feed' | 'pool';
 
 interface Link {
   readonly kind: Kind;
   readonly client: Socket;
   readonly server: Socket;
-  /** An answer of it is held back. */
+  /** Whether an answer on this connection is held back. */
   isHeld: boolean;
   isAbandoned: boolean;
 }
@@ -20,10 +20,10 @@ interface Hold {
 }
 
 const EVERY_KIND: readonly Kind[] = ['feed', 'pool'];
-/** Bind and Query: the messages that carry parameters, or a statement without any. */
+/** Bind carries parameters, and Query a statement without parameters. */
 const QUERY_TYPES = new Set(['B'.charCodeAt(0), 'Q'.charCodeAt(0)]);
 
-/** Stands between an instance and PostgreSQL, and does to their connections what networks do. */
+/** A proxy between an instance and PostgreSQL, which imitates faults of a network. */
 export class PostgresProxy {
   readonly #listener = net.createServer((client) => {
     this.#accept(client);
@@ -47,25 +47,25 @@ export class PostgresProxy {
     return proxy;
   }
 
-  /** Where an instance reaches the database through here. */
+  /** The URL of the database through this proxy. */
   get url(): string {
     const url = new URL(this.#target);
     url.host = `127.0.0.1:${String(this.#port)}`;
     return url.href;
   }
 
-  /** The server may come back at another port. */
+  /** Sets the database for new connections, since a server may come back at another port. */
   set target(url: string) {
     this.#target = new URL(url);
   }
 
-  /** Forwards nothing and closes nothing, new connections included: what a firewall does that has lost its table. */
+  /** Forwards nothing and closes nothing, also on new connections, like a firewall that has lost its table. */
   stall(...kinds: Kind[]): void {
     for (const kind of kinds.length === 0 ? EVERY_KIND : kinds) this.#stalled.add(kind);
     for (const link of this.#links) if (this.#stalled.has(link.kind)) pause(link);
   }
 
-  /** As {@link stall}, for good, but for the present connections only: new ones work. */
+  /** Stalls the present connections for good. New connections work. */
   abandon(...kinds: Kind[]): void {
     for (const link of this.#links) {
       if (!kinds.includes(link.kind)) continue;
@@ -74,7 +74,7 @@ export class PostgresProxy {
     }
   }
 
-  /** Ends the connections of a kind, and refuses new ones. */
+  /** Closes the connections of a kind, and refuses new ones. */
   cut(kind: Kind): void {
     this.#cut.add(kind);
     for (const link of this.#links) if (link.kind === kind) link.client.destroy();
@@ -91,16 +91,16 @@ export class PostgresProxy {
     }
   }
 
-  /** As {@link mend}, and lets through what is held back. */
+  /** Does the same as {@link mend}, and also releases held answers. */
   reset(): void {
     this.#holds.clear();
     for (const release of this.#releases) release();
     this.mend();
   }
 
-  /** Ends all connections; nobody listens at the port any more. */
+  /** Closes all connections and stops listening. */
   async shut(): Promise<void> {
-    // It may not be listening.
+    // close() passes an error if the proxy is not listening, which is ignored.
     const closed = new Promise((resolve) => this.#listener.close(resolve));
     for (const { client } of this.#links) client.destroy();
     await closed;
@@ -111,7 +111,7 @@ export class PostgresProxy {
     await eventually(async () => {
       this.#listener.listen(this.#port, '127.0.0.1');
       return once(this.#listener, 'listening').catch((error: unknown) => {
-        // Somebody's connection may have the port for a moment.
+        // Another connection may use the port for a moment.
         if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
       });
     }, 'the port of the proxy is free');
@@ -119,9 +119,9 @@ export class PostgresProxy {
   }
 
   /**
-   * Holds back the next answer of PostgreSQL that has a text in it, and what follows on the same connection.
+   * Holds back PostgreSQL's next answer that contains a text, and everything after it on the same connection.
    *
-   * @returns `reached` when it has been given; `release` lets it through
+   * @returns `reached` resolves when the answer has arrived at the proxy, and `release` forwards it
    */
   hold(text: string): { reached: Promise<void>; release: () => void } {
     const { promise: reached, resolve } = Promise.withResolvers<undefined>();
@@ -151,7 +151,7 @@ export class PostgresProxy {
     };
   }
 
-  /** Counts the queries from now on that have a text among their parameters. */
+  /** Counts the queries from now on that contain a text in their parameters. */
   countQueries(text: string): { readonly count: number } {
     const counter = { text, count: 0 };
     this.#counters.add(counter);
@@ -192,7 +192,7 @@ export class PostgresProxy {
     });
   }
 
-  /** Takes what a client sends apart: a type, a length that counts itself, the rest. */
+  /** Splits a client's bytes into messages. A message has a type, a length that includes itself, and the rest. */
   #countMessages(): (chunk: Buffer) => void {
     let rest: Buffer = Buffer.alloc(0);
     return (chunk) => {

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 
 /**
- * `describe` for what needs programs of Debian. In CI they must be there: without them everything in it fails.
+ * `describe` for tests that need Debian's programs. Without the programs, skips the tests, but lets them fail in CI.
  *
- * @param files where they are
+ * @param files the paths of the programs
  */
 export function describeWith(...files: string[]): jest.Describe {
   const missing = files.filter((file) => !existsSync(file));

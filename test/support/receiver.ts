@@ -4,11 +4,11 @@ import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import { eventually } from './sign-ins.ts';
 
-/** A message as it arrived. */
+/** A message as received. */
 export interface Message {
   readonly path: string;
   readonly id: string;
-  /** When it was signed, in milliseconds. */
+  /** When the message was signed, in milliseconds. */
   readonly at: number;
   readonly signatures: readonly string[];
   readonly headers: http.IncomingHttpHeaders;
@@ -19,7 +19,7 @@ export interface Message {
 
 type Answer = (response: http.ServerResponse, message: Message) => void;
 
-/** A receiver of webhooks as others would write it, on loopback. */
+/** A receiver of webhooks on loopback, as a third party would write it. */
 export class Receiver {
   readonly messages: Message[] = [];
   answer: Answer = (response) => response.writeHead(204).end();
@@ -68,7 +68,7 @@ export class Receiver {
     return this.messages.filter((message) => message.type === type);
   }
 
-  /** Waits until so many messages of a type have come. */
+  /** Waits until `count` messages of a type have arrived. */
   async received(type: string, count = 1): Promise<Message[]> {
     await eventually(() => (this.of(type).length >= count ? true : undefined), `${String(count)} ${type}`, 20_000);
     return this.of(type);
@@ -81,7 +81,8 @@ export class Receiver {
 }
 
 /**
- * Verifies a message with the library that receivers use, at the time it was signed: a test may have moved the clock.
+ * Verifies a message with the library that receivers use. Uses the time of the signature, since a test may move the
+ * clock.
  *
  * @returns the payload
  * @throws WebhookVerificationError

@@ -11,12 +11,12 @@ const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
 const isSkipped = !hasRedis && process.env['CI'] !== 'true';
 if (isSkipped) process.stdout.write('What needs Redis is skipped: there is no redis-server on this machine\n');
 
-/** In CI there must be one: without it everything in here fails. */
+/** `describe` for tests that need Redis. Without redis-server, skips the tests, but lets them fail in CI. */
 export const describeWithRedis = isSkipped ? describe.skip : describe;
-/** See {@link describeWithRedis}. */
+/** `it` with the rule of {@link describeWithRedis}. */
 export const itWithRedis = isSkipped ? it.skip : it;
 
-/** A Redis of the test's own, which it may stop and freeze. */
+/** A Redis that a test may stop and freeze. */
 export class RedisServer {
   #process: ChildProcess | undefined;
 
@@ -62,7 +62,7 @@ export class RedisServer {
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  /** A connection for looking into it. */
+  /** Runs `work` with a connection of its own. */
   async use<T>(work: (redis: Redis) => Promise<T>): Promise<T> {
     const redis = new Redis(this.url, { lazyConnect: true, retryStrategy: () => null });
     redis.on('error', () => undefined);

@@ -3,14 +3,14 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 
 export interface ServerOptions {
-  /** What to run; the built server unless said otherwise. */
+  /** The command to run, by default the built server. */
   command?: string[];
-  /** The whole environment, but for PATH and HOME. */
+  /** The whole environment except PATH and HOME. */
   env: Record<string, string>;
   cwd?: string;
 }
 
-/** A process of Latchkey, as a person starts it from a terminal. */
+/** A process of Latchkey, started as from a terminal. */
 export class ServerProcess {
   stdout = '';
   stderr = '';
@@ -19,7 +19,7 @@ export class ServerProcess {
 
   constructor({ command = [process.execPath, 'dist/src/main.js'], env, cwd }: ServerOptions) {
     const [file = '', ...args] = command;
-    // A process group of its own, as a shell gives to a job: Ctrl-C goes to all of it.
+    // The process gets its own group, like a job of a shell, so that Ctrl-C reaches the whole group.
     this.#child = spawn(file, args, {
       env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -36,19 +36,19 @@ export class ServerProcess {
     return this.#child.pid;
   }
 
-  /** Standard output, line by line, without the log. */
+  /** The lines of standard output without the log. */
   get lines(): string[] {
     return this.stdout.split('\n').filter((line) => line !== '' && !line.startsWith('{'));
   }
 
-  /** The one line that starts with a text, without it. */
+  /** The rest of the only line that starts with a text. */
   line(start: string): string {
     const found = this.lines.filter((line) => line.startsWith(start));
     if (found.length !== 1) throw new Error(`${String(found.length)} lines start with "${start}"`);
     return found[0]?.slice(start.length) ?? '';
   }
 
-  /** Waits until it serves. @returns its address */
+  /** Waits until the server serves. @returns its URL */
   async listening(timeoutMs = 60_000): Promise<string> {
     const end = Date.now() + timeoutMs;
     while (Date.now() < end) {
@@ -60,12 +60,12 @@ export class ServerProcess {
     throw new Error(`The server does not serve:\n${this.stdout}\n${this.stderr}`);
   }
 
-  /** Nobody reads standard output any more. */
+  /** Stops reading standard output, which closes the pipe. */
   closeStdout(): void {
     this.#child.stdout?.destroy();
   }
 
-  /** Ctrl-C: SIGINT to the whole group. @returns the exit code */
+  /** Sends SIGINT to the whole group, as Ctrl-C does. @returns the exit code */
   async interrupt(): Promise<number | NodeJS.Signals> {
     process.kill(-this.pid, 'SIGINT');
     return this.exited;
@@ -77,13 +77,13 @@ export class ServerProcess {
   }
 }
 
-/** Whether a process runs; one that has ended and was not waited for (a zombie) does not. */
+/** Whether a process runs. A zombie, which has ended and was not waited for, does not. */
 export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return !/\) [ZX] /.test(readFileSync(`/proc/${String(pid)}/stat`, 'utf8'));
   } catch (error) {
-    // Without /proc there is nothing more to ask.
+    // Only Linux has /proc. Elsewhere, a process that takes the signal counts as running.
     return (error as NodeJS.ErrnoException).code === 'ENOENT' && process.platform !== 'linux';
   }
 }

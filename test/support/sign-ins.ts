@@ -3,7 +3,7 @@ import { BlockList } from 'node:net';
 import path from 'node:path';
 import type { Answer, TestApp } from './app.ts';
 
-/** Trusts this machine as a proxy: a test chooses the address of a request with `X-Forwarded-For`. */
+/** Trusts this machine as a proxy, so that a test can set a request's address with `X-Forwarded-For`. */
 export const LOOPBACK_PROXIES = new BlockList();
 LOOPBACK_PROXIES.addSubnet('127.0.0.0', 8, 'ipv4');
 
@@ -12,7 +12,7 @@ interface Credentials {
   readonly password: string;
 }
 
-/** Asks for a token from an address; for an application with {@link LOOPBACK_PROXIES}. */
+/** Asks for a token from an address. The application needs {@link LOOPBACK_PROXIES}. */
 export const signInFrom = (
   app: TestApp,
   address: string,
@@ -26,13 +26,13 @@ export const signInFrom = (
 
 let lastAddress = 0;
 
-/** An IPv4 address that no test has used (RFC 2544's network). */
+/** An IPv4 address of RFC 2544's network that was not returned before. */
 export function newAddress(): string {
   lastAddress++;
   return `198.${String(18 + (lastAddress >> 16))}.${String((lastAddress >> 8) & 255)}.${String(lastAddress & 255)}`;
 }
 
-/** Runs numbered work, so much of it at once. When one fails, no more is begun, and what was begun is waited for. */
+/** Runs numbered work with `atOnce` in parallel. After a failure, begins no more and waits for the work in progress. */
 export async function inParallel<T>(count: number, atOnce: number, work: (i: number) => Promise<T>): Promise<T[]> {
   const results = new Array<T>(count);
   let next = 0;
@@ -59,11 +59,14 @@ export function tally(answers: readonly { readonly status: number }[]): Record<n
   return counts;
 }
 
-/** Asks again until there is an answer, within a deadline. */
+/** Milliseconds for what happens within one second on an idle machine. */
+const PATIENCE_MS = 30_000;
+
+/** Repeats `ask` until it returns a value, within a deadline. */
 export async function eventually<T>(
   ask: () => T | undefined | Promise<T | undefined>,
   what: string,
-  withinMs = 10_000,
+  withinMs = PATIENCE_MS,
 ): Promise<T> {
   for (const end = Date.now() + withinMs; Date.now() < end;) {
     const answer = await ask();
@@ -73,7 +76,7 @@ export async function eventually<T>(
   throw new Error(`Not within ${String(withinMs)} ms: ${what}`);
 }
 
-/** Gives a partner a password as an import leaves it. @returns the credential's id */
+/** Gives a partner a password as an import stores it. @returns the credential's id */
 export async function importPassword(app: TestApp, channelUserId: string, secretHash: string): Promise<string> {
   const rows = await app.dataSource.query<{ id: string }[]>(
     `INSERT INTO credential (channel_user_id, label, fingerprint, secret_hash) VALUES ($1, 'imported', NULL, $2)
@@ -84,7 +87,7 @@ export async function importPassword(app: TestApp, channelUserId: string, secret
   return rows[0].id;
 }
 
-/** Every line that the applications of this test process have logged. */
+/** The log lines of all applications of this test process. */
 export function logLines(): Record<string, unknown>[] {
   const file = path.join(process.env['LATCHKEY_TEST_DIR'] ?? '', `output-${String(process.pid)}`);
   return readFileSync(file, 'utf8')
@@ -93,7 +96,7 @@ export function logLines(): Record<string, unknown>[] {
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
-/** The line that tells of a request. */
+/** The log line of a request. */
 export function requestLine(answer: Answer): Record<string, unknown> {
   const id = answer.headers.get('x-request-id');
   const line = logLines().find(({ requestId, msg }) => requestId === id && msg === 'request');

@@ -6,11 +6,11 @@ import path from 'node:path';
 const MEGABYTE = 2 ** 20;
 const BALLAST = 'ballast';
 
-/** A file system of its own that a test can fill: a tmpfs, which root may mount where the system lets it. */
+/** A small file system that a test can fill. It is a tmpfs, which only root can mount, and not on every system. */
 export class SmallDisk {
   private constructor(readonly folder: string) {}
 
-  /** @returns nothing where it cannot be mounted */
+  /** @returns nothing if it cannot be mounted */
   static mount(megabytes: number): SmallDisk | undefined {
     const folder = mkdtempSync(path.join(tmpdir(), 'latchkey-disk-'));
     const options = ['-t', 'tmpfs', '-o', `size=${String(megabytes)}m,mode=700`, 'tmpfs', folder];
@@ -19,7 +19,7 @@ export class SmallDisk {
     return undefined;
   }
 
-  /** Until there is no room for another byte. */
+  /** Fills the disk to the last byte. */
   fill(): void {
     const ballast = path.join(this.folder, BALLAST);
     for (const size of [MEGABYTE, 4_096, 1]) {

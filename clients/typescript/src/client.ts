@@ -7,14 +7,14 @@ export { ApiError, ConnectionError, LatchkeyError, type Refusal, TokenRefusedErr
 export type { Credentials, CredentialSource } from './token-source.ts';
 
 export interface ClientOptions {
-  /** Where Latchkey is, such as `https://latchkey.example`. Plain http only on this machine. */
+  /** The address of Latchkey, such as `https://latchkey.example`. Plain http is allowed only on this machine. */
   readonly baseUrl: string | URL;
   readonly credentials: CredentialSource;
-  /** For each attempt; 10,000 unless said otherwise. */
+  /** Milliseconds for each attempt. Default: 10,000. */
   readonly timeoutMs?: number;
-  /** How often a call is tried at most; 4 unless said otherwise. */
+  /** Maximum number of attempts for a call. Default: 4. */
   readonly attempts?: number;
-  /** What to send requests with, such as one that goes through a proxy. */
+  /** The `fetch` to send requests with, for example one that uses a proxy. */
   readonly fetch?: typeof fetch;
   /** Milliseconds since the epoch, for tests. */
   readonly now?: () => number;
@@ -37,7 +37,7 @@ type JsonOf<T> = T extends { content: { 'application/json': infer B } }
     : undefined;
 type Answer<O> = O extends { responses: infer R } ? JsonOf<R[keyof R & (200 | 201 | 204)]> : never;
 
-/** What goes with a call, besides its path. */
+/** The options of a call, besides its path. */
 interface CallOptions<O> {
   readonly path?: O extends { parameters: { path: infer T } } ? T : undefined;
   readonly query?: O extends { parameters: { query?: infer T } } ? T : undefined;
@@ -46,22 +46,22 @@ interface CallOptions<O> {
   readonly signal?: AbortSignal;
 }
 
-/** An answer, whose body can still be cut off by the caller or the time. */
+/** A response. The caller or the timeout can still abort its body. */
 interface Sent {
   readonly response: Response;
   /** The body has arrived. */
   readonly release: () => void;
 }
 
-/** Milliseconds since the epoch, by a clock that goes on when that of the machine is set. */
+/** Milliseconds since the epoch, by a clock that does not jump when the machine's clock is set. */
 const steadyNow = (): number => performance.timeOrigin + performance.now();
 
-/** RFC 9110 §9.2.2: doing it twice is doing it once. */
+/** Idempotent methods (RFC 9110 §9.2.2). */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
 const isLoopback = (hostname: string): boolean => /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
 
-/** A stream can be read once. */
+/** A stream can be read only once. */
 const canRepeat = (body: unknown): boolean =>
   body == null ||
   typeof body === 'string' ||
@@ -75,7 +75,8 @@ const canRepeat = (body: unknown): boolean =>
 function fill(path: string, values: Readonly<Record<string, string | number | null | undefined>>): string {
   return path.replace(/\{([^{}]+)\}/g, (_, name: string) => {
     const value = String(values[name] ?? '');
-    if (['', '.', '..'].includes(value)) throw new TypeError(`The path has no use for such a ${name}: "${value}"`);
+    if (['', '.', '..'].includes(value))
+      throw new TypeError(`The path parameter ${name} must not be missing, empty, "." or "..": found "${value}"`);
     return encodeURIComponent(value);
   });
 }
@@ -85,7 +86,7 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw new ConnectionError('The answer is not JSON.');
+    throw new ConnectionError('The response is not JSON.');
   }
 }
 
@@ -106,20 +107,20 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
   constructor({ baseUrl, credentials, ...options }: ClientOptions) {
     this.#baseUrl = new URL(baseUrl);
     if (this.#baseUrl.protocol !== 'https:' && !isLoopback(this.#baseUrl.hostname)) {
-      throw new TypeError('baseUrl must be an https URL: the password would go over the network in the clear.');
+      throw new TypeError('baseUrl must be an https URL, because http would send the password unencrypted.');
     }
     if (!this.#baseUrl.pathname.endsWith('/')) this.#baseUrl.pathname += '/';
     this.#options = { timeoutMs: 10_000, attempts: 4, fetch, now: steadyNow, random: Math.random, ...options };
     this.#tokens = new TokenSource(credentials, { ...this.#options, url: new URL('generateToken', this.#baseUrl) });
   }
 
-  /** After a rotation: no call fails in between, since the token at hand goes on working until the next is needed. */
+  /** For a rotation. No call fails in between, since the current token keeps working until the next one is needed. */
   replaceCredentials(credentials: CredentialSource): void {
     this.#tokens.replaceCredentials(credentials);
   }
 
   /**
-   * A bearer token that is good for a while, for whoever sends requests by other means.
+   * A bearer token that will not expire soon, for sending requests without this client.
    *
    * @throws TokenRefusedError, ConnectionError
    */
@@ -128,9 +129,9 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
   }
 
   /**
-   * As the global `fetch`, with the token. Resolves with any answer, also with a 401 or 503 that did not go away.
+   * Like the global `fetch`, with the token. Resolves with any response, even with a 401 or 503 after all retries.
    *
-   * @param path below `baseUrl`; the token is sent nowhere else
+   * @param path a path below `baseUrl`; the token is sent nowhere else
    * @throws TokenRefusedError, ConnectionError, TypeError, or the reason of `init.signal`
    */
   async fetch(path: string | URL, init: RequestInit = {}): Promise<Response> {
@@ -140,7 +141,7 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
   async #fetch(path: string | URL, init: RequestInit): Promise<Sent> {
     const url = new URL(typeof path === 'string' ? path.replace(/^\/+/, '') : path, this.#baseUrl);
     if (url.origin !== this.#baseUrl.origin || !url.pathname.startsWith(this.#baseUrl.pathname)) {
-      throw new TypeError('The token is sent nowhere but below baseUrl.');
+      throw new TypeError('The path leads out of baseUrl. The client sends the token only to URLs below baseUrl.');
     }
     const method = (init.method ?? 'GET').toUpperCase();
     const { attempts, now, random } = this.#options;
@@ -155,9 +156,9 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
         const { status, headers, body } = sent.response;
         if (headers.get('token-refresh-due') === 'true') this.#tokens.refresh(held);
         seconds = retryAfterSeconds(headers, now());
-        // A 429 was not begun; what was answered 503 may have been done.
+        // A request that got 429 was not processed. One that got 503 may have been.
         const mayComeLater = status === 429 || (status === 503 && IDEMPOTENT.has(method));
-        // Also where this call cannot be repeated: the next one should not meet the same token.
+        // Also if this call cannot be repeated, so that the next one does not use the same token.
         const isRefused = status === 401 && !isRenewed && this.#tokens.isReplaced(held) && isRepeatable;
         if (!isRefused && !(mayComeLater && mayRepeat && waitBefore(attempt, seconds, 0) !== undefined)) return sent;
         await body?.cancel();
@@ -169,7 +170,7 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
       } catch (error) {
         init.signal?.throwIfAborted();
         if (!mayRepeat || !IDEMPOTENT.has(method)) {
-          throw new ConnectionError(`${method} ${url.pathname} was not answered.`, { cause: error });
+          throw new ConnectionError(`${method} ${url.pathname} got no response.`, { cause: error });
         }
       }
       await wait(waitBefore(attempt, seconds, random()) ?? 0, init.signal);
@@ -177,10 +178,10 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
   }
 
   /**
-   * Calls an operation of the OpenAPI document, with JSON both ways.
+   * Calls an operation of the OpenAPI document. Request and response are JSON.
    *
    * @returns the body of the answer
-   * @throws ApiError when the answer is no success, TokenRefusedError, ConnectionError, the signal's reason, or
+   * @throws ApiError for an error response, TokenRefusedError, ConnectionError, the signal's reason, or
    *   TypeError for a parameter of the path that is missing, empty, `.` or `..`
    */
   async call<M extends Method, P extends PathsWith<Paths, M>>(
@@ -209,7 +210,7 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
       text = await response.text();
     } catch (error) {
       options.signal?.throwIfAborted();
-      throw new ConnectionError('The answer did not arrive as a whole.', { cause: error });
+      throw new ConnectionError('The response is incomplete.', { cause: error });
     } finally {
       release();
     }

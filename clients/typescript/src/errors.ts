@@ -1,24 +1,24 @@
-/** Whatever goes wrong in a call, unless the caller's own signal ended it. */
+/** Any error of a call, unless the caller's signal aborted it. */
 export abstract class LatchkeyError extends Error {
   override get name(): string {
     return this.constructor.name;
   }
 }
 
-/** Nothing that can be understood came back: no connection, no answer in time, or a broken one. See `cause`. */
+/** There was no usable response: no connection, no response in time, or an incomplete one. See `cause`. */
 export class ConnectionError extends LatchkeyError {}
 
-/** What an answer said that is no success. */
+/** The details of an error response. */
 export interface Refusal {
   readonly status: number;
   /** The `Error-Code` of `/generateToken` or the `code` of a problem document: stable, branch on this. */
   readonly code: string;
   readonly detail: string;
-  /** Names the request in the log of the platform: say it when you ask for help. */
+  /** Identifies the request in the platform's log. Quote it when you ask for help. */
   readonly requestId: string | undefined;
-  /** What `Retry-After` says, if anything. */
+  /** The value of `Retry-After`, if any. */
   readonly retryAfterSeconds: number | undefined;
-  /** What is wrong with which field of the input. */
+  /** The problems of the input, by field. */
   readonly errors?: readonly { field: string; messages: string[] }[];
 }
 
@@ -47,5 +47,5 @@ abstract class RefusedError extends LatchkeyError implements Refusal {
  */
 export class TokenRefusedError extends RefusedError {}
 
-/** A call was answered with a status that is no success. */
+/** A call got an error status. */
 export class ApiError extends RefusedError {}

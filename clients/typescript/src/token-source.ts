@@ -6,7 +6,7 @@ export interface Credentials {
   readonly password: string;
 }
 
-/** Credentials, or where they are looked up each time a token is needed: a secret store, a file that is rotated. */
+/** Credentials, or a function that looks them up each time a token is needed, for example in a secret store. */
 export type CredentialSource = Credentials | (() => Credentials | Promise<Credentials>);
 
 export interface TokenSourceOptions {
@@ -20,40 +20,40 @@ export interface TokenSourceOptions {
   readonly random: () => number;
 }
 
-/** A token with what is known about its life; times in milliseconds since the epoch. */
+/** A token and its lifetime. Times are in milliseconds since the epoch. */
 export interface HeldToken {
   readonly token: string;
   readonly expiresAt: number;
-  /** From then on a newer one is fetched, while this one is still used. */
+  /** The time from which the next token is fetched, while this one is still used. */
   readonly refreshAt: number;
-  /** After a refresh that failed not before that, whoever says that one is due. */
+  /** After a failed refresh, the earliest time of the next one. */
   retryAt: number;
 }
 
-/** A token on its way. */
+/** A token request in progress. */
 interface Fetching {
   promise: Promise<HeldToken>;
-  /** How many wait for it. A refresh that nobody waits for does not keep the process alive. */
+  /** The number of callers that wait for it. Without any, it does not keep the process alive. */
   waiting: number;
-  /** Until the next attempt. */
+  /** The wait until the next attempt. */
   timer?: ReturnType<typeof setTimeout>;
 }
 
-/** A new token is fetched somewhere between these parts of its life: many processes do not come at once. */
+/** Shares of a token's life between which the next is fetched, at random, so that processes do not all refresh at once. */
 const REFRESH_FROM = 0.75;
 const REFRESH_UNTIL = 0.9;
-/** A token with less than this left is not sent any more: it might expire on the way. */
+/** Milliseconds. A token with less time left is not sent, because it might expire on the way. */
 const TOO_OLD_MS = 2_000;
-/** Credentials that were refused are not tried again before that: each try counts as a failure. */
+/** Milliseconds before refused credentials are sent again, because each attempt counts as a failure. */
 const REFUSED_MS = 30_000;
-/** A refresh that failed while the token is still good. */
+/** Milliseconds after a failed refresh, while the current token still works. */
 const REFRESH_AGAIN_MS = 10_000;
-/** One answer of 401 fetches a new token, and the next ones not before this: a fresh token is no better. */
+/** Milliseconds before another 401 fetches a new token again, since a fresh token would not help. */
 const RENEW_AGAIN_MS = 10_000;
 
 const same = (a: Credentials, b: Credentials): boolean => a.username === b.username && a.password === b.password;
 
-/** Keeps one token fresh. Whoever asks while one is fetched shares it. */
+/** Keeps one token fresh. Concurrent callers share one request. */
 export class TokenSource {
   #source: CredentialSource;
   #held: HeldToken | undefined;
@@ -61,7 +61,7 @@ export class TokenSource {
   #refused:
     { readonly credentials: Credentials; readonly error: TokenRefusedError; readonly until: number } | undefined;
   #renewedAt = -Infinity;
-  /** Counts the sets of credentials: a token of older ones that arrives late is not kept. */
+  /** Counts changes of the credentials. A token of earlier credentials that arrives late is discarded. */
   #version = 0;
   readonly #options: TokenSourceOptions;
 
@@ -70,7 +70,7 @@ export class TokenSource {
     this.#options = options;
   }
 
-  /** From now on these. The token is kept: it lives as long as it would have, or until it is refused. */
+  /** Replaces the credentials. The current token stays in use until it expires or is refused. */
   replaceCredentials(source: CredentialSource): void {
     this.#source = source;
     this.#refused = undefined;
@@ -110,7 +110,7 @@ export class TokenSource {
   }
 
   /**
-   * A call with this token was answered 401.
+   * Must be called when a call with this token got 401.
    *
    * @returns whether it may be made once more, with another token
    */
@@ -123,7 +123,7 @@ export class TokenSource {
     return true;
   }
 
-  /** Should a refresh fail, the next try is not the next call's. */
+  /** After a failed refresh, the next call must not try again at once. */
   #rest(held: HeldToken, seconds = 0): void {
     const { now, random } = this.#options;
     held.retryAt = now() + Math.max(REFRESH_AGAIN_MS * (1 + random()), seconds * 1000 * (1 + random() / 5));
@@ -177,7 +177,7 @@ export class TokenSource {
     if (version !== this.#version) return;
     const seconds = error instanceof TokenRefusedError ? error.retryAfterSeconds : undefined;
     if (this.#held) this.#rest(this.#held, seconds);
-    // What is longer than anybody waits would be the answer to each call until then.
+    // Callers would not wait that long, and would get this error for each call until then.
     const isFinal = !isTemporary || waitBefore(1, seconds, 0) === undefined;
     if (isFinal && error instanceof TokenRefusedError) {
       this.#refused = { credentials, error, until: this.#options.now() + REFUSED_MS };
@@ -195,13 +195,13 @@ export class TokenSource {
         method: 'POST',
         headers: { accept: 'text/plain', 'content-type': 'application/x-www-form-urlencoded' },
         body: new URLSearchParams({ Username: username, Password: password }).toString(),
-        // Credentials are posted to nobody else.
+        // The credentials must not follow a redirect.
         redirect: 'error',
         signal,
       });
       text = await response.text();
     } catch (error) {
-      throw new ConnectionError('No token could be fetched.', { cause: error });
+      throw new ConnectionError('The client got no token.', { cause: error });
     } finally {
       release();
     }
@@ -216,7 +216,7 @@ export class TokenSource {
     }
     const seconds = Number(response.headers.get('token-expires-in'));
     if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(text) || !(seconds > 0)) {
-      throw new ConnectionError('What was answered is no token. Is the address that of Latchkey?');
+      throw new ConnectionError('The response is not a token. Check that baseUrl is the address of Latchkey.');
     }
     const life = seconds * 1000;
     return {

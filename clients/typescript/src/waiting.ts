@@ -1,9 +1,9 @@
-/** Longer than this nobody waits for a single answer, whatever `Retry-After` says. */
+/** Milliseconds. The client never waits longer than this, whatever `Retry-After` says. */
 const MAX_WAIT_MS = 60_000;
 const FIRST_BACKOFF_MS = 250;
 
 /**
- * What `Retry-After` says (RFC 9110 §10.2.3): seconds, or a date, by the clock of the server if it tells.
+ * The wait from `Retry-After` (RFC 9110 §10.2.3): seconds, or a date, compared with the server's clock if known.
  *
  * @param now milliseconds since the epoch
  */
@@ -30,7 +30,7 @@ export function waitBefore(attempt: number, seconds: number | undefined, random:
   return least > MAX_WAIT_MS ? undefined : least * (1 + random / 5) + random * 100;
 }
 
-/** Resolves after a time; rejects as soon as the signal says so. */
+/** Resolves after a time, or rejects when the signal aborts. */
 export async function wait(ms: number, signal?: AbortSignal | null): Promise<void> {
   signal?.throwIfAborted();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -41,20 +41,20 @@ export async function wait(ms: number, signal?: AbortSignal | null): Promise<voi
   }
 }
 
-/** What others wait for too goes on when one of them stops waiting. */
+/** Work that several callers wait for continues when one of them stops waiting. */
 export function orAborted<T>(promise: Promise<T>, signal?: AbortSignal | null): Promise<T> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
     const forget = onAbort(signal, reject);
-    // Also when it is aborted already: a rejection that nobody hears ends the process.
+    // Also if the signal has aborted already, since an unhandled rejection would end the process.
     promise.then(resolve, reject).finally(forget);
   });
 }
 
-/** A signal for one attempt. */
+/** The signal of one attempt. */
 export interface Limit {
   readonly signal: AbortSignal;
-  /** The attempt is over. */
+  /** Must be called when the attempt is over. */
   readonly release: () => void;
 }
 

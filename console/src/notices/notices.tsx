@@ -34,7 +34,7 @@ interface Subject {
   readonly reason?: string;
 }
 
-/** One delivery: whether it arrived, why not, and what is done about it. */
+/** One delivery: whether it arrived, why it did not, and when it is tried again. */
 function Delivery({
   notice,
   delivery,
@@ -49,8 +49,8 @@ function Delivery({
   const { state, lastError, lastStatus, attempts, nextAttemptAt, deliveredAt } = delivery;
   const retry = (): void => {
     const sent = api('POST', `/admin/notices/${notice.id}/deliveries/${delivery.id}/retry`);
-    // It takes a moment; the button above the list looks again.
-    void run(sent, 'It is being sent.').then(() => client.invalidateQueries({ queryKey: [NOTICES] }));
+    // The delivery takes a moment. The button above the list shows its result.
+    void run(sent, 'Sending.').then(() => client.invalidateQueries({ queryKey: [NOTICES] }));
   };
   return (
     <Stack
@@ -125,7 +125,7 @@ function NoticeRow({ notice, webhooks }: { notice: Notice; webhooks: Map<string,
       )}
       {notice.deliveries.length === 0 ? (
         <Typography variant="body2" color="textSecondary">
-          No webhook asked for it.
+          No webhook is set to receive this notice.
         </Typography>
       ) : (
         <Box component="ul" sx={{ listStyle: 'none', p: 0, m: 0 }}>
@@ -176,7 +176,7 @@ function Choice({
   );
 }
 
-/** What there was to notice, and whether those who asked for it were told. */
+/** The notices, and whether they were delivered to the webhooks. */
 export default function Notices(): ReactNode {
   const [type, setType] = useState('');
   const [state, setState] = useState('');
@@ -211,7 +211,7 @@ export default function Notices(): ReactNode {
         }
         title="Newest first"
         what="the notices"
-        nothing="Nothing was to be noticed, or nothing that fits."
+        nothing="There are no notices, or none that match these filters."
       >
         {(notice) => <NoticeRow notice={notice} webhooks={webhooks} />}
       </PagedList>

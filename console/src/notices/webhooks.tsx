@@ -3,10 +3,8 @@ import Button from '@mui/material/Button';
 import Card from '@mui/material/Card';
 import Checkbox from '@mui/material/Checkbox';
 import Chip from '@mui/material/Chip';
-import Dialog from '@mui/material/Dialog';
 import DialogActions from '@mui/material/DialogActions';
 import DialogContent from '@mui/material/DialogContent';
-import DialogTitle from '@mui/material/DialogTitle';
 import FormControlLabel from '@mui/material/FormControlLabel';
 import FormGroup from '@mui/material/FormGroup';
 import FormHelperText from '@mui/material/FormHelperText';
@@ -15,11 +13,12 @@ import Switch from '@mui/material/Switch';
 import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
-import { type ReactNode, useId, useState } from 'react';
+import { type ReactNode, useState } from 'react';
 import { useNotify } from 'react-admin';
 import { Link } from 'react-router-dom';
 import { api } from '../api.ts';
 import { ConfirmDialog, CopyField, SecretOnce, Time } from '../feedback.tsx';
+import { FormDialog } from '../leave-guard.tsx';
 import { Page, Section } from '../page.tsx';
 import { Loaded, Nothing } from '../partners/loading-states.tsx';
 import { IfRole } from '../permissions.ts';
@@ -32,6 +31,14 @@ const TYPES = Object.keys(EVENTS) as Webhook['events'];
 
 type Fields = Pick<Webhook, 'url' | 'description' | 'events' | 'enabled'>;
 const EMPTY: Fields = { url: '', description: null, events: [], enabled: true };
+
+/** Checks the form of a URL. The API checks where it leads. */
+function urlProblem(text: string): string | undefined {
+  if (/^https?:\/\//i.test(text))
+    return URL.canParse(text) ? undefined : 'Must be an https URL. This one is not valid.';
+  const meant = /^[a-z][a-z0-9+.-]*:/i.test(text) ? null : URL.parse(`https://${text}`);
+  return `Must be an https URL, beginning with https://.${meant ? ` Did you mean ${meant.href}?` : ''}`;
+}
 
 function WebhookForm({
   initial,
@@ -48,10 +55,14 @@ function WebhookForm({
   const set = (change: Partial<Fields>): void => {
     setFields({ ...fields, ...change });
   };
-  const submission = useSubmission(() => {
-    const description = fields.description?.trim() ?? '';
-    return onSubmit({ ...fields, url: fields.url.trim(), description: description === '' ? null : description });
-  });
+  const submission = useSubmission(
+    () => {
+      const description = fields.description?.trim() ?? '';
+      return onSubmit({ ...fields, url: fields.url.trim(), description: description === '' ? null : description });
+    },
+    JSON.stringify(fields) !== JSON.stringify(initial),
+    () => ({ url: urlProblem(fields.url.trim()) }),
+  );
   const { errors, busy } = submission;
   const isAll = fields.events.length === 0;
   return (
@@ -59,14 +70,17 @@ function WebhookForm({
       <DialogContent sx={{ pt: 1 }}>
         <Stack spacing={2} sx={{ pt: 1 }}>
           <TextField
-            label="URL"
+            label="Address (URL)"
             type="url"
             value={fields.url}
             onChange={(event) => {
               set({ url: event.target.value });
             }}
             error={errors['url'] !== undefined}
-            helperText={errors['url'] ?? 'https, at an address of the Internet.'}
+            helperText={
+              errors['url'] ??
+              'The https address on the Internet where your program receives notices. It need not be running yet: failed deliveries are retried for about three days.'
+            }
             autoComplete="off"
             autoFocus
             fullWidth
@@ -82,7 +96,7 @@ function WebhookForm({
             autoComplete="off"
             fullWidth
           />
-          <FormGroup role="group" aria-label="What is sent">
+          <FormGroup role="group" aria-label="Notices to send">
             <FormControlLabel
               control={
                 <Checkbox
@@ -92,7 +106,7 @@ function WebhookForm({
                   }}
                 />
               }
-              label="Everything, what is added later too"
+              label="All kinds of notices, including those added by later versions"
             />
             {!isAll &&
               TYPES.map((type) => (
@@ -102,7 +116,7 @@ function WebhookForm({
                   control={
                     <Checkbox
                       checked={fields.events.includes(type)}
-                      // None would be everything.
+                      // The last event stays selected, since no event would mean all events.
                       disabled={fields.events.length === 1 && fields.events.includes(type)}
                       onChange={(event) => {
                         const others = fields.events.filter((each) => each !== type);
@@ -132,13 +146,11 @@ function WebhookDialog({
   open,
   title,
   ...form
-}: { open: boolean; title: string } & Parameters<typeof WebhookForm>[0]): ReactNode {
-  const titleId = useId();
+}: { open: boolean; title: ReactNode } & Parameters<typeof WebhookForm>[0]): ReactNode {
   return (
-    <Dialog open={open} onClose={form.onClose} aria-labelledby={titleId} fullWidth maxWidth="sm">
-      <DialogTitle id={titleId}>{title}</DialogTitle>
+    <FormDialog open={open} title={title} onClose={form.onClose}>
       <WebhookForm {...form} />
-    </Dialog>
+    </FormDialog>
   );
 }
 
@@ -161,7 +173,8 @@ function WebhookCard({ webhook, onSecret }: { webhook: Webhook; onSecret: (secre
     void run(work, text).then(changed);
   };
   const edit = async ({ url, description, events }: Fields): Promise<void> => {
-    await api('PATCH', path, { json: { url, description, events } });
+    // Sends the URL only if it was changed, since the API may have shortened it when reading.
+    await api('PATCH', path, { json: { ...(url !== webhook.url && { url }), description, events } });
     await changed();
     close();
     notify('Saved.', { type: 'success' });
@@ -199,7 +212,7 @@ function WebhookCard({ webhook, onSecret }: { webhook: Webhook; onSecret: (secre
           {webhook.previousSecretUntil !== null && (
             <>
               <br />
-              The secret before signs too until <Time value={webhook.previousSecretUntil} />
+              The previous secret also signs until <Time value={webhook.previousSecretUntil} />
             </>
           )}
         </Typography>
@@ -215,7 +228,7 @@ function WebhookCard({ webhook, onSecret }: { webhook: Webhook; onSecret: (secre
                     const enabled = event.target.checked;
                     send(
                       api('PATCH', path, { json: { enabled } }),
-                      enabled ? 'Enabled.' : 'Disabled. What waits goes on waiting.',
+                      enabled ? 'Enabled.' : 'Disabled. Pending notices wait.',
                     );
                   }}
                   slotProps={{ input: { 'aria-label': `Send to ${name}` } }}
@@ -228,7 +241,7 @@ function WebhookCard({ webhook, onSecret }: { webhook: Webhook; onSecret: (secre
               disabled={!webhook.enabled}
               loading={busy}
               onClick={() => {
-                send(api('POST', `${path}/test`), 'A test is on its way; see Notices.');
+                send(api('POST', `${path}/test`), 'A test notice is being sent. See Notices for the result.');
               }}
             >
               Send a test
@@ -247,7 +260,11 @@ function WebhookCard({ webhook, onSecret }: { webhook: Webhook; onSecret: (secre
       </Stack>
       <WebhookDialog
         open={task === 'edit'}
-        title={`Edit ${name}`}
+        title={
+          <>
+            Edit <bdi>{name}</bdi>
+          </>
+        }
         initial={webhook}
         verb="Save"
         onSubmit={edit}
@@ -255,28 +272,37 @@ function WebhookCard({ webhook, onSecret }: { webhook: Webhook; onSecret: (secre
       />
       <ConfirmDialog
         open={task === 'rotate'}
-        title={`A new secret for ${name}?`}
-        confirmLabel="Make a new secret"
+        title={
+          <>
+            A new secret for <bdi>{name}</bdi>?
+          </>
+        }
+        confirmLabel="Create a new secret"
         onConfirm={rotate}
         onClose={close}
       >
-        It is shown once. For a day both sign, so that the receiver can change over without missing anything.
+        The new secret is shown only once. Both secrets sign for one day, so that the receiver can switch without
+        missing a notice.
       </ConfirmDialog>
       <ConfirmDialog
         open={task === 'delete'}
-        title={`Remove ${name}?`}
+        title={
+          <>
+            Remove <bdi>{name}</bdi>?
+          </>
+        }
         confirmLabel="Remove"
         danger
         onConfirm={remove}
         onClose={close}
       >
-        What waits to be sent there is dropped. To pause it, switch it off instead.
+        Notices waiting to be sent there are discarded. To pause the webhook, disable it instead.
       </ConfirmDialog>
     </Card>
   );
 }
 
-/** Where notices are sent. */
+/** The webhooks that notices are sent to. */
 export default function Webhooks(): ReactNode {
   const client = useQueryClient();
   const [adding, setAdding] = useState(false);
@@ -310,13 +336,13 @@ export default function Webhooks(): ReactNode {
     >
       <Section title="Where notices are sent">
         <Typography color="textSecondary">
-          Each notice is posted as JSON, signed with the webhook’s secret, and tried again for about three days. What
-          became of it is under <Link to="/notices">Notices</Link>.
+          Latchkey posts each notice as JSON, signed with the webhook’s secret, and retries for about three days. The
+          results are under <Link to="/notices">Notices</Link>.
         </Typography>
         <Loaded query={query} what="the webhooks">
           {(webhooks) =>
             webhooks.length === 0 ? (
-              <Nothing>There is none yet: notices can only be seen here.</Nothing>
+              <Nothing>There are no webhooks yet. Notices appear only in this console.</Nothing>
             ) : (
               <Stack component="ul" spacing={1.5} sx={{ p: 0, m: 0, listStyle: 'none' }}>
                 {webhooks.map((webhook) => (
@@ -340,6 +366,7 @@ export default function Webhooks(): ReactNode {
       <SecretOnce
         open={secret !== undefined}
         title="The secret of this webhook"
+        what="The secret"
         onClose={() => {
           setSecret(undefined);
         }}

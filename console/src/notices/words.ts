@@ -1,36 +1,36 @@
 import type { Notice, NoticeDelivery, Webhook } from '../types.ts';
 
-/** What webhooks may ask for, and what it means. */
+/** The events that a webhook can subscribe to, in words. */
 export const EVENTS: Record<Webhook['events'][number], string> = {
   'credential.expiring': 'A password expires soon',
   'credential.rotated': 'A password was replaced',
   'channel_user.expiring': 'An account expires soon',
   'channel_user.suspended': 'An account was suspended',
   'channel_user.reactivated': 'An account was reactivated',
-  'sign_in.failing': 'Sign-ins fail again and again',
+  'sign_in.failing': 'Sign-ins fail repeatedly',
 };
 
 export const MEANING: Record<Notice['type'], string> = { ...EVENTS, 'webhook.test': 'A test' };
 
 export const STATES: Record<NoticeDelivery['state'], string> = {
   pending: 'Waits',
-  failed: 'Failed, will be tried again',
+  failed: 'Failed, will be retried',
   delivered: 'Delivered',
   'given-up': 'Given up',
 };
 
 export const ERRORS: Record<NonNullable<NoticeDelivery['lastError']>, string> = {
-  name_not_resolved: 'its name is not in DNS',
-  address_not_allowed: 'it leads to an address that is not allowed',
+  name_not_resolved: 'DNS does not know its host name',
+  address_not_allowed: 'it leads to an address that WEBHOOK_ALLOWED_NETWORKS does not allow',
   connection_failed: 'no connection',
-  tls_failed: 'no trusted TLS connection',
-  timed_out: 'no answer within 10 seconds',
-  invalid_response: 'the answer is not HTTP',
-  redirect: 'it redirects, which is not followed',
+  tls_failed: 'TLS failed, or its certificate is not trusted',
+  timed_out: 'no response within 10 seconds',
+  invalid_response: 'the response is not HTTP',
+  redirect: 'it answered with a redirect, which Latchkey does not follow',
   status: 'it did not accept the notice',
-  not_signed: 'its secret cannot be decrypted with the key at hand',
-  gone: 'it says that it is gone; the webhook was disabled',
+  not_signed: 'its secret or address cannot be decrypted with the current key',
+  gone: 'it answered 410 Gone, so the webhook was disabled',
 };
 
-/** As people tell webhooks apart. */
+/** A name for a webhook: its description, or the host of its URL. */
 export const nameOf = ({ description, url }: Webhook): string => description ?? new URL(url).host;

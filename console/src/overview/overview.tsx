@@ -1,4 +1,3 @@
-import RefreshIcon from '@mui/icons-material/Refresh';
 import Box from '@mui/material/Box';
 import Button from '@mui/material/Button';
 import Card from '@mui/material/Card';
@@ -12,17 +11,19 @@ import { Link } from 'react-router-dom';
 import { api } from '../api.ts';
 import { Time } from '../feedback.tsx';
 import { Loaded, Nothing } from '../partners/loading-states.tsx';
+import { IfRole } from '../permissions.ts';
 import type { PartnerFilter } from '../partners/partner-filters.tsx';
 import { countOf, reasonOf } from '../partners/words.ts';
 import type { Schemas } from '../types.ts';
 import { TokenChart } from './token-chart.tsx';
 
 type OverviewData = Schemas['OverviewDto'];
+type Failing = OverviewData['failing']['items'][number];
 type Named = Pick<Schemas['ChannelUserDto'], 'id' | 'username' | 'displayName'>;
 
 const EVERY_MS = 60_000;
 
-/** The list of partners, filtered so that it shows what a number counts. */
+/** The path of the list of partners with the filter that matches a number. */
 function listOf(filter: PartnerFilter, sort?: string): string {
   const search = new URLSearchParams({ filter: JSON.stringify(filter), page: '1' });
   if (sort !== undefined) search.set('sort', sort);
@@ -98,6 +99,43 @@ function Lines<T extends Named>({
   );
 }
 
+/** Why a partner was refused, and whether the reason still holds. */
+function Failure({ reason, count, reasons, since, lastAt, status, isOver, changedAt }: Failing) {
+  const counted = reasons.length > 0 ? reasons : [{ reason, count }];
+  return (
+    <>
+      {countOf(count, 'refusal', 'refusals')} since <Time value={since} relative />, last{' '}
+      <Time value={lastAt} relative />:{' '}
+      {counted.map((each) => `${each.count.toLocaleString()} × ${reasonOf(each.reason).words}`).join(', ')}.
+      <Box component="span" sx={{ display: 'block', color: 'text.primary' }}>
+        {isOver ? (
+          <>
+            {reason === 'account_suspended' ? 'Reactivated' : 'No longer expired'}
+            <Since at={changedAt} />. The partner has not tried again since.
+          </>
+        ) : status !== 'active' ? (
+          `The partner is ${status} now.`
+        ) : (
+          changedAt !== null && (
+            <>
+              Changed
+              <Since at={changedAt} />. The partner has not tried again since.
+            </>
+          )
+        )}
+      </Box>
+    </>
+  );
+}
+
+const Since = ({ at }: { at: string | null }): ReactNode =>
+  at !== null && (
+    <>
+      {' '}
+      <Time value={at} relative />
+    </>
+  );
+
 function Figures({ data }: { data: OverviewData }) {
   const { channelUsers, failing, expiring, silent } = data;
   return (
@@ -132,15 +170,10 @@ function Panels({ data: { tokens, failing, expiring } }: { data: OverviewData })
           all={<SeeAll to={listOf({ failing: true })} count={failing.total} what="that are failing" />}
         >
           {failing.items.length === 0 ? (
-            <Nothing>Nobody: every partner that was refused in the last day has got a token since.</Nothing>
+            <Nothing>None: every partner that was refused in the last 24 hours has obtained a token since.</Nothing>
           ) : (
             <Lines items={failing.items} tab="activity">
-              {({ reason, count, since, lastAt }) => (
-                <>
-                  {reasonOf(reason).words}, {countOf(count, 'time', 'times')} since <Time value={since} relative />,
-                  last <Time value={lastAt} relative />
-                </>
-              )}
+              {(item) => <Failure {...item} />}
             </Lines>
           )}
         </Panel>
@@ -149,7 +182,7 @@ function Panels({ data: { tokens, failing, expiring } }: { data: OverviewData })
           all={<SeeAll to={listOf({ expiringWithinDays: 30 })} count={expiring.total} what="that expire" />}
         >
           {expiring.items.length === 0 ? (
-            <Nothing>Nothing ends in the next 30 days.</Nothing>
+            <Nothing>Nothing expires in the next 30 days.</Nothing>
           ) : (
             <Lines items={expiring.items} tab="credentials">
               {({ credentialId, label, expiresAt }) => (
@@ -166,7 +199,7 @@ function Panels({ data: { tokens, failing, expiring } }: { data: OverviewData })
   );
 }
 
-/** What staff look at first: how many partners there are, how they do, and who needs help. */
+/** The first page of the console: numbers of partners, their sign-ins, and partners that need help. */
 export default function Overview() {
   const query = useQuery({
     queryKey: ['overview'],
@@ -185,14 +218,6 @@ export default function Overview() {
             as of <Time value={query.data.at} />
           </Typography>
         )}
-        <Button
-          startIcon={<RefreshIcon />}
-          loading={query.isFetching}
-          loadingPosition="start"
-          onClick={() => void query.refetch()}
-        >
-          Refresh
-        </Button>
       </Box>
       <Loaded query={query} what="the overview" rows={6}>
         {(data) => (
@@ -200,7 +225,10 @@ export default function Overview() {
             <Figures data={data} />
             {data.channelUsers.total === 0 ? (
               <Nothing>
-                There are no partners yet. <Link to="/channel-users/create">Add the first one</Link>: it takes a minute.
+                There are no partners yet.{' '}
+                <IfRole role="operator">
+                  <Link to="/channel-users/create">Add the first one</Link>: it takes a minute.
+                </IfRole>
               </Nothing>
             ) : (
               <Panels data={data} />

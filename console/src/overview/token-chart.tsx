@@ -15,7 +15,7 @@ const hourFormat = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '
 const spanOf = (at: Date): string =>
   `${hourFormat.format(at)} – ${hourFormat.format(new Date(at.getTime() + 3_600_000))}`;
 
-/** Tokens and refusals of each hour, as bars or, for whoever cannot see them, as a table. */
+/** Tokens and refusals of each hour as bars, with a table for screen readers. */
 export function TokenChart({ hours }: { hours: Schemas['HourDto'][] }) {
   const { palette } = useTheme();
   const tableId = useId();

@@ -7,18 +7,20 @@ import Typography from '@mui/material/Typography';
 import { type ReactNode, useState } from 'react';
 import { Form, RecordContextProvider, SaveButton, useNotify } from 'react-admin';
 import { ApiError } from '../api.ts';
-import { messageOf, submissionErrors, Time } from '../feedback.tsx';
+import { refusalOf, submissionErrors, Time } from '../feedback.tsx';
+import { FormGuard } from '../leave-guard.tsx';
 import { IfRole } from '../permissions.ts';
 import { type Conflict, ConflictNotice } from './conflict-notice.tsx';
-import { changesOf, LIMIT_NAMES, LIMIT_WORDS, shownAs } from './limits.ts';
+import { changesOf } from './limits.ts';
 import { type ChannelUser, type Limits, partnerApi } from './partner-api.ts';
-import { ContactFields, DisplayNameInput, FieldGrid, LimitFields } from './partner-fields.tsx';
+import { FIELD_WORDS, FieldInputs, FieldValue, LIMIT_NAMES } from './partner-fields.tsx';
+import { FieldGrid } from './partner-inputs.tsx';
 import { useRefreshPartners } from './state-actions.tsx';
 
 const limitsOf = (partner: ChannelUser): Limits =>
   Object.fromEntries(LIMIT_NAMES.map((name) => [name, partner[name]])) as unknown as Limits;
 
-/** Edits what the form was opened with; saving is refused when there is a newer version, and nothing typed is lost. */
+/** Edits the version that the form was opened with. If there is a newer one, saving is refused and keeps the input. */
 function AccountForm({ partner, onDone }: { partner: ChannelUser; onDone: () => void }) {
   const [opened] = useState(() => limitsOf(partner));
   const [base, setBase] = useState(partner);
@@ -58,26 +60,23 @@ function AccountForm({ partner, onDone }: { partner: ChannelUser; onDone: () => 
   };
 
   return (
-    // The record the page shows may be refreshed meanwhile; the form keeps what it was opened with.
+    // Hides the page's record, whose refresh would overwrite the values of the form.
     <RecordContextProvider value={undefined}>
       <Form
         noValidate
         defaultValues={opened}
         onSubmit={save}
-        warnWhenUnsavedChanges
-        // The form says it itself; a notice would cover its buttons.
+        // The form shows its own message. A notification would cover its buttons.
         disableInvalidFormNotification
-        // No path begins so: leaving the tab, which has the same path, asks as well.
-        formRootPathname="?"
       >
+        <FormGuard />
         <Stack spacing={3} useFlexGap>
           {conflict && <ConflictNotice {...conflict} />}
           <FieldGrid>
-            <DisplayNameInput />
-            <ContactFields />
-            <LimitFields />
+            <FieldInputs section="who" />
+            <FieldInputs section="limits" />
           </FieldGrid>
-          {failure !== undefined && <Alert severity="error">{messageOf(failure)} Nothing you typed is lost.</Alert>}
+          {failure !== undefined && <Alert severity="error">{refusalOf(failure, FIELD_WORDS)}</Alert>}
           <Stack direction="row" spacing={2} useFlexGap>
             <SaveButton label={conflict ? 'Save again' : 'Save'} alwaysEnable />
             <Button onClick={onDone}>Cancel</Button>
@@ -101,7 +100,7 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
   );
 }
 
-/** What the partner is and may do; operators edit it here. */
+/** The partner's fields and limits, which operators can edit here. */
 export function AccountTab({ partner }: { partner: ChannelUser }) {
   const [isEditing, setEditing] = useState(false);
   if (isEditing) {
@@ -121,12 +120,8 @@ export function AccountTab({ partner }: { partner: ChannelUser }) {
         sx={{ m: 0, display: 'grid', gap: 2, gridTemplateColumns: 'repeat(auto-fill, minmax(min(100%, 260px), 1fr))' }}
       >
         {LIMIT_NAMES.map((name) => (
-          <Fact key={name} name={LIMIT_WORDS[name]}>
-            {name === 'expiresAt' && partner.expiresAt !== null ? (
-              <Time value={partner.expiresAt} />
-            ) : (
-              shownAs(name, partner[name])
-            )}
+          <Fact key={name} name={FIELD_WORDS[name]}>
+            <FieldValue name={name} value={partner[name]} />
           </Fact>
         ))}
         <Fact name="Last token">

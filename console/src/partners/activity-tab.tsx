@@ -1,21 +1,27 @@
 import CheckIcon from '@mui/icons-material/CheckCircleOutlined';
 import ErrorIcon from '@mui/icons-material/ErrorOutlined';
 import Box from '@mui/material/Box';
+import Button from '@mui/material/Button';
+import FormControlLabel from '@mui/material/FormControlLabel';
+import Switch from '@mui/material/Switch';
 import Typography from '@mui/material/Typography';
 import { useQuery } from '@tanstack/react-query';
+import { type ReactNode, useState } from 'react';
 import { Time } from '../feedback.tsx';
-import { PagedList } from './paged-list.tsx';
+import { FoldedList } from './paged-list.tsx';
 import { type Activity, type ChannelUser, partnerApi } from './partner-api.ts';
 import { outcomeOf } from './words.ts';
 
+type LabelOf = (id: string) => string | undefined;
+
 interface AttemptProps {
   readonly attempt: Activity;
-  /** The same went wrong just above: what to do about it stands there. */
+  /** The entry above failed for the same reason, and shows the advice. */
   readonly isRepeated: boolean;
-  readonly labelOf: (id: string) => string | undefined;
+  readonly labelOf: LabelOf;
 }
 
-function Attempt({ attempt, isRepeated, labelOf }: AttemptProps) {
+function Attempt({ attempt, isRepeated, labelOf, children }: AttemptProps & { children?: ReactNode }) {
   const { at, address, outcome, errorCode, credentialId, userAgent, count, requestId } = attempt;
   const { words, advice } = outcomeOf(attempt);
   const label = credentialId === null ? undefined : labelOf(credentialId);
@@ -34,7 +40,7 @@ function Attempt({ attempt, isRepeated, labelOf }: AttemptProps) {
             {count > 1 && ` (${count.toLocaleString()} times within a minute)`}
           </Typography>
           <Typography variant="body2" component="span">
-            <Time value={at} />
+            <Time value={at} seconds />
           </Typography>
         </Box>
         <Typography variant="body2" color="textSecondary">
@@ -43,7 +49,7 @@ function Attempt({ attempt, isRepeated, labelOf }: AttemptProps) {
           {label !== undefined && ` with “${label}”`}
           {errorCode !== null && (
             <>
-              {' · '}the partner was told <code>{errorCode}</code>
+              {' · '}the partner received <code>{errorCode}</code>
             </>
           )}
           {outcome === 'refused' && ` · request ${requestId}`}
@@ -53,30 +59,106 @@ function Attempt({ attempt, isRepeated, labelOf }: AttemptProps) {
             {advice}
           </Typography>
         )}
+        {children}
       </Box>
     </Box>
   );
 }
 
-/** The partner's sign-ins with the true reasons, which it is not told. */
+/** The newest of successive equal successes. The older ones are shown on demand. */
+function Run({ run, labelOf }: { run: readonly Activity[]; labelOf: LabelOf }) {
+  const [isOpen, setOpen] = useState(false);
+  const [newest, ...older] = run;
+  const oldest = older.at(-1);
+  if (!newest) return null;
+  return (
+    <Attempt attempt={newest} isRepeated={false} labelOf={labelOf}>
+      {oldest && (
+        <>
+          <Typography variant="body2">
+            The same {older.length === 1 ? 'once' : `${older.length.toLocaleString()} times`} before, since{' '}
+            <Time value={oldest.at} seconds />.{' '}
+            <Button
+              size="small"
+              aria-expanded={isOpen}
+              onClick={() => {
+                setOpen(!isOpen);
+              }}
+            >
+              {isOpen ? 'Hide them' : 'Show them'}
+            </Button>
+          </Typography>
+          {isOpen && (
+            <Box component="ul" sx={{ m: 0, pl: 2.5 }}>
+              {older.map(({ id, at, requestId }) => (
+                <Typography key={id} component="li" variant="body2">
+                  <Time value={at} seconds />, request {requestId}
+                </Typography>
+              ))}
+            </Box>
+          )}
+        </>
+      )}
+    </Attempt>
+  );
+}
+
+const isSame = (one: Activity, other: Activity): boolean =>
+  one.outcome === 'token' &&
+  other.outcome === 'token' &&
+  one.reason === other.reason &&
+  one.address === other.address &&
+  one.userAgent === other.userAgent &&
+  one.credentialId === other.credentialId;
+
+/** Joins successive equal successes into one entry. Each refusal stays an entry of its own. */
+function foldRuns(attempts: readonly Activity[]): (Activity & { run: Activity[] })[] {
+  const entries: (Activity & { run: Activity[] })[] = [];
+  for (const attempt of attempts) {
+    const last = entries.at(-1);
+    if (last && isSame(last, attempt)) last.run.push(attempt);
+    else entries.push({ ...attempt, run: [attempt] });
+  }
+  return entries;
+}
+
+/** The partner's sign-ins, with the true reasons of refusals, which partners do not see. */
 export function ActivityTab({ partner: { id } }: { partner: ChannelUser }) {
+  const [isRefusedOnly, setRefusedOnly] = useState(false);
   const { data } = useQuery({
     queryKey: ['channel-users', 'credentials', id],
     queryFn: () => partnerApi.credentials(id),
   });
-  const labelOf = (credentialId: string): string | undefined =>
-    data?.items.find((credential) => credential.id === credentialId)?.label;
+  const labelOf: LabelOf = (credentialId) => data?.items.find((credential) => credential.id === credentialId)?.label;
   return (
-    <PagedList
-      queryKey={['channel-users', 'activity', id]}
-      ask={(cursor) => partnerApi.activity(id, cursor)}
+    <FoldedList
+      queryKey={['channel-users', 'activity', id, isRefusedOnly ? 'refused' : 'all']}
+      ask={(cursor) => partnerApi.activity(id, cursor, isRefusedOnly ? 'refused' : undefined)}
       title="Sign-ins"
       what="the sign-ins"
-      nothing="This partner has not tried to sign in yet."
+      nothing={isRefusedOnly ? 'No sign-in of this partner was refused.' : 'This partner has not tried to sign in yet.'}
+      fold={foldRuns}
+      filter={
+        <FormControlLabel
+          control={
+            <Switch
+              checked={isRefusedOnly}
+              onChange={(_, checked) => {
+                setRefusedOnly(checked);
+              }}
+            />
+          }
+          label="Only refusals"
+        />
+      }
     >
-      {(attempt, newer) => (
-        <Attempt attempt={attempt} isRepeated={newer?.reason === attempt.reason} labelOf={labelOf} />
-      )}
-    </PagedList>
+      {(attempt, newer) =>
+        attempt.outcome === 'token' ? (
+          <Run run={attempt.run} labelOf={labelOf} />
+        ) : (
+          <Attempt attempt={attempt} isRepeated={newer?.reason === attempt.reason} labelOf={labelOf} />
+        )
+      }
+    </FoldedList>
   );
 }

@@ -3,24 +3,23 @@ import PlayIcon from '@mui/icons-material/PlayArrow';
 import Alert from '@mui/material/Alert';
 import Box from '@mui/material/Box';
 import Button from '@mui/material/Button';
-import Dialog from '@mui/material/Dialog';
 import DialogActions from '@mui/material/DialogActions';
 import DialogContent from '@mui/material/DialogContent';
-import DialogTitle from '@mui/material/DialogTitle';
 import LinearProgress from '@mui/material/LinearProgress';
 import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
 import { useQueryClient } from '@tanstack/react-query';
-import { type SyntheticEvent, useId, useRef, useState } from 'react';
+import { type SyntheticEvent, useRef, useState } from 'react';
 import { useListContext } from 'react-admin';
 import { messageOf } from '../feedback.tsx';
+import { FormDialog, TYPED, useUnsaved } from '../leave-guard.tsx';
 import { type ChannelUser, partnerApi } from './partner-api.ts';
 import { countOf } from './words.ts';
 
 type Change = 'suspend' | 'reactivate';
 
-/** What was asked for, and for whom: those that were selected then. */
+/** A requested change, and the partners that were selected at that time. */
 export interface BulkChange {
   readonly change: Change;
   readonly ids: readonly string[];
@@ -30,16 +29,16 @@ const WORDS = {
   suspend: {
     verb: 'Suspend',
     done: 'suspended',
-    effect: 'They get no tokens, and those they have are refused, from the next call on.',
+    effect: 'They get no new tokens, and their existing tokens are refused from the next call on.',
   },
   reactivate: {
     verb: 'Reactivate',
     done: 'reactivated',
-    effect: 'They may fetch tokens again, and tokens that have not ended work again.',
+    effect: 'They can get tokens again, and their unexpired tokens work again.',
   },
 } as const;
 
-/** Requests under way at a time. */
+/** Requests in progress at a time. */
 const AT_ONCE = 4;
 
 interface Failure {
@@ -53,16 +52,17 @@ interface Progress {
   readonly failures: readonly Failure[];
 }
 
-/** One change for many partners: asks for the reason, shows how far it is, and what did not work and why. */
+/** Changes many partners: asks for the reason, and shows progress and failures. */
 export function BulkDialog({ change, ids, onClose }: BulkChange & { onClose: () => void }) {
-  const titleId = useId();
   const queries = useQueryClient();
   const { onUnselectItems, onSelect } = useListContext<ChannelUser>();
   const [reason, setReason] = useState('');
   const [progress, setProgress] = useState<Progress>();
   const [isRunning, setRunning] = useState(false);
   const isStopped = useRef(false);
-  /** What is left to do stays selected. */
+  useUnsaved(isRunning, 'input', 'The rest of this change');
+  useUnsaved(progress === undefined && reason.trim() !== '', 'input', TYPED);
+  /** Partners that are not changed yet, which stay selected. */
   const left = useRef(ids);
   const { verb, done, effect } = WORDS[change];
   const needsReason = change === 'suspend';
@@ -92,7 +92,7 @@ export function BulkDialog({ change, ids, onClose }: BulkChange & { onClose: () 
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
-    // What was stopped before it began stays selected also when the failed ones are tried again.
+    // Partners that were never tried stay selected, even after a retry of the failed ones.
     const untried = left.current.filter((id) => !todo.includes(id));
     left.current = [...failures.map(({ id }) => id), ...todo.slice(finished), ...untried];
     setRunning(false);
@@ -115,10 +115,7 @@ export function BulkDialog({ change, ids, onClose }: BulkChange & { onClose: () 
   };
 
   return (
-    <Dialog open onClose={close} aria-labelledby={titleId} fullWidth maxWidth="sm">
-      <DialogTitle id={titleId}>
-        {verb} {countOf(ids.length, 'partner', 'partners')}?
-      </DialogTitle>
+    <FormDialog open title={`${verb} ${countOf(ids.length, 'partner', 'partners')}?`} busy={isRunning} onClose={close}>
       <form onSubmit={submit} noValidate>
         <DialogContent sx={{ pt: 0 }}>
           <Stack spacing={2} useFlexGap>
@@ -136,7 +133,7 @@ export function BulkDialog({ change, ids, onClose }: BulkChange & { onClose: () 
                   onChange={({ target }) => {
                     setReason(target.value);
                   }}
-                  helperText="Kept in the audit trail of each."
+                  helperText="Recorded in the audit trail of each partner."
                   slotProps={{ htmlInput: { maxLength: 500 } }}
                 />
               </>
@@ -158,7 +155,7 @@ export function BulkDialog({ change, ids, onClose }: BulkChange & { onClose: () 
                 <Alert severity={succeeded === progress.total ? 'success' : 'warning'}>
                   {countOf(succeeded, 'partner', 'partners')} {done}.
                   {progress.failures.length > 0 && ` ${progress.failures.length.toLocaleString()} could not be.`}
-                  {skipped > 0 && ` ${skipped.toLocaleString()} left as they were: you stopped.`}
+                  {skipped > 0 && ` ${skipped.toLocaleString()} not changed, because you stopped.`}
                 </Alert>
               )}
             </div>
@@ -194,7 +191,7 @@ export function BulkDialog({ change, ids, onClose }: BulkChange & { onClose: () 
               {verb}
             </Button>
           )}
-          {isFinished && progress.failures.length > 0 && <Button type="submit">Try the failed ones again</Button>}
+          {isFinished && progress.failures.length > 0 && <Button type="submit">Retry the failed ones</Button>}
           {isFinished && (
             <Button variant="contained" onClick={close}>
               Close
@@ -202,11 +199,11 @@ export function BulkDialog({ change, ids, onClose }: BulkChange & { onClose: () 
           )}
         </DialogActions>
       </form>
-    </Dialog>
+    </FormDialog>
   );
 }
 
-/** Above the list while partners are selected. The dialog is not part of it: it stays when the list is laid out anew. */
+/** Buttons above the list while partners are selected. The dialog is elsewhere, so that it survives a new layout. */
 export function BulkState({ onAsk }: { onAsk: (asked: BulkChange) => void }) {
   const { selectedIds } = useListContext<ChannelUser>();
   const ask = (change: Change) => () => {

@@ -19,9 +19,9 @@ interface ChipsInputProps {
   readonly placeholder?: string;
   readonly options?: readonly ChipOption[];
   readonly isLoading?: boolean;
-  /** What keeps an entry from being accepted. */
+  /** Why an entry is not accepted, or undefined. */
   readonly problemOf: (entry: string) => string | undefined;
-  /** A remark about an entry that is accepted all the same; it is shown in the chip. */
+  /** A remark about an accepted entry, shown in its chip. */
   readonly remarkOf?: (entry: string) => string | undefined;
   readonly normalize?: (entry: string) => string;
 }
@@ -29,8 +29,8 @@ interface ChipsInputProps {
 const SEPARATORS = /[\s,;]+/;
 
 /**
- * A list of short texts. Each is checked while it is typed and becomes a chip with Enter, a comma or on leaving; a bad
- * one becomes a chip too, marked, so that nothing that was typed is lost, and keeps the form from being sent.
+ * A list of short texts. Each is checked while it is typed, and becomes a chip with Enter, a comma or on leaving. An
+ * invalid text becomes a marked chip, which keeps the input but prevents sending the form.
  */
 export function ChipsInput({ source, label, helperText, options = [], problemOf, remarkOf, ...rest }: ChipsInputProps) {
   const { placeholder, isLoading = false, normalize = (entry: string) => entry } = rest;

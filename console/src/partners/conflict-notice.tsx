@@ -7,20 +7,21 @@ import Typography from '@mui/material/Typography';
 import { useEffect, useState } from 'react';
 import { useFormContext, useWatch } from 'react-hook-form';
 import type { ChannelUser, Limits } from './partner-api.ts';
-import { isSame, LIMIT_NAMES, LIMIT_WORDS, shownAs } from './limits.ts';
+import { isSame } from './limits.ts';
+import { FIELD_WORDS, LIMIT_NAMES, shownAs } from './partner-fields.tsx';
 
 export interface Conflict {
-  /** What the form was filled from. */
+  /** The values that the form was opened with. */
   readonly before: Limits;
-  /** What somebody else has saved since. */
+  /** The partner as someone else has saved it since. */
   readonly theirs: ChannelUser;
 }
 
 type Choice = 'theirs' | 'mine';
 
 /**
- * Somebody else saved first: shows each field they changed. What only they changed is taken over; where both did, one
- * chooses, and until then one's own input stays.
+ * Shows each field that someone else saved first. Fields that only they changed are taken over. Where both changed a
+ * field, the person chooses, and their own input stays until then.
  */
 export function ConflictNotice({ before, theirs }: Conflict) {
   const { setValue, getValues } = useFormContext<Limits>();
@@ -51,8 +52,8 @@ export function ConflictNotice({ before, theirs }: Conflict) {
       <AlertTitle>Somebody else changed this partner while you were editing</AlertTitle>
       <Typography variant="body2">
         {changed.length === 0
-          ? 'None of the fields here changed. Save again to keep what you typed.'
-          : 'Nothing you typed is lost. Look at what they changed, then save again.'}
+          ? 'None of these fields changed. Save again to keep your input.'
+          : 'Your input is kept. Check their changes, then save again.'}
       </Typography>
       <Stack component="ul" spacing={1.5} useFlexGap sx={{ listStyle: 'none', p: 0, m: 0, mt: 1.5 }}>
         {changed.map((name) => {
@@ -62,7 +63,7 @@ export function ConflictNotice({ before, theirs }: Conflict) {
           return (
             <Box component="li" key={name} sx={{ overflowWrap: 'anywhere' }}>
               <Typography variant="subtitle2" component="h2">
-                {LIMIT_WORDS[name]}
+                {FIELD_WORDS[name]}
               </Typography>
               <Typography variant="body2">
                 They changed it from <strong>{shownAs(name, before[name])}</strong> to{' '}
@@ -72,7 +73,7 @@ export function ConflictNotice({ before, theirs }: Conflict) {
                     You typed <strong>{shownAs(name, mine)}</strong>.
                   </>
                 ) : (
-                  'You did not: theirs is taken over.'
+                  'You did not change it, so their value is used.'
                 )}
               </Typography>
               {isClash && (
@@ -81,7 +82,7 @@ export function ConflictNotice({ before, theirs }: Conflict) {
                   spacing={1}
                   useFlexGap
                   role="group"
-                  aria-label={`Whose ${LIMIT_WORDS[name].toLowerCase()}`}
+                  aria-label={`Whose ${FIELD_WORDS[name].toLowerCase()}`}
                   sx={{ mt: 0.5, flexWrap: 'wrap' }}
                 >
                   <Button
@@ -93,7 +94,7 @@ export function ConflictNotice({ before, theirs }: Conflict) {
                       choose(name, 'theirs');
                     }}
                   >
-                    Take theirs
+                    Use theirs
                   </Button>
                   <Button
                     size="small"

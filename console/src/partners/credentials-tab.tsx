@@ -25,7 +25,14 @@ const STATUS = {
   revoked: { label: 'Revoked', color: 'default' },
 } as const;
 
-function CredentialCard({ credential, onRevoke }: { credential: Credential; onRevoke: () => void }) {
+interface CredentialCardProps {
+  readonly credential: Credential;
+  /** A newer password works longer, so that the end of this one is intended. */
+  readonly isReplaced: boolean;
+  readonly onRevoke: () => void;
+}
+
+function CredentialCard({ credential, isReplaced, onRevoke }: CredentialCardProps) {
   const { label, fingerprint, status, createdAt, expiresAt, revokedAt } = credential;
   return (
     <Card component="li" variant="outlined" sx={{ p: 2, display: 'flex', gap: 2, flexWrap: 'wrap' }}>
@@ -34,7 +41,12 @@ function CredentialCard({ credential, onRevoke }: { credential: Credential; onRe
           <Typography variant="subtitle1" component="h3">
             {label}
           </Typography>
-          <Chip size="small" variant="outlined" {...STATUS[status]} />
+          <Chip
+            size="small"
+            variant="outlined"
+            {...STATUS[status]}
+            {...(status === 'active' && isReplaced && { label: 'Works, but replaced by a newer one' })}
+          />
         </Stack>
         <Typography variant="body2">
           <LastUse credential={credential} />
@@ -49,10 +61,10 @@ function CredentialCard({ credential, onRevoke }: { credential: Credential; onRe
           {revokedAt === null && expiresAt !== null && (
             <>
               {' · '}
-              {status === 'expired' ? 'ended' : 'ends'} <Time value={expiresAt} />
+              {status === 'expired' ? 'expired' : 'expires'} <Time value={expiresAt} />
             </>
           )}
-          {revokedAt === null && expiresAt === null && ' · does not end'}
+          {revokedAt === null && expiresAt === null && ' · never expires'}
           {fingerprint !== null && (
             <>
               {' · '}fingerprint <code>{fingerprint}</code>
@@ -73,7 +85,13 @@ function CredentialCard({ credential, onRevoke }: { credential: Credential; onRe
   );
 }
 
-/** The partner's passwords: which work, who used them last, and new ones. */
+/** Whether `other` was created later and works longer. */
+const outlasts = (other: Credential, credential: Credential): boolean =>
+  credential.expiresAt !== null &&
+  other.createdAt > credential.createdAt &&
+  (other.expiresAt === null || other.expiresAt > credential.expiresAt);
+
+/** The partner's passwords: their state, their last use, and creating new ones. */
 export function CredentialsTab({ partner }: { partner: ChannelUser }) {
   const query = useQuery({
     queryKey: ['channel-users', 'credentials', partner.id],
@@ -102,7 +120,7 @@ export function CredentialsTab({ partner }: { partner: ChannelUser }) {
                   }}
                 />
               }
-              label={`Show ended ones (${String(items.length - live.length)})`}
+              label={`Show expired and revoked ones (${String(items.length - live.length)})`}
             />
           )}
           <IfRole role="operator">
@@ -122,13 +140,17 @@ export function CredentialsTab({ partner }: { partner: ChannelUser }) {
           {(data) => {
             const shown = showsAll ? data.items : live;
             return shown.length === 0 ? (
-              <Nothing>No password works: the partner cannot sign in. Make a new one.</Nothing>
+              <Nothing>
+                No password works, so the partner cannot sign in.
+                <IfRole role="operator"> Create a new one.</IfRole>
+              </Nothing>
             ) : (
               <Stack component="ul" spacing={1.5} useFlexGap sx={{ p: 0, m: 0, listStyle: 'none' }}>
                 {shown.map((credential) => (
                   <CredentialCard
                     key={credential.id}
                     credential={credential}
+                    isReplaced={live.some((other) => outlasts(other, credential))}
                     onRevoke={() => {
                       setRevoking(credential);
                     }}
@@ -166,7 +188,11 @@ export function CredentialsTab({ partner }: { partner: ChannelUser }) {
       )}
       {issued && (
         <IssuedCredential
-          title={`New password for ${partner.displayName}`}
+          title={
+            <>
+              New password for <bdi>{partner.displayName}</bdi>
+            </>
+          }
           username={partner.username}
           issued={issued}
           onClose={() => {

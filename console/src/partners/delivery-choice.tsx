@@ -13,7 +13,7 @@ import { durationOf } from './words.ts';
 
 const LINK_LIVES = [3_600, 86_400, 259_200, 604_800, 2_592_000];
 
-/** The safe way, with the API's own life of a link. */
+/** A link, which is safer, with the API's default lifetime of three days. */
 export const DEFAULT_DELIVERY: Delivery = { deliver: 'link', linkTtlSeconds: 259_200 };
 
 interface DeliveryChoiceProps {
@@ -32,7 +32,7 @@ const Choice = ({ title, children }: { title: string; children: ReactNode }): Re
   </>
 );
 
-/** How the password gets to the partner. */
+/** A choice of how the password gets to the partner. */
 export function DeliveryChoice({ value, onChange }: DeliveryChoiceProps) {
   const labelId = useId();
   const { deliver = 'password', linkTtlSeconds = 259_200 } = value;
@@ -78,7 +78,7 @@ export function DeliveryChoice({ value, onChange }: DeliveryChoiceProps) {
           value="password"
           control={<Radio />}
           sx={{ alignItems: 'flex-start', my: 0.5, '& .MuiRadio-root': { pt: 0.5 } }}
-          label={<Choice title="Show it to me now">You pass it on yourself, over a channel you trust.</Choice>}
+          label={<Choice title="Show it to me now">You pass it on yourself, over a secure channel.</Choice>}
         />
       </RadioGroup>
     </FormControl>

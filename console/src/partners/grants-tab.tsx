@@ -1,16 +1,17 @@
+import Autocomplete from '@mui/material/Autocomplete';
 import Box from '@mui/material/Box';
 import Button from '@mui/material/Button';
 import Chip from '@mui/material/Chip';
-import Dialog from '@mui/material/Dialog';
 import DialogActions from '@mui/material/DialogActions';
 import DialogContent from '@mui/material/DialogContent';
-import DialogTitle from '@mui/material/DialogTitle';
 import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
-import { useId, useState } from 'react';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
 import { useNotify } from 'react-admin';
 import { ConfirmDialog, Time } from '../feedback.tsx';
+import { FormDialog } from '../leave-guard.tsx';
 import { IfRole } from '../permissions.ts';
 import { Refusal, useSubmission } from '../submission.tsx';
 import { PagedList } from './paged-list.tsx';
@@ -21,58 +22,89 @@ import { countOf } from './words.ts';
 const entriesOf = (text: string): string[] =>
   [...new Set(text.split(/[\n,;]+/).map((entry) => entry.trim()))].filter(Boolean);
 
+interface GrantPages {
+  readonly pages: readonly { readonly items: readonly Grant[] }[];
+}
+
+/** The types of resources that the application's routes name, and those of the grants loaded so far. */
+const kindsOf = (
+  asked: readonly { readonly name: string }[],
+  seen: readonly (readonly [unknown, GrantPages | undefined])[],
+): string[] => {
+  const grants = seen.flatMap(([, data]) => data?.pages.flatMap(({ items }) => items) ?? []);
+  return [...new Set([...asked.map(({ name }) => name), ...grants.map(({ resourceType }) => resourceType)])];
+};
+
 const isPast = (time: string | null): boolean => time !== null && Date.parse(time) <= Date.now();
 
 interface GiveDialogProps {
   readonly partner: ChannelUser;
+  /** Types of resources to choose from. */
+  readonly kinds: string[];
   readonly onClose: () => void;
 }
 
-/** Many resources of one type at once, on the same terms. */
-function GiveDialog({ partner, onClose }: GiveDialogProps) {
-  const titleId = useId();
+/** Grants many resources of one type at once, on the same terms. */
+function GiveDialog({ partner, kinds, onClose }: GiveDialogProps) {
   const notify = useNotify();
   const refresh = useRefreshPartners();
-  const [type, setType] = useState('property');
+  const [typedType, setType] = useState<string>();
+  const type = typedType ?? kinds[0] ?? '';
   const [ids, setIds] = useState('');
   const [permissions, setPermissions] = useState('');
   const [expiry, setExpiry] = useState('');
   const resourceIds = entriesOf(ids);
-  const submission = useSubmission(async () => {
-    // Return in a field sends the form, too.
-    if (resourceIds.length === 0) return;
-    const { given, changed } = await partnerApi.giveGrants(partner.id, {
-      resourceType: type.trim(),
-      resourceIds,
-      permissions: entriesOf(permissions),
-      expiresAt: expiry === '' ? null : new Date(expiry).toISOString(),
-    });
-    const words = changed > 0 ? `, ${countOf(changed, 'grant', 'grants')} changed` : '';
-    notify(`${countOf(given, 'grant', 'grants')} given${words}.`, { type: 'success' });
-    await refresh();
-    onClose();
-  });
+  const submission = useSubmission(
+    async () => {
+      // Enter in a field also submits the form.
+      if (resourceIds.length === 0) return;
+      const { given, changed } = await partnerApi.giveGrants(partner.id, {
+        resourceType: type.trim(),
+        resourceIds,
+        permissions: entriesOf(permissions),
+        expiresAt: expiry === '' ? null : new Date(expiry).toISOString(),
+      });
+      const words = changed > 0 ? `, ${countOf(changed, 'grant', 'grants')} changed` : '';
+      notify(`${countOf(given, 'grant', 'grants')} given${words}.`, { type: 'success' });
+      await refresh();
+      onClose();
+    },
+    ids.trim() !== '' || permissions.trim() !== '' || expiry !== '',
+  );
   const { busy, errors, onSubmit } = submission;
-  const close = (): void => {
-    if (!busy) onClose();
-  };
   return (
-    <Dialog open onClose={close} aria-labelledby={titleId} fullWidth maxWidth="sm">
-      <DialogTitle id={titleId}>What may {partner.displayName} see?</DialogTitle>
+    <FormDialog
+      open
+      title={
+        <>
+          What may <bdi>{partner.displayName}</bdi> see?
+        </>
+      }
+      busy={busy}
+      onClose={onClose}
+    >
       <form onSubmit={onSubmit} noValidate>
         <DialogContent sx={{ pt: 0 }}>
           <Stack spacing={2} useFlexGap sx={{ pt: 1 }}>
-            <TextField
-              fullWidth
-              required
-              label="Kind of resource"
-              value={type}
-              onChange={({ target }) => {
-                setType(target.value);
+            <Autocomplete
+              freeSolo
+              disableClearable
+              options={kinds}
+              // Shows all options, since the field starts with the first one, which would filter out the others.
+              filterOptions={(all) => all}
+              inputValue={type}
+              onInputChange={(_, typed) => {
+                setType(typed);
               }}
-              error={errors['resourceType'] !== undefined}
-              helperText={errors['resourceType'] ?? 'As the module names it, such as property.'}
-              slotProps={{ htmlInput: { maxLength: 32 } }}
+              renderInput={(params) => (
+                <TextField
+                  {...params}
+                  required
+                  label="Kind of resource"
+                  error={errors['resourceType'] !== undefined}
+                  helperText={errors['resourceType'] ?? 'Pick one, or type the name that a module uses.'}
+                />
+              )}
             />
             <TextField
               fullWidth
@@ -91,7 +123,7 @@ function GiveDialog({ partner, onClose }: GiveDialogProps) {
                 errors['resourceIds'] ??
                 (resourceIds.length > 1
                   ? countOf(resourceIds.length, 'id', 'ids')
-                  : 'One a line, or separated by commas; 1,000 at most.')
+                  : 'One per line, or separated by commas; at most 1,000.')
               }
             />
             <TextField
@@ -102,25 +134,27 @@ function GiveDialog({ partner, onClose }: GiveDialogProps) {
                 setPermissions(target.value);
               }}
               error={errors['permissions'] !== undefined}
-              helperText={errors['permissions'] ?? 'Besides seeing it, such as write; separated by commas.'}
+              helperText={
+                errors['permissions'] ?? 'Permissions beyond seeing the resource, such as write, separated by commas.'
+              }
             />
             <TextField
               fullWidth
               type="datetime-local"
-              label="Ends (optional)"
+              label="Expires (optional)"
               value={expiry}
               onChange={({ target }) => {
                 setExpiry(target.value);
               }}
               error={errors['expiresAt'] !== undefined}
-              helperText={errors['expiresAt'] ?? 'In your time zone. Empty: it does not end by itself.'}
+              helperText={errors['expiresAt'] ?? 'In your time zone. Empty: never.'}
               slotProps={{ inputLabel: { shrink: true } }}
             />
             <Refusal submission={submission} fields={['resourceType', 'resourceIds', 'permissions', 'expiresAt']} />
           </Stack>
         </DialogContent>
         <DialogActions>
-          <Button onClick={close} disabled={busy}>
+          <Button onClick={onClose} disabled={busy}>
             Cancel
           </Button>
           <Button type="submit" variant="contained" loading={busy} disabled={resourceIds.length === 0}>
@@ -128,7 +162,7 @@ function GiveDialog({ partner, onClose }: GiveDialogProps) {
           </Button>
         </DialogActions>
       </form>
-    </Dialog>
+    </FormDialog>
   );
 }
 
@@ -156,7 +190,7 @@ function Row({ grant, onWithdraw }: RowProps) {
           {expiresAt !== null && (
             <>
               {' · '}
-              {isPast(expiresAt) ? 'ended' : 'ends'} <Time value={expiresAt} />
+              {isPast(expiresAt) ? 'expired' : 'expires'} <Time value={expiresAt} />
             </>
           )}
         </Typography>
@@ -170,9 +204,15 @@ function Row({ grant, onWithdraw }: RowProps) {
   );
 }
 
-/** Which resources of the modules this partner may see, and what else it may do with them. */
+/** The module's resources that this partner may see, and its permissions for them. */
 export function GrantsTab({ partner }: { partner: ChannelUser }) {
   const [isGiving, setGiving] = useState(false);
+  const { data: resourceTypes } = useQuery({
+    queryKey: ['resource-types'],
+    queryFn: partnerApi.resourceTypes,
+    staleTime: 60_000,
+  });
+  const queries = useQueryClient();
   const [withdrawing, setWithdrawing] = useState<Grant>();
   const notify = useNotify();
   const refresh = useRefreshPartners();
@@ -199,10 +239,10 @@ export function GrantsTab({ partner }: { partner: ChannelUser }) {
             nextCursor,
           };
         }}
-        title="What it may see"
+        title="Granted resources"
         what="the grants"
         more="Show more"
-        nothing="Nothing is granted. Modules that ask for grants answer as if their resources did not exist."
+        nothing="Nothing is granted. To this partner, resources that need a grant appear not to exist."
       >
         {(grant) => (
           <Row
@@ -216,6 +256,10 @@ export function GrantsTab({ partner }: { partner: ChannelUser }) {
       {isGiving && (
         <GiveDialog
           partner={partner}
+          kinds={kindsOf(
+            resourceTypes?.items ?? [],
+            queries.getQueriesData<GrantPages>({ queryKey: ['channel-users', 'grants'] }),
+          )}
           onClose={() => {
             setGiving(false);
           }}
@@ -223,7 +267,11 @@ export function GrantsTab({ partner }: { partner: ChannelUser }) {
       )}
       <ConfirmDialog
         open={withdrawing !== undefined}
-        title={`Withdraw ${withdrawing?.resourceType ?? ''} ${withdrawing?.resourceId ?? ''}?`}
+        title={
+          <>
+            Withdraw {withdrawing?.resourceType} <bdi>{withdrawing?.resourceId}</bdi>?
+          </>
+        }
         confirmLabel="Withdraw"
         danger
         onConfirm={async () => {
@@ -236,8 +284,8 @@ export function GrantsTab({ partner }: { partner: ChannelUser }) {
         }}
       >
         <Typography>
-          From its next call on it is told that there is no such {withdrawing?.resourceType ?? 'resource'}. What it did
-          stays as it is.
+          From the next call on, Latchkey tells the partner that there is no such{' '}
+          {withdrawing?.resourceType ?? 'resource'}. Earlier changes by the partner stay.
         </Typography>
       </ConfirmDialog>
     </Stack>

@@ -24,7 +24,7 @@ function Story({ handover }: { handover: Handover }) {
   const { status, createdAt, expiresAt, revealedAt, revealedAddress } = handover;
   return (
     <>
-      Made <Time value={createdAt} />
+      Created <Time value={createdAt} />
       {status === 'waiting' && (
         <>
           {' · '}works until <Time value={expiresAt} />
@@ -32,7 +32,7 @@ function Story({ handover }: { handover: Handover }) {
       )}
       {status === 'expired' && (
         <>
-          {' · '}ended <Time value={expiresAt} />
+          {' · '}expired <Time value={expiresAt} />
         </>
       )}
       {revealedAt !== null && (
@@ -50,7 +50,7 @@ interface HandoversProps {
   readonly credentials: readonly Credential[];
 }
 
-/** The one-time links: whether they were used, when and from where. */
+/** The partner's one-time links: whether, when and from where they were used. */
 export function Handovers({ partner, credentials }: HandoversProps) {
   const query = useQuery({
     queryKey: ['channel-users', 'handovers', partner.id],
@@ -68,7 +68,7 @@ export function Handovers({ partner, credentials }: HandoversProps) {
       <Loaded query={query} what="the links" rows={1}>
         {({ items }) =>
           items.length === 0 ? (
-            <Nothing>None were made for this partner.</Nothing>
+            <Nothing>No links were created for this partner.</Nothing>
           ) : (
             <Stack component="ul" spacing={1.5} useFlexGap sx={{ p: 0, m: 0, listStyle: 'none' }}>
               {items.map((handover) => (
@@ -131,8 +131,8 @@ export function Handovers({ partner, credentials }: HandoversProps) {
         }}
       >
         <Typography>
-          Whoever opens it is told to ask for a new one, and the password behind it can never be seen again. The
-          password itself stays in the list above until you revoke it too.
+          The link will only tell people to ask for a new one, and nobody can see the password behind it. The password
+          stays in the list above until you revoke it too.
         </Typography>
       </ConfirmDialog>
     </Stack>

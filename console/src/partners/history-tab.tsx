@@ -8,19 +8,16 @@ import Typography from '@mui/material/Typography';
 import { actionSentence } from '../audit-words.ts';
 import { Time } from '../feedback.tsx';
 import type { AuditEvent } from '../types.ts';
-import { LIMIT_WORDS } from './limits.ts';
 import { PagedList } from './paged-list.tsx';
 import { type ChannelUser, partnerApi } from './partner-api.ts';
-import { durationOf } from './words.ts';
+import { FIELD_WORDS, wordsOf } from './partner-fields.tsx';
 
 const FIELDS: Record<string, string> = {
-  ...LIMIT_WORDS,
-  username: 'Username',
-  status: 'State',
+  ...FIELD_WORDS,
   label: 'Password',
   fingerprint: 'Fingerprint',
 };
-/** Numbers that tell staff nothing. */
+/** Technical fields that are not shown. */
 const UNSHOWN = new Set(['credentialId', 'epoch', 'handoverId']);
 
 function textOf(value: unknown): string {
@@ -31,8 +28,8 @@ function textOf(value: unknown): string {
 
 const ISO = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
 function Value({ field, value }: { field: string; value: unknown }) {
-  if (field === 'tokenTtlSeconds' && typeof value === 'number') return <>{durationOf(value)}</>;
-  return typeof value === 'string' && ISO.test(value) ? <Time value={value} /> : <>{textOf(value)}</>;
+  if (typeof value === 'string' && ISO.test(value)) return <Time value={value} />;
+  return <>{wordsOf(field, value) ?? textOf(value)}</>;
 }
 
 function Changes({ action, changes }: AuditEvent) {
@@ -57,7 +54,7 @@ function Changes({ action, changes }: AuditEvent) {
           {shown.map(([field, [before, after]]) => (
             <TableRow key={field}>
               <TableCell component="th" scope="row">
-                {field === 'expiresAt' && !action.startsWith('channel-user.') ? 'Ends' : (FIELDS[field] ?? field)}
+                {field === 'expiresAt' && !action.startsWith('channel-user.') ? 'Expires' : (FIELDS[field] ?? field)}
               </TableCell>
               <TableCell>
                 <Value field={field} value={before} />
@@ -82,7 +79,7 @@ function Event({ event }: { event: AuditEvent }) {
           <span title={action}>{actionSentence(action, actor)}</span>
         </Typography>
         <Typography variant="body2" component="span">
-          <Time value={at} />
+          <Time value={at} seconds />
         </Typography>
       </Box>
       {reason !== null && <Typography variant="body2">Reason: {reason}</Typography>}
@@ -96,7 +93,7 @@ function Event({ event }: { event: AuditEvent }) {
   );
 }
 
-/** Who changed what about this partner, from the audit trail. */
+/** The audit events about this partner. */
 export function HistoryTab({ partner: { id } }: { partner: ChannelUser }) {
   return (
     <PagedList

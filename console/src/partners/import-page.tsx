@@ -15,21 +15,31 @@ import TableHead from '@mui/material/TableHead';
 import TableRow from '@mui/material/TableRow';
 import Typography from '@mui/material/Typography';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
-import { useEffect, useRef, useState } from 'react';
+import { Fragment, useRef, useState } from 'react';
 import { Link } from 'react-router-dom';
 import { ApiError, type FieldError } from '../api.ts';
-import { messageOf, Time } from '../feedback.tsx';
+import { messageOf } from '../feedback.tsx';
+import { useUnsaved } from '../leave-guard.tsx';
 import { Page, Section } from '../page.tsx';
-import { useMay } from '../permissions.ts';
-import { type Import, type ImportAnswer, partnerApi } from './partner-api.ts';
-import { passwordsCsv } from './passwords-csv.ts';
+import { randomId } from '../random-id.ts';
+import { DEFAULT_DELIVERY, DeliveryChoice } from './delivery-choice.tsx';
+import { LastImports, WITHIN } from './import-list.tsx';
+import { IssuedFile } from './issued-file.tsx';
+import { type ImportResult, partnerApi } from './partner-api.ts';
+import { LIMIT_NAMES } from './partner-fields.tsx';
 import { countOf } from './words.ts';
 
 const MAX_BYTES = 100_000_000;
 const POLL_MS = 1_000;
 const SHOWN_ERRORS = 200;
-/** A wide table scrolls by itself, not the page. */
-const WITHIN = { display: 'grid', gridTemplateColumns: 'minmax(0, 1fr)', overflowX: 'auto' } as const;
+
+const OPTIONAL_NAMES = [...LIMIT_NAMES.filter((name) => name !== 'displayName'), 'password', 'passwordHash'];
+const OPTIONAL_COLUMNS = OPTIONAL_NAMES.map((name, i) => (
+  <Fragment key={name}>
+    {i > 0 && (i === OPTIONAL_NAMES.length - 1 ? ' and ' : ', ')}
+    <code>{name}</code>
+  </Fragment>
+));
 
 type Step = 'check' | 'import';
 
@@ -40,18 +50,11 @@ interface Outcome {
   readonly failed: number;
   readonly errorCount: number;
   readonly errors: readonly FieldError[];
+  readonly warnings: readonly string[];
   readonly isRefused: boolean;
 }
 
-const STATES: Record<Import['state'], string> = {
-  running: 'Running',
-  imported: 'Imported',
-  checked: 'Checked only',
-  refused: 'Refused',
-  interrupted: 'Interrupted, nothing imported',
-};
-
-/** `rows.17.username` as a row and a field. */
+/** Splits `rows.17.username` into a row and a field. */
 function placeOf(field: string): { row: string; name: string } {
   const [, row = '–', name = 'whole row'] = /^rows\.(\d+)(?:\.(.+))?$/.exec(field) ?? [];
   return { row, name: row === '–' ? 'whole file' : name };
@@ -94,7 +97,7 @@ function Errors({ errors, errorCount }: Pick<Outcome, 'errors' | 'errorCount'>) 
 }
 
 function Result({ outcome }: { outcome: Outcome }) {
-  const { step, rows, created, failed, isRefused, errors, errorCount } = outcome;
+  const { step, rows, created, failed, isRefused, errors, errorCount, warnings } = outcome;
   const good = countOf(created, 'partner', 'partners');
   const severity = isRefused ? 'error' : failed > 0 ? 'warning' : 'success';
   return (
@@ -107,126 +110,56 @@ function Result({ outcome }: { outcome: Outcome }) {
             : `${good} imported.`}
         {failed > 0 && ` ${countOf(failed, 'row has', 'rows have')} errors, of ${rows.toLocaleString()}.`}
       </Alert>
+      {warnings.map((warning) => (
+        <Alert key={warning} severity="warning">
+          {warning}
+        </Alert>
+      ))}
       {errors.length > 0 && <Errors errors={errors} errorCount={errorCount} />}
     </Stack>
   );
 }
 
-/** The generated passwords, in this page's memory alone until they are downloaded. */
-function Passwords({ credentials, onDone }: { credentials: ImportAnswer['credentials']; onDone: () => void }) {
-  const [url, setUrl] = useState<string>();
-  useEffect(() => {
-    const made = URL.createObjectURL(new Blob([passwordsCsv(credentials)], { type: 'text/csv;charset=utf-8' }));
-    setUrl(made);
-    return () => {
-      URL.revokeObjectURL(made);
-    };
-  }, [credentials]);
-  return (
-    <Alert severity="warning">
-      <Typography variant="body2">
-        {countOf(credentials.length, 'password was', 'passwords were')} generated. Download them now: nobody can read
-        them again. Keep the file where only you can, and delete it when the partners have theirs.
-      </Typography>
-      <Stack direction="row" spacing={1} useFlexGap sx={{ mt: 1, flexWrap: 'wrap' }}>
-        <Button
-          color="inherit"
-          variant="outlined"
-          component="a"
-          href={url}
-          download="passwords.csv"
-          startIcon={<DownloadIcon />}
-        >
-          Download passwords
-        </Button>
-        <Button color="inherit" onClick={onDone}>
-          I have them, forget them here
-        </Button>
-      </Stack>
-    </Alert>
-  );
-}
-
-function LastImports() {
-  const { data } = useQuery({ queryKey: ['imports'], queryFn: () => partnerApi.imports() });
-  if (!data || data.items.length === 0) return null;
-  return (
-    <Section title="Last imports">
-      <TableContainer sx={WITHIN} tabIndex={0}>
-        <Table size="small" aria-label="Last imports">
-          <TableHead>
-            <TableRow>
-              <TableCell>When</TableCell>
-              <TableCell>Who</TableCell>
-              <TableCell>Result</TableCell>
-              <TableCell align="right">Rows</TableCell>
-              <TableCell align="right">Imported</TableCell>
-              <TableCell align="right">With errors</TableCell>
-            </TableRow>
-          </TableHead>
-          <TableBody>
-            {data.items.map(({ id, startedAt, by, state, rows, created, failed }) => (
-              <TableRow key={id}>
-                <TableCell>
-                  <Time value={startedAt} />
-                </TableCell>
-                <TableCell>{by.name ?? 'Former staff'}</TableCell>
-                <TableCell>{STATES[state]}</TableCell>
-                <TableCell align="right">{rows.toLocaleString()}</TableCell>
-                <TableCell align="right">{state === 'imported' ? created.toLocaleString() : '–'}</TableCell>
-                <TableCell align="right">{failed.toLocaleString()}</TableCell>
-              </TableRow>
-            ))}
-          </TableBody>
-        </Table>
-      </TableContainer>
-    </Section>
-  );
-}
-
-/** Brings the partners of an older system over: checks a file first, then imports it. */
+/** Imports the partners of an older system: checks a file first, then imports it. */
 export function ImportPage() {
-  const mayImport = useMay('operator');
   const input = useRef<HTMLInputElement>(null);
   const queries = useQueryClient();
   const [file, setFile] = useState<File>();
   const [isPartial, setPartial] = useState(false);
+  const [delivery, setDelivery] = useState(DEFAULT_DELIVERY);
   const [running, setRunning] = useState<{ id: string; step: Step }>();
   const [outcome, setOutcome] = useState<Outcome>();
   const [failure, setFailure] = useState<unknown>();
-  const [credentials, setCredentials] = useState<ImportAnswer['credentials']>([]);
+  const [credentials, setCredentials] = useState<ImportResult['credentials']>([]);
   const progress = useQuery({
     queryKey: ['imports', running?.id],
     queryFn: () => partnerApi.import(running?.id ?? ''),
     enabled: running !== undefined,
     refetchInterval: POLL_MS,
-    // It begins a moment after it was asked for.
+    // The import is known to the API only a moment after it was requested.
     retry: false,
   });
 
-  useEffect(() => {
-    if (credentials.length === 0 && running === undefined) return;
-    const warn = (event: BeforeUnloadEvent): void => {
-      event.preventDefault();
-    };
-    window.addEventListener('beforeunload', warn);
-    return () => {
-      window.removeEventListener('beforeunload', warn);
-    };
-  }, [credentials, running]);
+  useUnsaved(credentials.length > 0, 'secret', 'The list of new passwords or links');
+  useUnsaved(running?.step === 'import', 'secret', 'The list of new passwords or links from this import');
 
   const run = async (chosen: File, step: Step): Promise<void> => {
-    const id = crypto.randomUUID();
+    const id = randomId();
     setRunning({ id, step });
     setFailure(undefined);
     try {
-      const answer = await partnerApi.sendImport(chosen, { id, dryRun: step === 'check', partial: isPartial });
+      const answer = await partnerApi.sendImport(chosen, {
+        id,
+        dryRun: step === 'check',
+        partial: isPartial,
+        ...delivery,
+      });
       setOutcome({ ...answer, step, isRefused: false });
       if (step === 'import') setCredentials(answer.credentials);
     } catch (error) {
       if (error instanceof ApiError && error.code.startsWith('import.') && error.errors.length > 0) {
         const { rows = 0, failed = 0, errorCount = error.errors.length } = error.extension;
-        setOutcome({ step, rows, created: 0, failed, errorCount, errors: error.errors, isRefused: true });
+        setOutcome({ step, rows, created: 0, failed, errorCount, errors: error.errors, warnings: [], isRefused: true });
       } else {
         setOutcome(undefined);
         setFailure(error);
@@ -239,13 +172,6 @@ export function ImportPage() {
     }
   };
 
-  if (!mayImport) {
-    return (
-      <Alert severity="info" sx={{ mt: 2 }}>
-        Operators and admins import partners. Ask one of them.
-      </Alert>
-    );
-  }
   const isChecked = outcome?.step === 'check' && !outcome.isRefused && outcome.created > 0;
   const mayStart = isChecked && (outcome.failed === 0 || isPartial);
   const isTooLarge = file !== undefined && file.size > MAX_BYTES;
@@ -254,17 +180,15 @@ export function ImportPage() {
       title="Import partners"
       actions={
         <Button component={Link} to="/channel-users">
-          Back to the partners
+          Back to partners
         </Button>
       }
     >
       <Section title="File">
         <Typography>
-          CSV with a line of names, or NDJSON, in UTF-8. The columns are <code>username</code>, <code>displayName</code>
-          , and whichever of <code>contactEmail</code>, <code>scopes</code>, <code>tokenTtlSeconds</code>,{' '}
-          <code>tokensPerMinute</code>, <code>allowedIps</code>, <code>expiresAt</code>, <code>notes</code>,{' '}
-          <code>password</code> and <code>passwordHash</code> you have. Entries of a list are separated by spaces. Who
-          has no password in the file gets a new one.
+          A CSV file from a spreadsheet, with a header line, or NDJSON. The columns are <code>username</code>,{' '}
+          <code>displayName</code>, and whichever of {OPTIONAL_COLUMNS} you have. Separate entries of a list by spaces.
+          Partners without a password in the file get a new one.
         </Typography>
         <Stack direction="row" spacing={2} useFlexGap sx={{ alignItems: 'center', flexWrap: 'wrap' }}>
           <input
@@ -286,11 +210,14 @@ export function ImportPage() {
           >
             Choose a file
           </Button>
+          <Button component="a" href="/admin/channel-users/import/template" download startIcon={<DownloadIcon />}>
+            Download a template
+          </Button>
           <Typography sx={{ overflowWrap: 'anywhere' }}>
             {file ? `${file.name}, ${Math.ceil(file.size / 1000).toLocaleString()} kB` : 'No file yet'}
           </Typography>
         </Stack>
-        {isTooLarge && <Alert severity="error">The file has more than 100 MB. Split it.</Alert>}
+        {isTooLarge && <Alert severity="error">The file is larger than 100 MB. Split it.</Alert>}
         <FormControlLabel
           control={
             <Checkbox
@@ -301,8 +228,9 @@ export function ImportPage() {
               }}
             />
           }
-          label="Import the good rows even if others have errors"
+          label="Import the valid rows even if others have errors"
         />
+        <DeliveryChoice value={delivery} onChange={setDelivery} />
         <Stack direction="row" spacing={2} useFlexGap sx={{ flexWrap: 'wrap' }}>
           <Button
             variant={mayStart ? 'outlined' : 'contained'}
@@ -335,8 +263,8 @@ export function ImportPage() {
         {failure !== undefined && <Alert severity="error">{messageOf(failure)}</Alert>}
         {outcome && <Result outcome={outcome} />}
         {credentials.length > 0 && (
-          <Passwords
-            credentials={credentials}
+          <IssuedFile
+            issued={credentials}
             onDone={() => {
               setCredentials([]);
             }}

@@ -5,7 +5,7 @@ import { PartnerList } from './partner-list.tsx';
 import { PartnerPage } from './partner-page.tsx';
 import { Provision } from './provision.tsx';
 
-/** Channel users, whom staff call partners. */
+/** react-admin's resource of channel users, which staff call partners. */
 const partners: ResourceProps = {
   name: 'channel-users',
   options: { label: 'Partners' },

@@ -2,15 +2,14 @@ import Alert from '@mui/material/Alert';
 import Stack from '@mui/material/Stack';
 import Typography from '@mui/material/Typography';
 import { useQuery } from '@tanstack/react-query';
-import { type RefObject, useEffect, useRef } from 'react';
-import { useBlocker, useCanBlock } from 'react-admin';
+import type { ReactNode } from 'react';
 import { api } from '../api.ts';
-import { ConfirmDialog, CopyField, SecretOnce, Time } from '../feedback.tsx';
+import { CopyField, SecretOnce, Time } from '../feedback.tsx';
 import type { Schemas } from '../types.ts';
 import type { NewCredential } from './partner-api.ts';
 import { curlOf, oauthCurlOf } from './words.ts';
 
-/** Where partners call. The console may be open under another name, or at a port that serves staff alone. */
+/** The origin that partners call. The console may be open under another name, or on a port only for staff. */
 function usePartnerOrigin(): string {
   const { data } = useQuery({
     queryKey: ['partner-origin'],
@@ -26,7 +25,7 @@ interface IssuedFieldsProps {
   readonly issued: NewCredential;
 }
 
-/** A new credential, this once: the link that hands it over, or the password with what the partner pastes. */
+/** A new credential: its hand-over link, or its password with commands that the partner can paste. */
 function IssuedFields({ username, issued }: IssuedFieldsProps) {
   const origin = usePartnerOrigin();
   const { credential, handoverUrl, handover } = issued;
@@ -36,11 +35,11 @@ function IssuedFields({ username, issued }: IssuedFieldsProps) {
       <Stack spacing={2} useFlexGap sx={{ pt: 1 }}>
         <CopyField label="One-time link" value={handoverUrl ?? ''} />
         <Typography>
-          Send it to the partner. Whoever opens it and presses <strong>Reveal</strong> first sees the password, so send
-          it to one person. It works once, until <Time value={handover?.expiresAt} />.
+          Send it to the partner. The first person to open it and press <strong>Reveal</strong> sees the password, so
+          send it to one person only. It works once, until <Time value={handover?.expiresAt} />.
         </Typography>
         <Typography color="textSecondary">
-          You can see whether it was used, and revoke it, under Passwords. If it is lost, make a new one there.
+          Under Passwords, you can see whether the link was used, and revoke it. If it is lost, create a new one there.
         </Typography>
       </Stack>
     );
@@ -53,67 +52,31 @@ function IssuedFields({ username, issued }: IssuedFieldsProps) {
       <CopyField label="Command for OAuth libraries" value={oauthCurlOf(origin, username, password)} multiline />
       {credential.fingerprint !== null && (
         <Alert severity="info" icon={false}>
-          Fingerprint <code>{credential.fingerprint}</code>: the partner can use it to tell which password it holds,
-          nobody can learn the password from it.
+          Fingerprint <code>{credential.fingerprint}</code>: it tells the partner which password it has, but does not
+          reveal the password.
         </Alert>
       )}
     </Stack>
   );
 }
 
-/** Asks before one goes back or elsewhere in the console. */
-function LeaveGuard({ isDone, what }: { isDone: RefObject<boolean>; what: string }) {
-  const blocker = useBlocker(() => !isDone.current);
-  return (
-    <ConfirmDialog
-      open={blocker.state === 'blocked'}
-      title="Leave without it?"
-      confirmLabel="Leave"
-      danger
-      onConfirm={() => {
-        blocker.proceed?.();
-        return Promise.resolve();
-      }}
-      onClose={() => blocker.reset?.()}
-    >
-      <Typography>{what} cannot be shown again. You would have to make a new one.</Typography>
-    </ConfirmDialog>
-  );
-}
-
 interface IssuedCredentialProps extends IssuedFieldsProps {
-  readonly title: string;
+  readonly title: ReactNode;
   readonly onClose: () => void;
 }
 
-/** Shows a new credential, this once. Going back or leaving the site asks first, since it would be lost. */
+/** Shows a new credential once. */
 export function IssuedCredential({ title, onClose, ...fields }: IssuedCredentialProps) {
-  const isDone = useRef(false);
-  const canBlock = useCanBlock();
-  useEffect(() => {
-    const warn = (event: BeforeUnloadEvent): void => {
-      event.preventDefault();
-    };
-    window.addEventListener('beforeunload', warn);
-    return () => {
-      window.removeEventListener('beforeunload', warn);
-    };
-  }, []);
   const isLink = fields.issued.credential.password === undefined;
   return (
-    <>
-      <SecretOnce
-        open
-        title={title}
-        doneLabel={isLink ? 'I have copied the link' : 'I have kept it'}
-        onClose={() => {
-          isDone.current = true;
-          onClose();
-        }}
-      >
-        <IssuedFields {...fields} />
-      </SecretOnce>
-      {canBlock && <LeaveGuard isDone={isDone} what={isLink ? 'The link' : 'The password'} />}
-    </>
+    <SecretOnce
+      open
+      title={title}
+      what={isLink ? 'The link' : 'The password'}
+      doneLabel={isLink ? 'I have copied the link' : 'I have saved it'}
+      onClose={onClose}
+    >
+      <IssuedFields {...fields} />
+    </SecretOnce>
   );
 }

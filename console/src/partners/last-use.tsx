@@ -1,7 +1,7 @@
 import { Time } from '../feedback.tsx';
 import type { Credential } from './partner-api.ts';
 
-/** When a password got its last token, and from where: whether its end would be noticed. */
+/** When and from where a password last got a token, which shows whether its end would be noticed. */
 export function LastUse({ credential }: { credential: Credential }) {
   const { lastUsedAt, lastUsedAddress, lastUsedUserAgent } = credential;
   if (lastUsedAt === null) return <>Never used</>;

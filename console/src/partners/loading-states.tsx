@@ -15,13 +15,13 @@ interface Asked<T> {
 
 interface LoadedProps<T> {
   readonly query: Asked<T>;
-  /** What is being asked for, as in "the credentials". */
+  /** Name of the data in messages, such as "the credentials". */
   readonly what: string;
   readonly rows?: number;
   readonly children: (data: T) => ReactNode;
 }
 
-/** What was asked for; until it is there a sketch of it, and what to do when it does not come. Old data stays in view. */
+/** Shows loaded data, a skeleton until it arrives, and an error with a retry. Old data stays visible. */
 export function Loaded<T>({ query, what, rows = 3, children }: LoadedProps<T>) {
   const { data, error } = query;
   return (
@@ -36,7 +36,9 @@ export function Loaded<T>({ query, what, rows = 3, children }: LoadedProps<T>) {
             </Button>
           }
         >
-          {data === undefined ? `Could not load ${what}. ` : `Could not refresh ${what}; this is what it was before. `}
+          {data === undefined
+            ? `Could not load ${what}. `
+            : `Could not refresh ${what}; showing the last known state. `}
           {messageOf(error)}
         </Alert>
       )}
@@ -52,7 +54,7 @@ export function Loaded<T>({ query, what, rows = 3, children }: LoadedProps<T>) {
   );
 }
 
-/** Nothing to show, and why that is so. */
+/** Explains why there is nothing to show. */
 export function Nothing({ children }: { children: ReactNode }) {
   return (
     <Typography color="textSecondary" sx={{ py: 2 }}>

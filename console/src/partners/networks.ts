@@ -1,16 +1,16 @@
 const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
 const MAPPED = /^::ffff:\d+\.\d+\.\d+\.\d+$/i;
 
-/** The browser's own reader of addresses decides what IPv6 is. */
+/** Whether a text is an IPv6 address, as the browser's URL parser decides. */
 function isIpv6(text: string): boolean {
   return /^[0-9a-f:.]+$/i.test(text) && text.includes(':') && URL.canParse(`http://[${text}]/`);
 }
 
 /**
- * Says what is wrong with an entry of an allow-list, as the API would.
+ * Checks an entry of an allow-list by the API's rules.
  *
  * @param entry an IPv4 or IPv6 address, or a network in CIDR form
- * @returns a sentence for the person who typed it, or `undefined` when the entry is good
+ * @returns a sentence about the problem, or `undefined` when the entry is valid
  */
 export function networkProblem(entry: string): string | undefined {
   const [address = '', prefix, ...rest] = entry.split('/');
@@ -22,7 +22,7 @@ export function networkProblem(entry: string): string | undefined {
   const least = MAPPED.test(address) ? 96 : 0;
   const most = isV4 ? 32 : 128;
   if (!/^\d{1,3}$/.test(prefix) || Number(prefix) < least || Number(prefix) > most) {
-    return `“${entry}”: after the slash comes a number from ${String(least)} to ${String(most)}`;
+    return `“${entry}”: the number after the slash must be from ${String(least)} to ${String(most)}`;
   }
   return undefined;
 }

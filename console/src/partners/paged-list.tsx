@@ -1,4 +1,3 @@
-import RefreshIcon from '@mui/icons-material/Refresh';
 import Box from '@mui/material/Box';
 import Button from '@mui/material/Button';
 import Stack from '@mui/material/Stack';
@@ -8,54 +7,53 @@ import type { ReactNode } from 'react';
 import { Loaded, Nothing } from './loading-states.tsx';
 import type { Page } from './partner-api.ts';
 
-interface PagedListProps<T> {
+interface PagedListProps<T, E> {
   readonly queryKey: readonly string[];
   readonly ask: (cursor: string | null) => Promise<Page<T>>;
   readonly title: string;
-  /** What is being asked for, as in "the activity". */
+  /** Name of the data in messages, such as "the activity". */
   readonly what: string;
   readonly nothing: string;
-  /** On the button for the next page. */
+  /** Label of the button for the next page. */
   readonly more?: string;
-  /** @param newer the one above it */
-  readonly children: (item: T, newer: T | undefined) => ReactNode;
+  /** A filter next to the title. */
+  readonly filter?: ReactNode;
+  /** Converts items to entries, such as several equal items to one entry. */
+  readonly fold: (items: T[]) => E[];
+  /** @param newer the entry above */
+  readonly children: (item: E, newer: E | undefined) => ReactNode;
 }
 
-/** Newest first, page by page, refreshed when asked. */
-export function PagedList<T extends { id: string }>({
+/** A list that starts with the newest items and loads page by page. */
+export function FoldedList<T, E extends { id: string }>({
   queryKey,
   ask,
   title,
   what,
   nothing,
   more = 'Show older',
+  filter,
+  fold,
   children,
-}: PagedListProps<T>) {
+}: PagedListProps<T, E>) {
   const query = useInfiniteQuery({
     queryKey,
     queryFn: ({ pageParam }) => ask(pageParam),
     initialPageParam: null as string | null,
     getNextPageParam: ({ nextCursor }) => nextCursor,
   });
-  const { isFetching, isFetchingNextPage, hasNextPage } = query;
+  const { isFetchingNextPage, hasNextPage } = query;
   return (
     <Stack spacing={2} useFlexGap>
-      <Stack direction="row" spacing={2} useFlexGap sx={{ alignItems: 'center' }}>
+      <Stack direction="row" spacing={2} useFlexGap sx={{ alignItems: 'center', flexWrap: 'wrap' }}>
         <Typography variant="h6" component="h2" sx={{ flexGrow: 1 }}>
           {title}
         </Typography>
-        <Button
-          startIcon={<RefreshIcon />}
-          loading={isFetching && !isFetchingNextPage}
-          loadingPosition="start"
-          onClick={() => void query.refetch()}
-        >
-          Refresh
-        </Button>
+        {filter}
       </Stack>
       <Loaded query={query} what={what} rows={6}>
         {({ pages }) => {
-          const items = pages.flatMap((page) => page.items);
+          const items = fold(pages.flatMap((page) => page.items));
           if (items.length === 0) return <Nothing>{nothing}</Nothing>;
           return (
             <>
@@ -78,7 +76,7 @@ export function PagedList<T extends { id: string }>({
                 </Box>
               ) : (
                 <Typography variant="body2" color="textSecondary">
-                  That is all there is.
+                  There are no older entries.
                 </Typography>
               )}
             </>
@@ -87,4 +85,9 @@ export function PagedList<T extends { id: string }>({
       </Loaded>
     </Stack>
   );
+}
+
+/** A {@link FoldedList} with one entry for each item. */
+export function PagedList<T extends { id: string }>(props: Omit<PagedListProps<T, T>, 'fold'>): ReactNode {
+  return <FoldedList {...props} fold={(items: T[]) => items} />;
 }

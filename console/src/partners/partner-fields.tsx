@@ -1,222 +1,283 @@
-import Box from '@mui/material/Box';
-import MenuItem from '@mui/material/MenuItem';
-import Stack from '@mui/material/Stack';
-import TextField from '@mui/material/TextField';
-import { useQuery } from '@tanstack/react-query';
-import { type ReactNode, useState } from 'react';
-import { maxLength, NumberInput, required, TextInput, useInput } from 'react-admin';
-import { ChipsInput } from './chips-input.tsx';
-import { networkProblem } from './networks.ts';
-import { partnerApi } from './partner-api.ts';
+import type { ReactNode } from 'react';
+import { maxLength, NumberInput, required, TextInput } from 'react-admin';
+import { Time } from '../feedback.tsx';
+import type { ChannelUser, Limits, ListFilter } from './partner-api.ts';
+import { PartnerLink, ScopeTags } from './partner-cells.tsx';
+import {
+  AllowListInput,
+  emailProblem,
+  emptyIsNull,
+  ExpiryInput,
+  type InputProps,
+  ScopesInput,
+  TokenLifeInput,
+  tokensPerMinuteProblem,
+} from './partner-inputs.tsx';
+import { StatusChip } from './status-chip.tsx';
 import { durationOf } from './words.ts';
 
-const SCOPE = /^[a-z][a-z0-9_-]{0,63}(:[a-z][a-z0-9_-]{0,63})?$/;
-const scopeProblem = (scope: string): string | undefined =>
-  SCOPE.test(scope) ? undefined : `“${scope}” is not a scope. Examples: calendar, calendar:write`;
-
-/** What the partner may do, from the catalogue of the running application; others are accepted and marked. */
-function ScopesInput() {
-  const { data, isPending } = useQuery({ queryKey: ['scopes'], queryFn: partnerApi.scopes, staleTime: 60_000 });
-  const known = data?.items ?? [];
-  const isDeclared = (scope: string): boolean => known.some(({ name, declared }) => declared && name === scope);
-  return (
-    <ChipsInput
-      source="scopes"
-      label="Scopes"
-      helperText="What the partner may do. Pick from the list, or type another and press Enter."
-      options={known}
-      isLoading={isPending}
-      problemOf={scopeProblem}
-      remarkOf={(scope) => (data && !isDeclared(scope) ? 'no module uses it' : undefined)}
-      normalize={(scope) => scope.toLowerCase()}
-    />
-  );
+/** A column of the list of partners. */
+interface Column<K extends keyof ChannelUser> {
+  /** The column's label, if it differs from the field's. */
+  readonly label?: string;
+  /** Hides the column until the viewer selects it. */
+  readonly isHidden?: true;
+  readonly align?: 'right';
+  readonly sort?: 'ASC' | 'DESC';
+  /** Renders the value differently than the partner's page does. */
+  readonly render?: (value: ChannelUser[K], partner: ChannelUser) => ReactNode;
 }
 
-function AllowListInput() {
-  return (
-    <ChipsInput
-      source="allowedIps"
-      label="Allowed addresses"
-      helperText="Addresses or networks the partner calls from. Empty: from anywhere."
-      placeholder="192.0.2.0/24"
-      problemOf={networkProblem}
-    />
-  );
+/** A field that staff can set. */
+interface Settable<K extends keyof Limits> {
+  readonly section: 'who' | 'limits';
+  readonly input: (props: InputProps) => ReactNode;
+  /** The value of a new partner. */
+  readonly initial: Limits[K];
+  /** The words for a missing value or an empty list. */
+  readonly empty?: string;
+  /** The words for a value in a sentence. */
+  readonly words?: (value: NonNullable<Limits[K]>) => string;
+  /** Renders a value by itself, if its words do not suffice. */
+  readonly render?: (value: NonNullable<Limits[K]>) => ReactNode;
 }
 
-const LIVES = [900, 3_600, 28_800, 86_400];
-const LEAST_LIFE = 60;
-const MOST_LIFE = 86_400;
+type Field<K extends keyof ChannelUser> = {
+  readonly label: string;
+  readonly column?: Column<K>;
+  /** Offers a filter of the list by exactly the typed value, if the API has one. */
+  readonly filter?: K extends keyof ListFilter ? 'exact' : never;
+} & (K extends keyof Limits ? Settable<K> : { readonly section?: never });
 
-const lifeProblem = (seconds: unknown): string | undefined =>
-  Number.isInteger(seconds) && Number(seconds) >= LEAST_LIFE && Number(seconds) <= MOST_LIFE
-    ? undefined
-    : `A whole number from ${String(LEAST_LIFE)} to ${MOST_LIFE.toLocaleString()} (one day)`;
+type ReadOnly = 'username' | 'status' | 'lastTokenAt' | 'createdAt';
 
-/** Presets, or any number of seconds. */
-function TokenLifeInput() {
-  const { field, fieldState, id } = useInput<number>({ source: 'tokenTtlSeconds', validate: lifeProblem });
-  const value = field.value as number | '';
-  const [isOther, setOther] = useState(!LIVES.includes(Number(value)));
-  const error = fieldState.error?.message;
-  return (
-    <Stack direction={{ xs: 'column', sm: 'row' }} spacing={2} useFlexGap>
-      <TextField
-        select
-        fullWidth
-        id={`${id}-preset`}
-        label="A token works for"
-        value={isOther || !LIVES.includes(Number(value)) ? 'other' : String(value)}
-        onChange={({ target }) => {
-          setOther(target.value === 'other');
-          if (target.value !== 'other') field.onChange(Number(target.value));
-        }}
-        error={!isOther && error !== undefined}
-        helperText={(!isOther && error) || 'The partner fetches a new one before it ends.'}
-      >
-        {LIVES.map((seconds) => (
-          <MenuItem key={seconds} value={String(seconds)}>
-            {durationOf(seconds)}
-            {seconds === 3_600 && ' (usual)'}
-          </MenuItem>
-        ))}
-        <MenuItem value="other">Another time…</MenuItem>
-      </TextField>
-      {isOther && (
-        <TextField
-          fullWidth
-          id={id}
-          type="number"
-          label="Seconds"
-          value={Number.isNaN(value) ? '' : value}
-          onChange={({ target }) => {
-            field.onChange(target.value === '' ? '' : Number(target.value));
-          }}
-          onBlur={field.onBlur}
-          error={error !== undefined}
-          helperText={error ?? durationOf(Number(value))}
-          slotProps={{ htmlInput: { min: LEAST_LIFE, max: MOST_LIFE, step: 1 } }}
-        />
-      )}
-    </Stack>
-  );
-}
+const date = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short' });
+const AS_TYPED = { htmlInput: { dir: 'auto' } };
 
-const pad = (part: number): string => String(part).padStart(2, '0');
-
-/** A moment as `<input type="datetime-local">` has it: in the viewer's zone, without seconds. */
-function toLocal(iso: string): string {
-  const at = new Date(iso);
-  const day = `${String(at.getFullYear()).padStart(4, '0')}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`;
-  return `${day}T${pad(at.getHours())}:${pad(at.getMinutes())}`;
-}
-
-const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
-
-/** When the account ends; the form holds it as ISO 8601 in UTC, or `null`. */
-function ExpiryInput() {
-  const { field, fieldState, id } = useInput<string | null>({ source: 'expiresAt', defaultValue: null });
-  const value = field.value as string | null;
-  const isPast = value !== null && value !== '' && Date.parse(value) <= Date.now();
-  const hint = isPast
-    ? 'This moment has passed: the partner will get no tokens.'
-    : `Empty: never. In your time zone, ${ZONE}.`;
-  return (
-    <TextField
-      fullWidth
-      id={id}
-      type="datetime-local"
-      label="Account ends"
-      value={value === null || value === '' ? '' : toLocal(value)}
-      onChange={({ target }) => {
-        const at = new Date(target.value);
-        field.onChange(target.value === '' || Number.isNaN(at.getTime()) ? null : at.toISOString());
-      }}
-      onBlur={field.onBlur}
-      error={fieldState.error !== undefined}
-      helperText={fieldState.error?.message ?? hint}
-      slotProps={{ inputLabel: { shrink: true } }}
-    />
-  );
-}
-
-const emptyIsNull = (text: string): string | null => (text === '' ? null : text);
-
-const tokensPerMinuteProblem = (value: unknown): string | undefined =>
-  Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 1_000_000
-    ? undefined
-    : 'A whole number from 1 to 1,000,000';
-
-/** Two columns where there is room. */
-export function FieldGrid({ children }: { children: ReactNode }) {
-  return (
-    <Box
-      sx={{ display: 'grid', gap: 2, gridTemplateColumns: { xs: 'minmax(0, 1fr)', md: 'repeat(2, minmax(0, 1fr))' } }}
-    >
-      {children}
-    </Box>
-  );
-}
-
-export function DisplayNameInput() {
-  return (
-    <TextInput
-      source="displayName"
-      label="Display name"
-      validate={[required('Say who the partner is'), maxLength(200)]}
-      helperText="The company, as staff know it."
-      autoComplete="off"
-      autoFocus
-      fullWidth
-    />
-  );
-}
-
-/** Whom to write, and what staff want to remember. */
-export function ContactFields() {
-  return (
-    <>
+/**
+ * The fields of a partner. The form, the page of a partner, its history, the list, its filters and the import page derive from
+ * these rows and show them in this order.
+ */
+export const PARTNER_FIELDS = {
+  username: {
+    label: 'Username',
+    column: { label: 'Username and name', sort: 'ASC', render: (_, partner) => <PartnerLink partner={partner} /> },
+  },
+  displayName: {
+    label: 'Display name',
+    section: 'who',
+    initial: '',
+    input: (props) => (
       <TextInput
-        source="contactEmail"
-        label="Contact e-mail"
+        {...props}
+        validate={[required('Type the name of the partner'), maxLength(200)]}
+        helperText="The name of the company, for staff."
+        slotProps={AS_TYPED}
+        autoComplete="off"
+        autoFocus
+        fullWidth
+      />
+    ),
+  },
+  contactEmail: {
+    label: 'Contact e-mail',
+    section: 'who',
+    initial: null,
+    column: { label: 'E-mail', isHidden: true },
+    input: (props) => (
+      <TextInput
+        {...props}
         type="email"
         autoComplete="off"
         parse={emptyIsNull}
-        helperText="Whom to write when something is wrong."
+        validate={emailProblem}
+        helperText="The address to write to if something is wrong."
         fullWidth
       />
+    ),
+  },
+  externalId: {
+    label: 'CRM id',
+    section: 'who',
+    initial: null,
+    column: { isHidden: true },
+    filter: 'exact',
+    input: (props) => (
       <TextInput
-        source="notes"
-        label="Notes"
+        {...props}
+        autoComplete="off"
+        parse={emptyIsNull}
+        validate={maxLength(128)}
+        helperText="The partner’s id in your CRM. Several accounts may share it."
+        slotProps={AS_TYPED}
+        fullWidth
+      />
+    ),
+  },
+  status: { label: 'State', column: { render: (status) => <StatusChip status={status} /> } },
+  scopes: {
+    label: 'Scopes',
+    section: 'limits',
+    initial: [],
+    empty: 'none',
+    column: { render: (scopes) => <ScopeTags scopes={scopes} /> },
+    input: (props) => <ScopesInput {...props} />,
+  },
+  allowedIps: {
+    label: 'Allowed addresses',
+    section: 'limits',
+    initial: [],
+    empty: 'anywhere',
+    column: { isHidden: true },
+    input: (props) => <AllowListInput {...props} />,
+  },
+  tokenTtlSeconds: {
+    label: 'A token works for',
+    section: 'limits',
+    initial: 3_600,
+    words: durationOf,
+    column: { label: 'Token life', isHidden: true },
+    input: (props) => <TokenLifeInput {...props} />,
+  },
+  tokensPerMinute: {
+    label: 'Tokens per minute',
+    section: 'limits',
+    initial: 60,
+    column: { label: 'Tokens a minute', isHidden: true, align: 'right' },
+    input: (props) => (
+      <NumberInput
+        {...props}
+        validate={tokensPerMinuteProblem}
+        helperText="Further requests are refused. A partner that reuses its tokens needs only a few a day."
+        min={1}
+        step={1}
+        fullWidth
+      />
+    ),
+  },
+  lastTokenAt: {
+    label: 'Last token',
+    column: { sort: 'DESC', render: (value) => (value === null ? 'never' : <Time value={value} relative />) },
+  },
+  expiresAt: {
+    label: 'Account expires',
+    section: 'limits',
+    initial: null,
+    empty: 'never',
+    words: (value) => date.format(new Date(value)),
+    render: (value) => <Time value={value} />,
+    column: { label: 'Ends' },
+    input: (props) => <ExpiryInput {...props} />,
+  },
+  notes: {
+    label: 'Notes',
+    section: 'who',
+    initial: null,
+    input: (props) => (
+      <TextInput
+        {...props}
         multiline
         maxRows={8}
         parse={emptyIsNull}
         validate={maxLength(4000)}
         helperText="For staff only."
+        slotProps={AS_TYPED}
         fullWidth
       />
-    </>
-  );
+    ),
+  },
+  createdAt: { label: 'Added', column: { isHidden: true, sort: 'DESC', render: (value) => <Time value={value} /> } },
+} satisfies { [K in keyof Limits | ReadOnly]: Field<K> };
+
+type Fields = typeof PARTNER_FIELDS;
+/** A field by whose exact value the list can be filtered. */
+export type ExactFilter = { [K in keyof Fields]: Fields[K] extends { filter: 'exact' } ? K : never }[keyof Fields];
+
+/** A row of {@link PARTNER_FIELDS} for any field. */
+interface AnyField {
+  readonly label: string;
+  readonly filter?: 'exact';
+  readonly column?: Omit<Column<never>, 'render'> & {
+    readonly render?: (value: never, partner: ChannelUser) => ReactNode;
+  };
+  readonly section?: 'who' | 'limits';
+  readonly input?: (props: InputProps) => ReactNode;
+  readonly initial?: unknown;
+  readonly empty?: string;
+  readonly words?: (value: never) => string;
+  readonly render?: (value: never) => ReactNode;
 }
 
-/** What the partner may do, from where, how often, until when. */
-export function LimitFields() {
-  return (
-    <>
-      <ScopesInput />
-      <AllowListInput />
-      <TokenLifeInput />
-      <NumberInput
-        source="tokensPerMinute"
-        label="Tokens per minute"
-        validate={tokensPerMinuteProblem}
-        helperText="More than this are refused. A partner that keeps its tokens needs a few a day."
-        min={1}
-        step={1}
-        fullWidth
-      />
-      <ExpiryInput />
-    </>
-  );
+const FIELDS: Record<keyof typeof PARTNER_FIELDS, AnyField> = PARTNER_FIELDS;
+const NAMES = Object.keys(FIELDS) as (keyof typeof PARTNER_FIELDS)[];
+
+/** Names of the fields that staff can change. */
+export const LIMIT_NAMES = NAMES.filter((name) => FIELDS[name].section !== undefined) as (keyof Limits)[];
+export const FIELD_WORDS = Object.fromEntries(NAMES.map((name) => [name, FIELDS[name].label])) as Record<
+  keyof typeof PARTNER_FIELDS,
+  string
+>;
+export const NEW_PARTNER = Object.fromEntries(LIMIT_NAMES.map((name) => [name, FIELDS[name].initial])) as Limits;
+
+export const EXACT_FILTERS = NAMES.filter((name) => FIELDS[name].filter === 'exact') as ExactFilter[];
+
+/** The inputs of one section of the form. */
+export function FieldInputs({ section, without = [] }: { section: 'who' | 'limits'; without?: (keyof Limits)[] }) {
+  const names = LIMIT_NAMES.filter((name) => FIELDS[name].section === section && !without.includes(name));
+  return names.map((name) => <FieldInput key={name} name={name} />);
 }
+
+export function FieldInput({ name }: { name: keyof Limits }) {
+  return PARTNER_FIELDS[name].input({ source: name, label: PARTNER_FIELDS[name].label });
+}
+
+type Value = Limits[keyof Limits] | undefined;
+const isEmpty = (value: unknown): boolean =>
+  value === null || value === undefined || value === '' || (Array.isArray(value) && value.length === 0);
+
+/** A value in the form used in a sentence. */
+export function shownAs(name: keyof Limits, value: Value): string {
+  const { empty = 'empty', words } = FIELDS[name];
+  if (isEmpty(value)) return empty;
+  if (words) return words(value as never);
+  return Array.isArray(value) ? value.join(', ') : String(value);
+}
+
+/** A value by itself. */
+export function FieldValue({ name, value }: { name: keyof Limits; value: Value }) {
+  const { render } = FIELDS[name];
+  return render && !isEmpty(value) ? render(value as never) : shownAs(name, value);
+}
+
+/** The words for a field's value in the audit trail, if the field has its own. */
+export function wordsOf(name: string, value: unknown): string | undefined {
+  const words = (FIELDS as Partial<Record<string, AnyField>>)[name]?.words;
+  return words && !isEmpty(value) ? words(value as never) : undefined;
+}
+
+interface ListColumn {
+  readonly name: keyof ChannelUser;
+  readonly label: string;
+  readonly column: Pick<Column<never>, 'isHidden' | 'align' | 'sort'>;
+  readonly render: (partner: ChannelUser) => ReactNode;
+}
+
+function cellOf(name: keyof typeof PARTNER_FIELDS, partner: ChannelUser): ReactNode {
+  const { column, section, empty } = FIELDS[name];
+  const value = partner[name];
+  if (column?.render) return column.render(value as never, partner);
+  if (section === undefined || (isEmpty(value) && empty === undefined)) return String(value ?? '');
+  return <FieldValue name={name as keyof Limits} value={value} />;
+}
+
+const COLUMNS: ListColumn[] = NAMES.flatMap((name) => {
+  const { column, label } = FIELDS[name];
+  if (!column) return [];
+  return { name, column, label: column.label ?? label, render: (partner) => cellOf(name, partner) };
+});
+
+/** The columns of the list. Columns that are hidden at first come last. */
+export const LIST_COLUMNS: readonly ListColumn[] = [
+  ...COLUMNS.filter(({ column }) => !column.isHidden),
+  ...COLUMNS.filter(({ column }) => column.isHidden),
+];

@@ -14,10 +14,11 @@ import { useQuery } from '@tanstack/react-query';
 import { useEffect, useRef, useState } from 'react';
 import { useListContext } from 'react-admin';
 import { type ChannelUserStatus, partnerApi } from './partner-api.ts';
+import { EXACT_FILTERS, type ExactFilter, FIELD_WORDS } from './partner-fields.tsx';
 import { STATUS_WORDS } from './words.ts';
 
 /** The API's filters of the list of channel users. */
-export interface PartnerFilter {
+export interface PartnerFilter extends Partial<Record<ExactFilter, string>> {
   q?: string;
   status?: ChannelUserStatus;
   scope?: string;
@@ -29,7 +30,7 @@ export interface PartnerFilter {
 const TYPING_MS = 250;
 const DAYS = [7, 30, 90, 365];
 
-/** Search as one types: the list is asked once the typing rests. */
+/** Searches while the person types. The list is loaded when the typing pauses. */
 function SearchBox({ value, onChange }: { value: string; onChange: (q: string) => void }) {
   const [text, setText] = useState(value);
   const sent = useRef(value);
@@ -94,6 +95,34 @@ function SearchBox({ value, onChange }: { value: string; onChange: (q: string) =
   );
 }
 
+/** Filters by exactly what is typed, on Enter or when the field is left. */
+function ExactBox({ label, value, onChange }: { label: string; value: string; onChange: (value: string) => void }) {
+  const [text, setText] = useState(value);
+  useEffect(() => {
+    setText(value);
+  }, [value]);
+  const apply = (): void => {
+    if (text.trim() !== value) onChange(text.trim());
+  };
+  return (
+    <TextField
+      size="small"
+      label={label}
+      placeholder="Any"
+      value={text}
+      onChange={({ target }) => {
+        setText(target.value);
+      }}
+      onBlur={apply}
+      onKeyDown={({ key }) => {
+        if (key === 'Enter') apply();
+      }}
+      sx={{ flex: '1 1 130px', minWidth: 0, maxWidth: { sm: 200 } }}
+      slotProps={{ inputLabel: { shrink: true }, htmlInput: { dir: 'auto', maxLength: 128 } }}
+    />
+  );
+}
+
 interface ChoiceProps {
   readonly label: string;
   readonly value: string | number | undefined;
@@ -103,7 +132,7 @@ interface ChoiceProps {
 }
 
 function Choice({ label, value = '', any, choices, onChange }: ChoiceProps) {
-  // A link may bring a value that is none of the usual ones.
+  // A link may set a value that is not among the choices.
   const all =
     value === '' || choices.some(([each]) => each === value) ? choices : [...choices, [value, String(value)] as const];
   return (
@@ -133,7 +162,7 @@ const WITHIN = inDays('within');
 const FOR = inDays('for');
 const STATES = Object.entries(STATUS_WORDS);
 
-/** Filters of the list, kept in its address. On a phone all but the search wait behind a button. */
+/** Filters of the list, stored in its URL. On a phone, a button shows all but the search. */
 export function PartnerFilters() {
   const { setFilters, ...list } = useListContext();
   const filter = list.filterValues as PartnerFilter;
@@ -207,6 +236,16 @@ export function PartnerFilters() {
               />
             )}
           />
+          {EXACT_FILTERS.map((name) => (
+            <ExactBox
+              key={name}
+              label={FIELD_WORDS[name]}
+              value={filter[name] ?? ''}
+              onChange={(value) => {
+                set({ [name]: value });
+              }}
+            />
+          ))}
           <Choice
             label="Sign-ins"
             value={filter.failing ? 'failing' : undefined}

@@ -9,14 +9,14 @@ import Typography from '@mui/material/Typography';
 import useMediaQuery from '@mui/material/useMediaQuery';
 import { Children, isValidElement, type ReactNode, useMemo, useState } from 'react';
 import {
-  Button as ToolbarButton,
+  BulkActionsToolbar,
   ColumnsButton,
-  CreateButton,
   DataTable,
   DataTableBody,
   type DataTableColumnProps,
   List,
   Pagination,
+  SelectAllButton,
   SimpleList,
   TopToolbar,
   useDataTableRenderContext,
@@ -31,35 +31,40 @@ import { Time } from '../feedback.tsx';
 import { IfRole, useMay } from '../permissions.ts';
 import { type BulkChange, BulkDialog, BulkState } from './bulk-state.tsx';
 import type { ChannelUser } from './partner-api.ts';
+import { LIST_COLUMNS } from './partner-fields.tsx';
 import { PartnerFilters } from './partner-filters.tsx';
 import { StatusChip } from './status-chip.tsx';
-import { countOf, durationOf } from './words.ts';
+import { countOf } from './words.ts';
 
-/** A link to the API's own export of what the list is filtered to: it streams, however much there is. */
+/** A link to the API's export of the filtered list, which streams any number of partners. */
 function ExportButton() {
   const filterValues = useListContext().filterValues as Query;
   return (
-    <ToolbarButton
-      label="Export CSV"
+    <Button
+      size="small"
       component="a"
       download
       href={withQuery('/admin/channel-users/export', filterValues)}
+      startIcon={<DownloadIcon />}
     >
-      <DownloadIcon />
-    </ToolbarButton>
+      Export CSV
+    </Button>
   );
 }
 
+/** Own buttons with labels, since on a phone react-admin's become icons, and its create button covers the list. */
 function Actions({ isPhone }: { isPhone: boolean }) {
   return (
-    <TopToolbar>
+    <TopToolbar sx={{ flexWrap: 'wrap', rowGap: 0.5 }}>
       {!isPhone && <ColumnsButton />}
       <ExportButton />
       <IfRole role="operator">
-        <ToolbarButton label="Import" component={Link} to="/import">
-          <UploadFileIcon />
-        </ToolbarButton>
-        <CreateButton label="Add partner" icon={<PersonAddIcon />} />
+        <Button size="small" component={Link} to="/import" startIcon={<UploadFileIcon />}>
+          Import
+        </Button>
+        <Button size="small" component={Link} to="/channel-users/create" startIcon={<PersonAddIcon />}>
+          Add partner
+        </Button>
       </IfRole>
     </TopToolbar>
   );
@@ -67,14 +72,14 @@ function Actions({ isPhone }: { isPhone: boolean }) {
 
 const isFiltered = (filter: object): boolean => Object.keys(filter).length > 0;
 
-/** No rows: because of the filter, or because there are no partners at all. */
+/** Explains an empty list: the filter matches nothing, or there are no partners at all. */
 function NoPartners() {
   const { setFilters, ...list } = useListContext();
   const filterValues = list.filterValues as Query;
   return (
     <Stack spacing={2} useFlexGap sx={{ alignItems: 'center', py: 6, px: 2, textAlign: 'center' }} role="status">
       <Typography variant="h6" component="p">
-        {isFiltered(filterValues) ? 'No partner fits these filters' : 'No partners yet'}
+        {isFiltered(filterValues) ? 'No partner matches these filters' : 'No partners yet'}
       </Typography>
       {isFiltered(filterValues) ? (
         <Button
@@ -110,33 +115,18 @@ function Total() {
   );
 }
 
-const SHOWN_SCOPES = 3;
-
-/** Plain elements, which the table styles: a page may have 600 of them. */
-function Scopes({ scopes }: { scopes: readonly string[] }) {
-  const more = scopes.length - SHOWN_SCOPES;
-  return (
-    <div className="scopes">
-      {scopes.slice(0, SHOWN_SCOPES).map((scope) => (
-        <span key={scope}>{scope}</span>
-      ))}
-      {more > 0 && <span title={scopes.join(', ')}>{`+${String(more)}`}</span>}
-    </div>
-  );
-}
-
 const TABLE_STYLES: SxProps<Theme> = {
   '& .RaDataTable-tableWrapper': { overflowX: 'auto' },
   '& .partner': { minWidth: 160, overflowWrap: 'anywhere' },
   '& .partner a': { color: 'inherit', fontWeight: 500 },
-  '& .partner div': { color: 'text.secondary' },
+  '& .partner bdi': { display: 'block', textAlign: 'left', color: 'text.secondary', fontWeight: 400 },
   '& td.cell': { px: 2, py: 0.75, borderBottom: 1, borderColor: 'divider', fontSize: 14, lineHeight: 1.43 },
   '& td.number': { textAlign: 'right' },
   '& .scopes': { display: 'flex', flexWrap: 'wrap', gap: 0.5 },
   '& .scopes span': { bgcolor: 'action.selected', borderRadius: 4, px: 1, fontSize: 13, lineHeight: '24px' },
 };
 
-/** Draws the columns that are shown, and not even empty cells of the others. */
+/** Renders only the visible columns, without empty cells for the hidden ones. */
 function ShownColumns({ children, ...rest }: { children?: ReactNode }) {
   const { storeKey, defaultHiddenColumns } = useDataTableStoreContext();
   const [hidden] = useStore<string[]>(storeKey, defaultHiddenColumns);
@@ -151,8 +141,8 @@ function ShownColumns({ children, ...rest }: { children?: ReactNode }) {
 }
 
 /**
- * A column of react-admin, but for the cells of the body: those are plain elements, which the table styles. Material UI's
- * cost a page of rows half of the time that it takes.
+ * react-admin's column with plain elements as body cells, which the table styles. Material UI's cells took half of the
+ * time to render a page.
  */
 function Column(props: DataTableColumnProps<ChannelUser>) {
   const isBody = useDataTableRenderContext() === 'data';
@@ -166,73 +156,34 @@ function Column(props: DataTableColumnProps<ChannelUser>) {
   );
 }
 
-/** Made once: react-admin draws all rows again when it is given other columns. */
-const COLUMNS = [
+/** Created once, since react-admin renders all rows again when it gets new columns. */
+const COLUMNS = LIST_COLUMNS.map(({ name, label, column: { align, sort }, render }) => (
   <Column
-    key="username"
-    source="username"
-    label="Partner"
-    render={({ id, displayName, username }) => (
-      <div className="partner">
-        {/* A link, for the keyboard and for new tabs. */}
-        <Link
-          to={`/channel-users/${id}/show`}
-          onClick={(event) => {
-            event.stopPropagation();
-          }}
-        >
-          {displayName}
-        </Link>
-        <div>{username}</div>
-      </div>
-    )}
-  />,
-  <Column
-    key="status"
-    source="status"
-    label="State"
-    disableSort
-    render={({ status }) => <StatusChip status={status} />}
-  />,
-  <Column key="scopes" source="scopes" disableSort render={({ scopes }) => <Scopes scopes={scopes} />} />,
-  <Column
-    key="lastTokenAt"
-    source="lastTokenAt"
-    label="Last token"
-    sortByOrder="DESC"
-    render={({ lastTokenAt }) => (lastTokenAt === null ? 'never' : <Time value={lastTokenAt} relative />)}
-  />,
-  <Column
-    key="expiresAt"
-    source="expiresAt"
-    label="Ends"
-    disableSort
-    render={({ expiresAt }) => (expiresAt === null ? 'never' : <Time value={expiresAt} />)}
-  />,
-  <Column key="contactEmail" source="contactEmail" label="E-mail" disableSort />,
-  <Column
-    key="tokenTtlSeconds"
-    source="tokenTtlSeconds"
-    label="Token life"
-    disableSort
-    render={({ tokenTtlSeconds }) => durationOf(tokenTtlSeconds)}
-  />,
-  <Column key="tokensPerMinute" source="tokensPerMinute" label="Tokens a minute" disableSort align="right" />,
-  <Column
-    key="allowedIps"
-    source="allowedIps"
-    label="Allowed addresses"
-    disableSort
-    render={({ allowedIps }) => (allowedIps.length === 0 ? 'anywhere' : allowedIps.join(', '))}
-  />,
-  <Column
-    key="createdAt"
-    source="createdAt"
-    label="Added"
-    sortByOrder="DESC"
-    render={({ createdAt }) => <Time value={createdAt} />}
-  />,
-];
+    key={name}
+    source={name}
+    label={label}
+    render={render}
+    {...(sort ? { sortByOrder: sort } : { disableSort: true })}
+    {...(align && { align })}
+  />
+));
+const HIDDEN = LIST_COLUMNS.filter(({ column }) => column.isHidden).map(({ name }) => name);
+
+/** Highest number of partners that can be selected: the API's largest page. */
+const MOST_SELECTED = 200;
+
+/** A button that selects all partners of the filter, and names their number. */
+function SelectAll() {
+  const { total } = useListContext();
+  const most = MOST_SELECTED.toLocaleString();
+  const label =
+    total === undefined
+      ? `Select the first ${most} of more than 10,000`
+      : total > MOST_SELECTED
+        ? `Select the first ${most} of ${total.toLocaleString()}`
+        : `Select all ${total.toLocaleString()}`;
+  return <SelectAllButton label={label} limit={MOST_SELECTED} />;
+}
 
 function PartnerTable({ onAsk }: { onAsk: (asked: BulkChange) => void }) {
   const mayChange = useMay('operator');
@@ -240,9 +191,14 @@ function PartnerTable({ onAsk }: { onAsk: (asked: BulkChange) => void }) {
     <Box sx={{ display: 'grid', gridTemplateColumns: 'minmax(0, 1fr)' }}>
       <DataTable<ChannelUser>
         rowClick="show"
-        bulkActionButtons={mayChange ? <BulkState onAsk={onAsk} /> : false}
+        bulkActionButtons={mayChange}
+        bulkActionsToolbar={
+          <BulkActionsToolbar selectAllButton={<SelectAll />}>
+            <BulkState onAsk={onAsk} />
+          </BulkActionsToolbar>
+        }
         empty={<NoPartners />}
-        hiddenColumns={['contactEmail', 'tokenTtlSeconds', 'tokensPerMinute', 'allowedIps', 'createdAt']}
+        hiddenColumns={HIDDEN}
         body={ShownColumns}
         sx={TABLE_STYLES}
       >
@@ -257,10 +213,10 @@ function PartnerLines() {
     <SimpleList<ChannelUser>
       sx={{ '& [class*="-tertiary"]': { opacity: 1 } }}
       empty={<NoPartners />}
-      primaryText={({ displayName }) => displayName}
-      secondaryText={({ username, lastTokenAt }) => (
+      primaryText={({ username }) => username}
+      secondaryText={({ displayName, lastTokenAt }) => (
         <>
-          {username}
+          <bdi>{displayName}</bdi>
           <br />
           last token: {lastTokenAt === null ? 'never' : <Time value={lastTokenAt} relative />}
         </>
@@ -271,7 +227,7 @@ function PartnerLines() {
   );
 }
 
-/** All partners: search, filter, sort, and change many at once. */
+/** The list of partners: search, filters, sorting and bulk changes. */
 export function PartnerList() {
   const isPhone = useMediaQuery((theme: Theme) => theme.breakpoints.down('sm'));
   const [asked, setAsked] = useState<BulkChange>();

@@ -1,13 +1,19 @@
+import HistoryIcon from '@mui/icons-material/History';
+import SignInsIcon from '@mui/icons-material/Login';
+import AccountIcon from '@mui/icons-material/Person';
+import GrantsIcon from '@mui/icons-material/Rule';
+import KeyIcon from '@mui/icons-material/VpnKey';
 import Alert from '@mui/material/Alert';
 import Box from '@mui/material/Box';
 import Button from '@mui/material/Button';
 import Card from '@mui/material/Card';
 import CardContent from '@mui/material/CardContent';
 import Stack from '@mui/material/Stack';
+import type { SxProps, Theme } from '@mui/material/styles';
 import Tab from '@mui/material/Tab';
 import Tabs from '@mui/material/Tabs';
 import Typography from '@mui/material/Typography';
-import type { ReactNode } from 'react';
+import type { ReactElement, ReactNode } from 'react';
 import { Title, useGetOne } from 'react-admin';
 import { Link, useParams, useSearchParams } from 'react-router-dom';
 import { ApiError } from '../api.ts';
@@ -19,14 +25,36 @@ import { HistoryTab } from './history-tab.tsx';
 import { Loaded } from './loading-states.tsx';
 import type { ChannelUser } from './partner-api.ts';
 import { StateActions } from './state-actions.tsx';
+import { StateNotice } from './state-notice.tsx';
 import { StatusChip } from './status-chip.tsx';
 
-const TABS: Record<string, { label: string; render: (partner: ChannelUser) => ReactNode }> = {
-  account: { label: 'Account', render: (partner) => <AccountTab partner={partner} /> },
-  credentials: { label: 'Passwords', render: (partner) => <CredentialsTab partner={partner} /> },
-  grants: { label: 'Grants', render: (partner) => <GrantsTab partner={partner} /> },
-  activity: { label: 'Sign-ins', render: (partner) => <ActivityTab partner={partner} /> },
-  history: { label: 'History', render: (partner) => <HistoryTab partner={partner} /> },
+interface PartnerTab {
+  readonly label: string;
+  readonly icon: ReactElement;
+  readonly render: (partner: ChannelUser) => ReactNode;
+}
+
+const TABS: Record<string, PartnerTab> = {
+  account: { label: 'Account', icon: <AccountIcon />, render: (partner) => <AccountTab partner={partner} /> },
+  credentials: { label: 'Passwords', icon: <KeyIcon />, render: (partner) => <CredentialsTab partner={partner} /> },
+  grants: { label: 'Grants', icon: <GrantsIcon />, render: (partner) => <GrantsTab partner={partner} /> },
+  activity: { label: 'Sign-ins', icon: <SignInsIcon />, render: (partner) => <ActivityTab partner={partner} /> },
+  history: { label: 'History', icon: <HistoryIcon />, render: (partner) => <HistoryTab partner={partner} /> },
+};
+
+/** Icons above the labels on a phone, so that all five tabs fit. */
+const TAB_STYLES: SxProps<Theme> = {
+  borderBottom: 1,
+  borderColor: 'divider',
+  '& .MuiTab-root': {
+    minWidth: 0,
+    minHeight: { xs: 60, sm: 48 },
+    px: { xs: 0.25, sm: 2 },
+    fontSize: { xs: 12, sm: 14 },
+    flexDirection: { xs: 'column', sm: 'row' },
+    flexGrow: { xs: 1, sm: 0 },
+  },
+  '& .MuiTab-icon': { mr: { xs: 0, sm: 1 }, mb: 0 },
 };
 
 function Head({ partner }: { partner: ChannelUser }) {
@@ -41,7 +69,7 @@ function Head({ partner }: { partner: ChannelUser }) {
       <Box sx={{ minWidth: 0, overflowWrap: 'anywhere' }}>
         <Stack direction="row" spacing={1.5} useFlexGap sx={{ alignItems: 'center', flexWrap: 'wrap' }}>
           <Typography variant="h5" component="h1">
-            {displayName}
+            <bdi>{displayName}</bdi>
           </Typography>
           <StatusChip status={status} />
         </Stack>
@@ -52,7 +80,7 @@ function Head({ partner }: { partner: ChannelUser }) {
   );
 }
 
-/** One partner. The tab stands in the address, so that a link leads to it. */
+/** The page of one partner. The tab is in the URL, so that a link can open it. */
 export function PartnerPage() {
   const { id = '' } = useParams();
   const [search, setSearch] = useSearchParams();
@@ -71,12 +99,12 @@ export function PartnerPage() {
           </Button>
         }
       >
-        There is no such partner. It may have been deleted; the audit trail tells.
+        There is no such partner. It may have been deleted: check the audit trail.
       </Alert>
     );
   }
   return (
-    // The layout is as wide as its content asks for; a grid lets the tabs scroll instead.
+    // The layout grows with its content. A grid makes the tabs scroll instead.
     <Box
       sx={{ display: 'grid', gridTemplateColumns: 'minmax(0, 1fr)', mt: 2, maxWidth: 1200, width: '100%', mx: 'auto' }}
     >
@@ -85,19 +113,26 @@ export function PartnerPage() {
           <Stack spacing={2} useFlexGap>
             <Title title={partner.displayName} />
             <Head partner={partner} />
+            <StateNotice partner={partner} />
             <Card>
               <Tabs
                 value={tab}
                 onChange={(_, next: string) => {
                   setSearch({ tab: next }, { replace: true });
                 }}
-                variant="scrollable"
-                allowScrollButtonsMobile
                 aria-label="About this partner"
-                sx={{ borderBottom: 1, borderColor: 'divider' }}
+                sx={TAB_STYLES}
               >
-                {Object.entries(TABS).map(([name, { label }]) => (
-                  <Tab key={name} value={name} label={label} id={`tab-${name}`} aria-controls={`panel-${name}`} />
+                {Object.entries(TABS).map(([name, { label, icon }]) => (
+                  <Tab
+                    key={name}
+                    value={name}
+                    label={label}
+                    icon={icon}
+                    iconPosition="start"
+                    id={`tab-${name}`}
+                    aria-controls={`panel-${name}`}
+                  />
                 ))}
               </Tabs>
               {Object.entries(TABS).map(([name, { render }]) => (

@@ -14,9 +14,11 @@ function ImpactPreview({ liveTokens, lastTokenAt, lastCallAt, callsLast24h }: Im
   const isQuiet = liveTokens === 0 && callsLast24h === 0;
   return (
     <Alert severity={isQuiet ? 'success' : 'warning'}>
-      {isQuiet ? 'Nothing seems to use it.' : 'It is in use: whatever uses it will stop working.'}
+      {isQuiet
+        ? 'This password seems to be unused.'
+        : 'This password is in use. Systems that use it will stop working.'}
       <Box component="ul" sx={{ m: 0, mt: 0.5, pl: 2.5 }}>
-        <li>{countOf(liveTokens, 'token that works', 'tokens that work')}</li>
+        <li>{countOf(liveTokens, 'live token', 'live tokens')}</li>
         <li>{countOf(callsLast24h, 'call', 'calls')} in the last 24 hours</li>
         <li>Last call: {lastCallAt === null ? 'none seen' : <Time value={lastCallAt} relative />}</li>
         <li>Last token: {lastTokenAt === null ? 'never' : <Time value={lastTokenAt} relative />}</li>
@@ -28,12 +30,12 @@ function ImpactPreview({ liveTokens, lastTokenAt, lastCallAt, callsLast24h }: Im
 interface RevokeCredentialProps {
   readonly partner: ChannelUser;
   readonly credential: Credential;
-  /** Without it the partner has no password that works. */
+  /** Whether this is the partner's last working password. */
   readonly isLast: boolean;
   readonly onClose: () => void;
 }
 
-/** Ends a password, having shown who would notice. */
+/** Revokes a password, after showing who used it recently. */
 export function RevokeCredential({ partner, credential, isLast, onClose }: RevokeCredentialProps) {
   const notify = useNotify();
   const refresh = useRefreshPartners();
@@ -46,7 +48,11 @@ export function RevokeCredential({ partner, credential, isLast, onClose }: Revok
   return (
     <ConfirmDialog
       open
-      title={`Revoke “${credential.label}”?`}
+      title={
+        <>
+          Revoke “<bdi>{credential.label}</bdi>”?
+        </>
+      }
       confirmLabel="Revoke"
       danger
       onConfirm={async () => {
@@ -58,15 +64,15 @@ export function RevokeCredential({ partner, credential, isLast, onClose }: Revok
     >
       <Stack spacing={2} useFlexGap>
         <Typography>
-          The password stops working now, and so does every token it got. This cannot be undone; the partner’s other
-          passwords stay.
+          The password and all tokens obtained with it stop working now. This cannot be undone. The partner’s other
+          passwords keep working.
         </Typography>
         {isLast && (
           <Alert severity="warning">
-            It is the only password that works. {partner.displayName} cannot sign in until you make a new one.
+            This is the only password that works. {partner.displayName} cannot sign in until you create a new one.
           </Alert>
         )}
-        <Loaded query={impact} what="what uses it" rows={2}>
+        <Loaded query={impact} what="its use" rows={2}>
           {(data) => <ImpactPreview {...data} />}
         </Loaded>
       </Stack>

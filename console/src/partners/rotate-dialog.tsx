@@ -1,16 +1,15 @@
 import Alert from '@mui/material/Alert';
 import Box from '@mui/material/Box';
 import Button from '@mui/material/Button';
-import Dialog from '@mui/material/Dialog';
 import DialogActions from '@mui/material/DialogActions';
 import DialogContent from '@mui/material/DialogContent';
-import DialogTitle from '@mui/material/DialogTitle';
 import MenuItem from '@mui/material/MenuItem';
 import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
-import { useId, useState } from 'react';
+import { useState } from 'react';
 import { Time } from '../feedback.tsx';
+import { FormDialog } from '../leave-guard.tsx';
 import { Refusal, useSubmission } from '../submission.tsx';
 import { DEFAULT_DELIVERY, DeliveryChoice } from './delivery-choice.tsx';
 import { LastUse } from './last-use.tsx';
@@ -18,14 +17,14 @@ import { type ChannelUser, type Credential, type NewCredential, partnerApi } fro
 import { useRefreshPartners } from './state-actions.tsx';
 import { countOf, durationOf } from './words.ts';
 
-/** How long the old ones go on working. */
+/** Choices of how long the old passwords keep working, by seconds. */
 const OVERLAPS: readonly (readonly [value: string, words: string])[] = [
-  ['0', 'End at once'],
-  ['3600', 'Work for another hour'],
-  ['86400', 'Work for another day (usual)'],
-  ['604800', 'Work for another week'],
-  ['2592000', 'Work for another 30 days'],
-  ['null', 'Go on until they end or you revoke them'],
+  ['0', 'Stop working at once'],
+  ['3600', 'Keep working for another hour'],
+  ['86400', 'Keep working for another day (usual)'],
+  ['604800', 'Keep working for another week'],
+  ['2592000', 'Keep working for another 30 days'],
+  ['null', 'Keep working until they expire or you revoke them'],
 ];
 
 interface RotateDialogProps {
@@ -35,9 +34,8 @@ interface RotateDialogProps {
   readonly onClose: () => void;
 }
 
-/** A new password, and what becomes of the old ones: who used them last tells when their end goes unnoticed. */
+/** Creates a new password and retires the old ones. Shows their last use, which tells whether they are still needed. */
 export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogProps) {
-  const titleId = useId();
   const refresh = useRefreshPartners();
   const [label, setLabel] = useState('');
   const [overlap, setOverlap] = useState('86400');
@@ -53,14 +51,19 @@ export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogP
     });
     onIssued(made);
     await refresh();
-  });
+  }, label.trim() !== '');
   const { busy, errors, onSubmit } = submission;
-  const close = (): void => {
-    if (!busy) onClose();
-  };
   return (
-    <Dialog open onClose={close} aria-labelledby={titleId} fullWidth maxWidth="sm">
-      <DialogTitle id={titleId}>New password for {partner.displayName}</DialogTitle>
+    <FormDialog
+      open
+      title={
+        <>
+          New password for <bdi>{partner.displayName}</bdi>
+        </>
+      }
+      busy={busy}
+      onClose={onClose}
+    >
       <form onSubmit={onSubmit} noValidate>
         <DialogContent sx={{ pt: 0 }}>
           <Stack spacing={2} useFlexGap>
@@ -75,7 +78,7 @@ export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogP
                       <strong>{credential.label}</strong>: <LastUse credential={credential} />
                       {credential.expiresAt !== null && (
                         <>
-                          ; ends <Time value={credential.expiresAt} />
+                          ; expires <Time value={credential.expiresAt} />
                         </>
                       )}
                     </li>
@@ -96,8 +99,8 @@ export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogP
                 helperText={
                   errors['retireOthersInSeconds'] ??
                   (overlap === '0'
-                    ? 'The partner gets no tokens until it uses the new one. Tokens it has go on working.'
-                    : 'Time for the partner to change over. None gets longer than it had.')
+                    ? 'The partner gets no new tokens until it uses the new password. Its existing tokens keep working.'
+                    : 'Time for the partner to switch. This never extends an expiry.')
                 }
               >
                 {OVERLAPS.map(([value, words]) => (
@@ -116,35 +119,35 @@ export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogP
                 setLabel(target.value);
               }}
               error={errors['label'] !== undefined}
-              helperText={errors['label'] ?? 'To tell it from the others. Empty: today’s date.'}
+              helperText={errors['label'] ?? 'Distinguishes it from the others. Empty: today’s date.'}
               slotProps={{ htmlInput: { maxLength: 100 } }}
             />
             <DeliveryChoice value={delivery} onChange={setDelivery} />
             {mayFallSilent && (
               <Alert severity="warning">
-                The old {live.length === 1 ? 'password ends' : 'passwords end'}{' '}
+                The old {live.length === 1 ? 'password expires' : 'passwords expire'}{' '}
                 {overlapSeconds === 0 ? 'at once' : `after ${durationOf(overlapSeconds)}`}, but the link works for{' '}
                 {durationOf(linkTtlSeconds)}: a partner that opens it late gets no tokens in between.
               </Alert>
             )}
             {live.length >= 5 && overlap !== '0' && (
               <Alert severity="info">
-                {countOf(live.length, 'password works', 'passwords work')} already, and there can be at most 5. Revoke
-                one first, or end the old ones at once.
+                {countOf(live.length, 'password works', 'passwords work')} already, and at most 5 can. Revoke one first,
+                or let the old ones stop working at once.
               </Alert>
             )}
             <Refusal submission={submission} fields={['label', 'retireOthersInSeconds']} />
           </Stack>
         </DialogContent>
         <DialogActions>
-          <Button onClick={close} disabled={busy}>
+          <Button onClick={onClose} disabled={busy}>
             Cancel
           </Button>
           <Button type="submit" variant="contained" loading={busy}>
-            {delivery.deliver === 'link' ? 'Make link' : 'Make password'}
+            {delivery.deliver === 'link' ? 'Create link' : 'Create password'}
           </Button>
         </DialogActions>
       </form>
-    </Dialog>
+    </FormDialog>
   );
 }

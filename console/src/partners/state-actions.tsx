@@ -6,7 +6,7 @@ import Button from '@mui/material/Button';
 import Stack from '@mui/material/Stack';
 import Typography from '@mui/material/Typography';
 import { useQueryClient } from '@tanstack/react-query';
-import { useState } from 'react';
+import { useRef, useState } from 'react';
 import { useNotify, useRedirect } from 'react-admin';
 import { ConfirmDialog } from '../feedback.tsx';
 import { IfRole } from '../permissions.ts';
@@ -14,7 +14,7 @@ import { type ChannelUser, partnerApi } from './partner-api.ts';
 
 type Action = 'suspend' | 'reactivate' | 'revoke-tokens' | 'delete';
 
-/** @returns refreshes whatever is shown about partners */
+/** @returns a function that reloads all data about partners */
 export function useRefreshPartners(): () => Promise<void> {
   const queries = useQueryClient();
   return async () => {
@@ -25,9 +25,10 @@ export function useRefreshPartners(): () => Promise<void> {
   };
 }
 
-/** What changes a partner as a whole. Each says what will happen and asks once. */
+/** The actions on a partner as a whole. Each explains what will happen and asks for confirmation. */
 export function StateActions({ partner: { id, username, displayName, status } }: { partner: ChannelUser }) {
   const [asked, setAsked] = useState<Action>();
+  const isDeleted = useRef(false);
   const notify = useNotify();
   const redirect = useRedirect();
   const refresh = useRefreshPartners();
@@ -86,7 +87,11 @@ export function StateActions({ partner: { id, username, displayName, status } }:
 
       <ConfirmDialog
         open={asked === 'suspend'}
-        title={`Suspend ${displayName}?`}
+        title={
+          <>
+            Suspend <bdi>{displayName}</bdi>?
+          </>
+        }
         confirmLabel="Suspend"
         requireReason
         danger
@@ -97,28 +102,36 @@ export function StateActions({ partner: { id, username, displayName, status } }:
         onClose={close}
       >
         <Typography>
-          It gets no tokens, and those it has are refused, from its next call on. Nothing is lost: reactivating undoes
-          it, and tokens that have not ended by then work again.
+          The partner gets no new tokens, and its existing tokens are refused from the next call on. Reactivating undoes
+          this: tokens that have not expired by then work again.
         </Typography>
       </ConfirmDialog>
       <ConfirmDialog
         open={asked === 'reactivate'}
-        title={`Reactivate ${displayName}?`}
+        title={
+          <>
+            Reactivate <bdi>{displayName}</bdi>?
+          </>
+        }
         confirmLabel="Reactivate"
         requireReason="optional"
         onConfirm={async ({ reason }) => {
           await partnerApi.reactivate(id, reason);
-          await done(`${displayName} may call again.`);
+          await done(`${displayName} is active again.`);
         }}
         onClose={close}
       >
         <Typography>
-          It may get tokens again with the password it has, and tokens from before that have not ended work again.
+          The partner can get tokens again with its current password, and its unexpired tokens work again.
         </Typography>
       </ConfirmDialog>
       <ConfirmDialog
         open={asked === 'revoke-tokens'}
-        title={`Revoke all tokens of ${displayName}?`}
+        title={
+          <>
+            Revoke all tokens of <bdi>{displayName}</bdi>?
+          </>
+        }
         confirmLabel="Revoke tokens"
         requireReason
         danger
@@ -129,26 +142,34 @@ export function StateActions({ partner: { id, username, displayName, status } }:
         onClose={close}
       >
         <Typography>
-          Every token it has stops working now, for good. Its passwords stay: it can get a new token at once. To keep it
-          out, suspend it.
+          All tokens of the partner stop working now, permanently. Its passwords keep working, so it can get a new token
+          at once. To keep the partner out, suspend it.
         </Typography>
       </ConfirmDialog>
       <ConfirmDialog
         open={asked === 'delete'}
-        title={`Delete ${displayName}?`}
-        confirmLabel="Delete for good"
+        title={
+          <>
+            Delete <bdi>{displayName}</bdi>?
+          </>
+        }
+        confirmLabel="Delete permanently"
         typed={username}
         danger
         onConfirm={async () => {
           await partnerApi.delete(id);
-          redirect('list', 'channel-users');
-          await done(`${displayName} is deleted.`);
+          isDeleted.current = true;
         }}
-        onClose={close}
+        onClose={() => {
+          close();
+          if (!isDeleted.current) return;
+          redirect('list', 'channel-users');
+          void done(`${displayName} is deleted.`);
+        }}
       >
         <Typography>
-          Its passwords and tokens stop working now, and this cannot be undone. Its audit trail stays. To stop it for a
-          while, suspend it instead.
+          Its passwords and tokens stop working now. This cannot be undone. Its audit trail stays. To stop the partner
+          for a while, suspend it instead.
         </Typography>
       </ConfirmDialog>
     </IfRole>

@@ -12,7 +12,7 @@ const LOOKS: Record<ChannelUserStatus, { color: 'success' | 'warning' | 'error';
   expired: { color: 'warning', icon: <ExpiredIcon fontSize="inherit" /> },
 };
 
-/** As Material UI's outlined chip looks; a list draws many, and that one is a good deal of work. */
+/** Looks like Material UI's outlined chip, which is slow to render in a long list. */
 const Outline = styled('span')(({ theme }) => ({
   display: 'inline-flex',
   alignItems: 'center',
@@ -29,7 +29,7 @@ const Outline = styled('span')(({ theme }) => ({
   ),
 }));
 
-/** A state in colour, sign and word, so that none of them is needed alone. */
+/** A state by colour, icon and word, so that nobody has to rely on one of them. */
 export function StatusChip({ status }: { status: ChannelUserStatus }) {
   const { color, icon } = LOOKS[status];
   return (

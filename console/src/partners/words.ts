@@ -1,6 +1,6 @@
 import type { Activity, ChannelUserStatus } from './partner-api.ts';
 
-/** What staff read for the API's words. */
+/** The API's states in words for staff. */
 export const STATUS_WORDS: Record<ChannelUserStatus, string> = {
   active: 'Active',
   suspended: 'Suspended',
@@ -17,39 +17,52 @@ const REASONS: Record<string, Reason> = {
   wrong_password: {
     words: 'Wrong password',
     advice:
-      'Ask for the fingerprint of the password it uses and compare it with those under Passwords, or make a new one.',
+      'Ask the partner for the fingerprint of its password and compare it with those under Passwords, or create a new password.',
   },
   revoked_credential: {
     words: 'Used a revoked password',
-    advice: 'One of its systems still has an old password. Make a new one if it lost the current one.',
+    advice:
+      'One of the partner’s systems still uses an old password. If the partner has lost the current one, create a new one.',
   },
   address_not_allowed: {
     words: 'Called from an address outside its allow-list',
-    advice: 'If the address is really the partner’s, add it to the allow-list.',
+    advice: 'If the address belongs to the partner, add it to the allow-list.',
   },
-  account_suspended: { words: 'The partner is suspended', advice: 'Reactivate the partner when it may call again.' },
-  account_expired: { words: 'The account has expired', advice: 'Move the account’s expiry to a later day.' },
-  credential_expired: { words: 'The password has expired', advice: 'Make a new password.' },
+  account_suspended: { words: 'The partner is suspended', advice: 'Reactivate the partner to let it call again.' },
+  account_expired: { words: 'The account has expired', advice: 'Set a later expiry for the account.' },
+  credential_expired: { words: 'The password has expired', advice: 'Create a new password.' },
+  not_checked: {
+    words: 'The password was not checked',
+    advice:
+      'The password may be right. Too many imported passwords were waiting, or too many wrong ones came before. The partner can try again.',
+  },
+  password_too_long: {
+    words: 'The password is longer than 72 bytes and was imported as a bcrypt hash',
+    advice: 'bcrypt ignores everything after 72 bytes, so the password cannot be checked. Create a new one.',
+  },
   issuance_limit: {
-    words: 'Asked for more tokens a minute than it may have',
-    advice: 'It should keep a token until it ends. Raise its limit only if it needs more.',
+    words: 'Requested more tokens than allowed in a minute',
+    advice: 'The partner should reuse a token until it expires. Raise the limit only if it needs more.',
   },
-  invalid_scope: { words: 'Asked for a scope that it does not have', advice: 'Grant the scope if it should have it.' },
+  invalid_scope: {
+    words: 'Requested a scope that it does not have',
+    advice: 'If the partner should have this scope, add it under Account.',
+  },
 };
 
-/** The true reason of a refusal, in words. One that is new to this console is shown as it is. */
+/** The true reason of a refusal in words. A reason that this console does not know is shown as the API names it. */
 export function reasonOf(reason: string | null): Reason {
   if (reason === null) return { words: 'Refused' };
   return REASONS[reason] ?? { words: reason.replaceAll('_', ' ') };
 }
 
-/** What became of a sign-in, in words. */
+/** The outcome of a sign-in in words. */
 export function outcomeOf({ outcome, reason, errorCode }: Activity): Reason {
   if (outcome === 'token') {
     return reason === 'legacy_query'
       ? {
           words: 'Got a token, but sent its password in the URL',
-          advice: 'Ask the partner to send it in the form body: URLs end up in logs.',
+          advice: 'Ask the partner to send the password in the form body, because URLs end up in logs.',
         }
       : { words: 'Got a token' };
   }
@@ -65,7 +78,7 @@ const UNITS = [
   [1, 'second', 'seconds'],
 ] as const;
 
-/** A length of time in the two largest units that it has: 5400 is "1 hour 30 minutes". */
+/** A duration in its two largest units: 5400 seconds are "1 hour 30 minutes". */
 export function durationOf(seconds: number): string {
   const parts: string[] = [];
   let rest = Math.max(0, Math.round(seconds));
@@ -79,7 +92,7 @@ export function durationOf(seconds: number): string {
 
 const NO_COMBINING_MARKS = /\p{M}/gu;
 
-/** A username made of a display name: "Blué Channel, Ltd." is blue-channel-ltd. */
+/** Derives a username from a display name: "Blué Channel, Ltd." becomes blue-channel-ltd. */
 export function suggestUsername(displayName: string): string {
   return displayName
     .normalize('NFKD')
@@ -89,17 +102,17 @@ export function suggestUsername(displayName: string): string {
     .replace(/&/g, ' and ')
     .replace(/[^a-z0-9]+/g, '-')
     .slice(0, 64)
-    .replace(/^-+|-+$/g, '');
+    .replace(/^-|-$/g, '');
 }
 
 /** Quotes a text for a POSIX shell. */
 const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
-/** What the partner pastes to get its first token. The contract's own form. */
+/** A command that gets a token through `/generateToken`, for the partner to paste. */
 export const curlOf = (origin: string, username: string, password: string): string =>
   `curl -s ${origin}/generateToken \\\n  --data-urlencode ${quoted(`Username=${username}`)} \\\n  --data-urlencode ${quoted(`Password=${password}`)}`;
 
-/** The same through OAuth (RFC 6749 §4.4). */
+/** A command that gets a token through OAuth (RFC 6749 §4.4), for the partner to paste. */
 export const oauthCurlOf = (origin: string, username: string, password: string): string =>
   `curl -s ${origin}/oauth2/token \\\n  -u ${quoted(`${encodeURIComponent(username)}:${encodeURIComponent(password)}`)} \\\n  -d grant_type=client_credentials`;
 

@@ -1,0 +1,71 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsIn } from 'class-validator';
+import { PageCursor, PageLimit } from '../../platform/api/openapi.decorators.ts';
+import { MayBeAbsent } from '../../platform/api/validation.ts';
+import { type Outcome, OUTCOMES } from './sign-in-attempt.entity.ts';
+
+export class ListActivityQuery {
+  @PageLimit()
+  limit?: number;
+
+  @PageCursor()
+  cursor?: string;
+
+  @ApiPropertyOptional({ enum: OUTCOMES, description: 'Only attempts with this outcome.' })
+  @MayBeAbsent()
+  @IsIn(OUTCOMES, { message: `must be one of ${OUTCOMES.join(', ')}` })
+  outcome?: Outcome;
+}
+
+class ActivityDto {
+  @ApiProperty({ format: 'uuid' })
+  id!: string;
+
+  @ApiProperty({ type: String, format: 'date-time' })
+  at!: Date;
+
+  @ApiProperty({ type: String, nullable: true, description: 'The address the request came from.' })
+  address!: string | null;
+
+  @ApiProperty({ enum: OUTCOMES })
+  outcome!: Outcome;
+
+  @ApiProperty({ type: String, nullable: true, description: 'The error code that the partner received.' })
+  errorCode!: string | null;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: 'wrong_password',
+    description:
+      'The true reason for a refusal: `wrong_password`, `not_checked` (the password was not verified), ' +
+      '`password_too_long` (over 72 bytes, the limit of bcrypt), `revoked_credential`, `address_not_allowed`, ' +
+      '`account_suspended`, `account_expired`, `credential_expired` or `issuance_limit`. `legacy_query` marks a ' +
+      'token requested with credentials in the URL.',
+  })
+  reason!: string | null;
+
+  @ApiProperty({ type: String, format: 'uuid', nullable: true })
+  credentialId!: string | null;
+
+  @ApiProperty({ format: 'uuid', description: 'The X-Request-Id of the response.' })
+  requestId!: string;
+
+  @ApiProperty({ type: String, nullable: true })
+  userAgent!: string | null;
+
+  @ApiProperty({
+    description:
+      'Number of attempts in this item. All 429s of a minute share one item; so do refusals for one reason ' +
+      'beyond 30 a minute.',
+  })
+  count!: number;
+}
+
+export class ActivityPageDto {
+  @ApiProperty({ type: [ActivityDto] })
+  items!: ActivityDto[];
+
+  @ApiProperty({ type: String, nullable: true })
+  nextCursor!: string | null;
+}

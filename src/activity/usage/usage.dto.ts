@@ -1,0 +1,26 @@
+import { ApiProperty } from '@nestjs/swagger';
+
+export class CredentialImpactDto {
+  @ApiProperty({
+    description:
+      'Live tokens obtained with this credential, counted up to 100000. Computed with the current ' +
+      '`tokenTtlSeconds`. Tokens ended with revoke-tokens do not count; tokens revoked one by one do.',
+  })
+  liveTokens!: number;
+
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'Accurate to about a minute.' })
+  lastTokenAt!: Date | null;
+
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    description:
+      'Time of the last call with a token of this credential, within the last 8 days. Calls to other instances ' +
+      'show after 10 s.',
+  })
+  lastCallAt!: Date | null;
+
+  @ApiProperty({ description: 'Calls with tokens of this credential, in the current hour and the 23 before it.' })
+  callsLast24h!: number;
+}

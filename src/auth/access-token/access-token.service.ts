@@ -1,0 +1,117 @@
+import { Injectable } from '@nestjs/common';
+import { Clock } from '../../platform/common/clock.ts';
+import type { CurrentChannelUser } from '../../platform/common/principal.ts';
+import { type Account, AccountCache } from '../../channel-user/account/account-cache.service.ts';
+import { InvalidTokenError } from './access-token.errors.ts';
+import { RevokedTokenService } from './revoked-token.service.ts';
+import type { VerifiedToken } from './signed-token.service.ts';
+
+const ANYWHERE = Symbol('anywhere');
+type Address = string | undefined | typeof ANYWHERE;
+const NO_LONGER_VALID = 'The token is no longer valid.';
+
+export const hasScopes = (principal: CurrentChannelUser, scopes: readonly string[]): boolean =>
+  scopes.every((scope) => principal.scopes.includes(scope));
+
+/** Says which channel user an access token belongs to, and whether that user may still use it. */
+@Injectable()
+export class AccessTokenService {
+  constructor(
+    private readonly accounts: AccountCache,
+    private readonly revokedTokens: RevokedTokenService,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Checks a verified token against the current state of its account. Before this method refuses a token because of its
+   * account, it reads the account from the database.
+   *
+   * @param address where the request came from
+   * @param scopes that the route needs. If the cached account lacks one, the account is read again; if it still lacks
+   *   one, the caller decides
+   * @throws InvalidTokenError
+   */
+  authenticate(
+    token: VerifiedToken,
+    address: string | undefined,
+    scopes: readonly string[],
+  ): CurrentChannelUser | Promise<CurrentChannelUser> {
+    const account = this.accounts.peekById(token.claims.sub);
+    const principal = account && this.#admit(token, account, address);
+    if (principal && hasScopes(principal, scopes)) {
+      const isRevoked = this.revokedTokens.peek(token.claims.jti);
+      if (isRevoked === false) return principal;
+      if (isRevoked === undefined) return this.#unlessRevoked(token, principal);
+    }
+    return this.#authenticate(token, address, scopes, !account);
+  }
+
+  /**
+   * Finds the channel user of a token for introspection. Works as {@link authenticate}, but ignores the address.
+   *
+   * @returns nothing when the token is no longer valid
+   */
+  channelUserOf(token: VerifiedToken): Promise<CurrentChannelUser | undefined> {
+    return this.#readAndAdmit(token, ANYWHERE, [], true);
+  }
+
+  /** Asks the database whether the token was revoked, since the deny-list in memory is incomplete or outdated. */
+  async #unlessRevoked({ claims }: VerifiedToken, principal: CurrentChannelUser): Promise<CurrentChannelUser> {
+    if (await this.revokedTokens.has(claims.jti)) throw new InvalidTokenError(NO_LONGER_VALID);
+    return principal;
+  }
+
+  async #authenticate(
+    token: VerifiedToken,
+    address: Address,
+    scopes: readonly string[],
+    mayShare: boolean,
+  ): Promise<CurrentChannelUser> {
+    const principal = await this.#readAndAdmit(token, address, scopes, mayShare);
+    if (!principal) throw new InvalidTokenError(NO_LONGER_VALID);
+    return principal;
+  }
+
+  async #readAndAdmit(
+    token: VerifiedToken,
+    address: Address,
+    scopes: readonly string[],
+    mayShare: boolean,
+  ): Promise<CurrentChannelUser | undefined> {
+    const { sub, jti } = token.claims;
+    if (await this.revokedTokens.has(jti)) return undefined;
+    if (mayShare) {
+      const { account, fresh } = await this.accounts.findById(sub);
+      const principal = account && this.#admit(token, account, address);
+      if (fresh || (principal && hasScopes(principal, scopes))) return principal;
+    }
+    const account = await this.accounts.readById(sub);
+    return account && this.#admit(token, account, address);
+  }
+
+  #admit(token: VerifiedToken, account: Account, address: Address): CurrentChannelUser | undefined {
+    if (account.statusAt(this.clock.now()) !== 'active') return undefined;
+    if (address !== ANYWHERE && !account.allows(address)) return undefined;
+    // Account objects are immutable, so the same account object gives the same principal.
+    if (token.memo?.account === account) return token.memo.principal;
+    const { claims } = token;
+    const credential = account.credential(claims['cid']);
+    // Revoking a credential ends its tokens. The expiry of a credential does not.
+    if (credential?.revoked !== false || account.tokenGeneration !== claims['epoch']) return undefined;
+    const granted = new Set(typeof claims['scope'] === 'string' ? claims['scope'].split(' ') : []);
+    const principal: CurrentChannelUser = {
+      id: account.id,
+      username: account.username,
+      displayName: account.displayName,
+      scopes: account.scopes.filter((scope) => granted.has(scope)),
+      token: { id: claims.jti, issuedAt: new Date(claims.iat * 1000), expiresAt: new Date(claims.exp * 1000) },
+      credential: {
+        id: credential.id,
+        label: credential.label,
+        expiresAt: credential.expiresAt === null ? null : new Date(credential.expiresAt),
+      },
+    };
+    token.memo = { account, principal };
+    return principal;
+  }
+}

@@ -1,0 +1,195 @@
+import { Injectable } from '@nestjs/common';
+import { JwtService } from '@nestjs/jwt';
+import { LRUCache } from 'lru-cache';
+import { randomUUID } from 'node:crypto';
+import { Clock } from '../../platform/common/clock.ts';
+import { UUID_PATTERN } from '../../platform/common/uuid.ts';
+import type { CurrentChannelUser } from '../../platform/common/principal.ts';
+import { signatureTraces } from '../../platform/common/tracing.ts';
+import { Config } from '../../platform/config/config.ts';
+import type { SigningKeyPurpose } from '../signing-key/signing-key.entity.ts';
+import { SigningKeyService, type VerificationKey } from '../signing-key/signing-key.service.ts';
+import { InvalidTokenError } from './access-token.errors.ts';
+
+/** The API that a token is for. Each API's tokens have their own signing key, `typ` and `aud`. */
+export type TokenApi = SigningKeyPurpose;
+
+/** The `typ` of each API's tokens. Access tokens have that of RFC 9068 §2.1, which staff tokens must not have. */
+const TYPES: Record<TokenApi, string> = { partner: 'at+jwt', staff: 'staff+jwt' };
+const API_OF_TYPE = new Map<unknown, TokenApi>([
+  [TYPES.partner, 'partner'],
+  [TYPES.staff, 'staff'],
+]);
+const ALGORITHM = 'ES256';
+/** Characters of the longest token that is looked at. Latchkey's own tokens have about 700. */
+const MAX_TOKEN_LENGTH = 8192;
+const EXPIRED = 'The token has expired.';
+
+/** The claims that every token has; times are in seconds since the epoch. */
+export interface TokenClaims {
+  readonly sub: string;
+  readonly jti: string;
+  readonly iat: number;
+  readonly exp: number;
+  readonly [claim: string]: unknown;
+}
+
+export interface VerifiedToken {
+  readonly api: TokenApi;
+  readonly claims: TokenClaims;
+  /** The key that verified the token. */
+  readonly key: VerificationKey;
+  /** The principal that the token last gave, and its account. While the account stays the same, the guard reuses it. */
+  memo?: { readonly account: object; readonly principal: CurrentChannelUser };
+}
+
+export interface SignedToken {
+  readonly token: string;
+  readonly claims: TokenClaims;
+}
+
+const isUuid = (value: unknown): value is string => typeof value === 'string' && UUID_PATTERN.test(value);
+const isSeconds = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) > 0;
+
+/** Decodes one part of a token. Rejects every spelling of its bytes but canonical base64url. */
+function decodePart(part: string): Buffer {
+  const bytes = Buffer.from(part, 'base64url');
+  if (bytes.length === 0 || bytes.toString('base64url') !== part) throw new InvalidTokenError();
+  return bytes;
+}
+
+function parseObject(bytes: Buffer): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(bytes.toString());
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch {
+    // Text that is not JSON gets the same answer as JSON that is not an object.
+  }
+  throw new InvalidTokenError();
+}
+
+/**
+ * Signs tokens and verifies their signature, type and standard claims. `AccessTokenService` decides whether a partner
+ * may still use a token, and `StaffAuthenticator` decides it for staff.
+ */
+@Injectable()
+export class SignedTokenService {
+  /** Verified tokens by their exact text. */
+  readonly #verified: LRUCache<string, VerifiedToken>;
+
+  constructor(
+    private readonly jwt: JwtService,
+    private readonly keys: SigningKeyService,
+    private readonly config: Config,
+    private readonly clock: Clock,
+  ) {
+    this.#verified = new LRUCache({ max: config.tokenCacheSize });
+  }
+
+  /**
+   * Signs a token that is valid from now.
+   *
+   * @param subject the holder's id
+   * @param lifeSeconds how long the token is valid
+   * @param claims added to the standard ones
+   */
+  async sign(
+    api: TokenApi,
+    subject: string,
+    lifeSeconds: number,
+    claims: Record<string, unknown>,
+  ): Promise<SignedToken> {
+    const iat = Math.floor(this.clock.now() / 1000);
+    const payload = {
+      iss: this.config.publicUrl,
+      aud: this.#audience(api),
+      sub: subject,
+      ...claims,
+      iat,
+      exp: iat + lifeSeconds,
+      jti: randomUUID(),
+    };
+    const { kid, privateKey } = await this.keys.current(api);
+    // A PEM string would be parsed at each call, so this is a KeyObject. JwtService's types allow only strings.
+    const options = {
+      privateKey: privateKey as unknown as string,
+      algorithm: ALGORITHM,
+      header: { alg: ALGORITHM, typ: TYPES[api], kid },
+    } as const;
+    const token = signatureTraces.traceSync(() => this.jwt.sign(payload, options));
+    return { token, claims: payload };
+  }
+
+  /**
+   * Verifies signature, type and standard claims. A token that is verified again is found in memory.
+   *
+   * @throws InvalidTokenError
+   */
+  verify(token: string): VerifiedToken | Promise<VerifiedToken> {
+    const known = this.#verified.get(token);
+    // An entry is valid only while its key verifies.
+    if (!known || this.keys.peek(known.key.kid) !== known.key) return this.#verify(token);
+    if (known.claims.exp <= Math.floor(this.clock.now() / 1000)) {
+      this.#verified.delete(token);
+      throw new InvalidTokenError(EXPIRED);
+    }
+    return known;
+  }
+
+  /** Does the same as {@link verify}. @returns nothing for an invalid token */
+  async verified(token: string): Promise<VerifiedToken | undefined> {
+    try {
+      return await this.verify(token);
+    } catch (error) {
+      if (error instanceof InvalidTokenError) return undefined;
+      throw error;
+    }
+  }
+
+  async #verify(token: string): Promise<VerifiedToken> {
+    const parts = token.length <= MAX_TOKEN_LENGTH ? token.split('.', 4) : [];
+    const [header, payload, signature] = parts;
+    if (parts.length !== 3 || !header || !payload || !signature) throw new InvalidTokenError();
+    decodePart(payload);
+    // An ES256 signature is r and s, 32 bytes each (RFC 7518 §3.4).
+    if (decodePart(signature).length !== 64) throw new InvalidTokenError();
+    const { alg, typ, kid, crit } = parseObject(decodePart(header));
+    const api = API_OF_TYPE.get(typ);
+    // Latchkey implements no extension, so any `crit` must be refused (RFC 7515 §4.1.11).
+    if (alg !== ALGORITHM || api === undefined || typeof kid !== 'string' || crit !== undefined) {
+      throw new InvalidTokenError();
+    }
+    const key = /^[A-Za-z0-9_-]{43}$/.test(kid) ? await this.keys.find(kid) : undefined;
+    if (key?.purpose !== api) throw new InvalidTokenError();
+    const claims = this.#verifyClaims(token, api, key.publicKey as unknown as string);
+    const verified: VerifiedToken = { api, claims, key };
+    this.#verified.set(token, verified);
+    return verified;
+  }
+
+  #verifyClaims(token: string, api: TokenApi, publicKey: string): TokenClaims {
+    let claims: Record<string, unknown>;
+    try {
+      claims = this.jwt.verify<Record<string, unknown>>(token, {
+        publicKey,
+        algorithms: [ALGORITHM],
+        issuer: this.config.publicUrl,
+        audience: this.#audience(api),
+        clockTimestamp: Math.floor(this.clock.now() / 1000),
+      });
+    } catch (error) {
+      const expired = error instanceof Error && error.name === 'TokenExpiredError';
+      throw new InvalidTokenError(expired ? EXPIRED : undefined, error);
+    }
+    // jsonwebtoken accepts tokens without these claims, and lists as audience.
+    const { sub, jti, iat, exp, aud } = claims;
+    if (!isUuid(sub) || !isUuid(jti) || !isSeconds(iat) || !isSeconds(exp) || aud !== this.#audience(api)) {
+      throw new InvalidTokenError();
+    }
+    return { ...claims, sub, jti, iat, exp };
+  }
+
+  #audience(api: TokenApi): string {
+    return api === 'partner' ? this.config.tokenAudience : `${this.config.publicUrl}/admin`;
+  }
+}

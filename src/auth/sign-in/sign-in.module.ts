@@ -1,0 +1,20 @@
+import { Module } from '@nestjs/common';
+import { PassportModule } from '@nestjs/passport';
+import { SignInLogModule } from '../../activity/sign-in-log/sign-in-log.module.ts';
+import { ChannelUserModule } from '../../channel-user/channel-user.module.ts';
+import { PasswordModule } from '../../password/password.module.ts';
+import { RateLimitModule } from '../../rate-limit/rate-limit.module.ts';
+import { AccessTokenModule } from '../access-token/access-token.module.ts';
+import { GenerateTokenController } from './generate-token.controller.ts';
+import { LocalStrategy } from './local-auth.guard.ts';
+import { SignInService } from './sign-in.service.ts';
+import { TokenIssuerService } from './token-issuer.service.ts';
+
+/** Exchanges a username and password for a token. */
+@Module({
+  imports: [SignInLogModule, ChannelUserModule, PasswordModule, RateLimitModule, PassportModule, AccessTokenModule],
+  controllers: [GenerateTokenController],
+  providers: [LocalStrategy, SignInService, TokenIssuerService],
+  exports: [SignInService, TokenIssuerService],
+})
+export class SignInModule {}

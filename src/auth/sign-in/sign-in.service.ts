@@ -1,0 +1,245 @@
+import { Injectable } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
+import { SignInRecorderService } from '../../activity/sign-in-log/sign-in-recorder.service.ts';
+import {
+  type Account,
+  type AccountCredential,
+  AccountCache,
+  usernameKeyOf,
+} from '../../channel-user/account/account-cache.service.ts';
+import { ImportedPasswordService } from '../../channel-user/account/imported-password.service.ts';
+import { Clock } from '../../platform/common/clock.ts';
+import { ThrottleService } from '../../rate-limit/throttle.service.ts';
+import { type Refusal, ResponseDelayService } from '../../password/response-delay.service.ts';
+import type { ResponseDelay } from '../../password/response-delay.ts';
+import { SignInError, type SignInErrorCode } from './sign-in.errors.ts';
+import type { PresentedCredentials } from './token-request.ts';
+
+/** A channel user that sent matching credentials and may act now. */
+export interface Authenticated {
+  readonly account: Account;
+  readonly credential: AccountCredential;
+}
+
+/** An accepted sign-in, which may get a token. */
+export interface SignIn extends Authenticated {
+  /** The scopes of the token: the requested ones, or all of the account's if none were requested. */
+  readonly scopes: readonly string[];
+  /** Whether the credentials came in the URL. */
+  readonly fromQuery: boolean;
+}
+
+/** The result of checking credentials. Staff see `reason`; the client may be told less. */
+type Verdict =
+  | { readonly kind: 'ok'; readonly credential: AccountCredential }
+  | { readonly kind: 'refused'; readonly credential: AccountCredential; readonly code: SignInErrorCode }
+  | Failure;
+
+type Failure =
+  | { readonly kind: 'mismatch'; readonly credential: AccountCredential | undefined; readonly reason: string }
+  /** The password was not checked. */
+  | { readonly kind: 'unchecked'; readonly credential: undefined; readonly reason: string };
+
+const WRONG_PASSWORD: Failure = { kind: 'mismatch', credential: undefined, reason: 'wrong_password' };
+const UNKNOWN_USERNAME: Failure = { kind: 'mismatch', credential: undefined, reason: 'unknown_username' };
+const NOT_CHECKED: Failure = { kind: 'unchecked', credential: undefined, reason: 'not_checked' };
+
+const REFUSAL_CODES = {
+  failed: 'invalid_credentials',
+  'too-many': 'too_many_requests',
+  'no-time': 'service_unavailable',
+} as const satisfies Record<Refusal['kind'], SignInErrorCode>;
+
+const isSubset = (scopes: readonly string[], account: Account | undefined): boolean =>
+  scopes.every((scope) => account?.scopes.includes(scope));
+
+const retryAfter = (seconds: number | undefined): Record<string, string> =>
+  seconds === undefined ? {} : { 'retry-after': String(seconds) };
+
+/** Decides whether a username and password are accepted, for every endpoint that takes them. */
+@Injectable()
+export class SignInService {
+  constructor(
+    private readonly accounts: AccountCache,
+    private readonly passwords: ImportedPasswordService,
+    private readonly throttle: ThrottleService,
+    private readonly responseDelays: ResponseDelayService,
+    private readonly activity: SignInRecorderService,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Decides whether a client gets a token: checks the credentials, the scopes and the issuance limit.
+   *
+   * @param scopes the requested ones; if absent, the token gets all of the account's
+   * @throws SignInError
+   */
+  async signIn(presented: PresentedCredentials, request: FastifyRequest, scopes?: readonly string[]): Promise<SignIn> {
+    const { account, credential } = await this.authenticate(presented, request);
+    if (scopes && !isSubset(scopes, account) && !isSubset(scopes, await this.accounts.readById(account.id))) {
+      this.#recordRefusal(request, account, credential, 'invalid_scope', 'invalid_scope');
+      throw new SignInError('invalid_scope');
+    }
+    const exceeded = await this.throttle.takeToken(account.id, account.tokensPerMinute);
+    if (exceeded) {
+      this.#recordRefusal(request, account, credential, 'too_many_requests', 'issuance_limit');
+      throw new SignInError('too_many_requests', { ...retryAfter(exceeded.retryAfter), ...exceeded.headers });
+    }
+    return { account, credential, scopes: scopes ?? account.scopes, fromQuery: presented.fromQuery };
+  }
+
+  /**
+   * Returns the channel user that the credentials belong to, if it may act now. A mismatch reveals nothing about the
+   * account and is answered after the common delay (contract §2).
+   *
+   * @throws SignInError
+   */
+  async authenticate(presented: PresentedCredentials, request: FastifyRequest): Promise<Authenticated> {
+    const delay = this.responseDelays.delayFor(request.arrivedAt, this.responseDelays.partnerHashes);
+    try {
+      return await this.#authenticate(presented, request, delay);
+    } finally {
+      delay.cancel();
+    }
+  }
+
+  async #authenticate(
+    { username, password }: PresentedCredentials,
+    request: FastifyRequest,
+    delay: ResponseDelay,
+  ): Promise<Authenticated> {
+    const address = request.clientAddress;
+    const hash = this.passwords.fastHash(password);
+    let account = this.accounts.peekByUsername(username);
+    let verdict = account ? this.#judge(account, hash, address) : UNKNOWN_USERNAME;
+    if (verdict.kind !== 'ok') {
+      // The cached account may be outdated, so the database decides before anything is refused.
+      account = await this.#readFresh(username, account !== undefined);
+      verdict = account ? this.#judge(account, hash, address) : UNKNOWN_USERNAME;
+      if (account && verdict === WRONG_PASSWORD) {
+        verdict = await this.#trySlowHash(account, password, request, delay);
+      }
+    }
+    if (!account) return this.#refuse(UNKNOWN_USERNAME, username, account, request, delay);
+    if (verdict.kind === 'ok') return { account, credential: verdict.credential };
+    if (verdict.kind !== 'refused') return this.#refuse(verdict, username, account, request, delay);
+    this.#recordRefusal(request, account, verdict.credential, verdict.code, verdict.code);
+    throw new SignInError(verdict.code);
+  }
+
+  /** Counts the failure and answers it after the common delay. */
+  async #refuse(
+    { kind, credential, reason }: Failure,
+    username: string,
+    account: Account | undefined,
+    request: FastifyRequest,
+    delay: ResponseDelay,
+  ): Promise<never> {
+    const refusal = await this.responseDelays.refuse(
+      this.throttle.partnerFailures,
+      delay,
+      request.clientAddress,
+      usernameKeyOf(username),
+      kind !== 'unchecked',
+    );
+    const code = REFUSAL_CODES[refusal.kind];
+    // An unknown username is not recorded, because it may be a password in the wrong field.
+    if (account) this.#recordRefusal(request, account, credential, code, reason);
+    await refusal.wait();
+    throw new SignInError(code, retryAfter(refusal.retryAfter));
+  }
+
+  /** @param wasRemembered whether the verdict came from the cached account, so that only the database can change it */
+  async #readFresh(username: string, wasRemembered: boolean): Promise<Account | undefined> {
+    if (!wasRemembered) {
+      const { account, fresh } = await this.accounts.findByUsername(username);
+      if (fresh) return account;
+    }
+    return this.accounts.readByUsername(username);
+  }
+
+  #judge(account: Account, hash: string, address: string | undefined): Verdict {
+    const credential = this.passwords.match(account, hash);
+    return credential ? this.#judgeMatch(account, credential, address) : WRONG_PASSWORD;
+  }
+
+  #judgeMatch(account: Account, credential: AccountCredential, address: string | undefined): Verdict {
+    const now = this.clock.now();
+    const status = credential.statusAt(now);
+    if (status === 'revoked') return { kind: 'mismatch', credential, reason: 'revoked_credential' };
+    if (!account.allows(address)) return { kind: 'mismatch', credential, reason: 'address_not_allowed' };
+    const ofAccount = account.statusAt(now);
+    if (ofAccount !== 'active') return { kind: 'refused', credential, code: `account_${ofAccount}` };
+    if (status === 'expired') return { kind: 'refused', credential, code: 'credential_expired' };
+    return { kind: 'ok', credential };
+  }
+
+  /** Queues the check of a password imported from an older system. While the client must wait, skips the check. */
+  async #trySlowHash(
+    account: Account,
+    password: string,
+    request: FastifyRequest,
+    delay: ResponseDelay,
+  ): Promise<Verdict> {
+    const credential = this.passwords.slowCredential(account);
+    if (!credential) return WRONG_PASSWORD;
+    const address = request.clientAddress;
+    if (!account.allows(address)) return { kind: 'mismatch', credential, reason: 'address_not_allowed' };
+    const throttled = await this.throttle.partnerFailures.stateOf(address, account.usernameKey);
+    // Once failures are limited, only known addresses may skip the check. Others could guess without waiting.
+    const maySkip = !throttled.isLimited || this.passwords.wasUsedFrom(credential, address);
+    if (!maySkip || !this.passwords.isLastAccepted(credential, password)) {
+      if (throttled.retryAfterMs > 0) return NOT_CHECKED;
+      const matches = await this.#checkSlowHash(account, credential, password, request, delay);
+      if (matches === undefined) return NOT_CHECKED;
+      if (!matches) {
+        const reason = this.passwords.isBeyondHash(credential, password) ? 'password_too_long' : 'wrong_password';
+        return { kind: 'mismatch', credential: undefined, reason };
+      }
+    }
+    const verdict = this.#judgeMatch(account, credential, address);
+    if (verdict.kind === 'ok') {
+      this.passwords.recordAccepted(credential, password, address);
+      this.passwords.upgrade(account, credential, password);
+    }
+    return verdict;
+  }
+
+  /** @returns nothing when the check does not finish in time. A mismatch that is found later is counted then */
+  async #checkSlowHash(
+    account: Account,
+    credential: AccountCredential,
+    password: string,
+    { clientAddress }: FastifyRequest,
+    delay: ResponseDelay,
+  ): Promise<boolean | undefined> {
+    this.passwords.expect(credential.secretHash);
+    const check = this.passwords.verifySlow(account, credential, password, delay.deadline);
+    const matches = await delay.result(check);
+    if (matches === undefined) {
+      check
+        .then(async (isRight) => {
+          if (!isRight) await this.throttle.partnerFailures.fail(clientAddress, account.usernameKey);
+        })
+        // When the queue is full or the counters are unreachable, nothing is counted.
+        .catch(() => undefined);
+    }
+    return matches;
+  }
+
+  #recordRefusal(
+    request: FastifyRequest,
+    account: Account,
+    credential: AccountCredential | undefined,
+    errorCode: SignInErrorCode,
+    reason: string,
+  ): void {
+    this.activity.record(request, {
+      channelUserId: account.id,
+      credentialId: credential?.id ?? null,
+      outcome: 'refused',
+      errorCode,
+      reason,
+    });
+  }
+}

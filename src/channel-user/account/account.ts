@@ -1,0 +1,117 @@
+import { LRUCache } from 'lru-cache';
+import { BlockList, isIP } from 'node:net';
+import { parseNetworks } from '../../platform/config/networks.ts';
+import type { ChannelUserStatus } from '../model/channel-user.entity.ts';
+import type { CredentialStatus } from '../model/credential.entity.ts';
+
+/** A row of the account cache's query. Times are in milliseconds since the epoch. */
+export interface AccountRow {
+  readonly id: string;
+  readonly username: string;
+  readonly username_key: string;
+  readonly display_name: string;
+  readonly suspended: boolean;
+  readonly expires_at: number | null;
+  readonly scopes: string[];
+  readonly token_ttl_seconds: number;
+  readonly tokens_per_minute: number;
+  readonly allowed_ips: string[];
+  readonly epoch: number;
+  readonly credentials:
+    | {
+        id: string;
+        label: string;
+        secret_hash: string;
+        keyed_hash: string | null;
+        expires_at: number | null;
+        revoked: boolean;
+      }[]
+    | null;
+}
+
+const isPast = (time: number | null, now: number): boolean => time !== null && time <= now;
+
+/** A credential of an account, with the fields that sign-ins and the guard need. */
+export class AccountCredential {
+  constructor(
+    readonly id: string,
+    readonly label: string,
+    /** The stored hash, which names its own scheme, see `secret-hash.ts`. */
+    readonly secretHash: string,
+    /** Milliseconds since the epoch. */
+    readonly expiresAt: number | null,
+    readonly revoked: boolean,
+    /** Fast hash of the password that the slow hash has verified, see `keyed-hash.ts`. */
+    readonly keyedHash: string | null,
+  ) {}
+
+  statusAt(now: number): CredentialStatus {
+    if (this.revoked) return 'revoked';
+    return isPast(this.expiresAt, now) ? 'expired' : 'active';
+  }
+}
+
+/** Accounts with equal scopes share one array, which saves memory since most have one of a few lists. */
+const scopeLists = new LRUCache<string, readonly string[]>({ max: 1_000 });
+
+function shared(scopes: string[]): readonly string[] {
+  const key = scopes.join(' ');
+  const known = scopeLists.get(key);
+  if (!known) scopeLists.set(key, scopes);
+  return known ?? scopes;
+}
+
+const EVERYWHERE = Symbol('everywhere');
+
+/** The fields of a channel user that decide about sign-ins and tokens. Small and immutable, for the account cache. */
+export class Account {
+  readonly id: string;
+  readonly username: string;
+  readonly usernameKey: string;
+  readonly displayName: string;
+  readonly suspended: boolean;
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number | null;
+  readonly scopes: readonly string[];
+  readonly tokenTtlSeconds: number;
+  readonly tokensPerMinute: number;
+  readonly tokenGeneration: number;
+  readonly credentials: readonly AccountCredential[];
+  readonly #networks: BlockList | typeof EVERYWHERE;
+
+  constructor(row: AccountRow) {
+    this.id = row.id;
+    this.username = row.username;
+    this.usernameKey = row.username_key === row.username ? row.username : row.username_key;
+    this.displayName = row.display_name;
+    this.suspended = row.suspended;
+    this.expiresAt = row.expires_at;
+    this.scopes = shared(row.scopes);
+    this.tokenTtlSeconds = row.token_ttl_seconds;
+    this.tokensPerMinute = row.tokens_per_minute;
+    this.tokenGeneration = row.epoch;
+    this.credentials = (row.credentials ?? []).map(
+      ({ id, label, secret_hash, keyed_hash, expires_at, revoked }) =>
+        new AccountCredential(id, label, secret_hash, expires_at, revoked, keyed_hash),
+    );
+    // An allow-list that cannot be parsed allows no address.
+    this.#networks =
+      row.allowed_ips.length === 0 ? EVERYWHERE : (parseNetworks(row.allowed_ips.join(',')) ?? new BlockList());
+  }
+
+  /** Suspended outranks expired. */
+  statusAt(now: number): ChannelUserStatus {
+    if (this.suspended) return 'suspended';
+    return isPast(this.expiresAt, now) ? 'expired' : 'active';
+  }
+
+  /** Whether the account may be used from an address. An unknown address needs an empty allow-list. */
+  allows(address: string | undefined): boolean {
+    if (this.#networks === EVERYWHERE) return true;
+    return address !== undefined && this.#networks.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  }
+
+  credential(id: unknown): AccountCredential | undefined {
+    return this.credentials.find((credential) => credential.id === id);
+  }
+}
