@@ -1,11 +1,9 @@
 /**
  * Builds the console into `dist/console`, unless nothing that goes into it has changed since the last time.
- * `--types` writes only the types of the API, from `openapi.json`.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { pathToFileURL } from 'node:url';
 
 const root = path.join(import.meta.dirname, '..');
 const types = path.join(import.meta.dirname, 'src/openapi.ts');
@@ -24,16 +22,6 @@ function digest(): string {
   return hash.digest('hex');
 }
 
-/** The API's types: a change of the contract that the console does not follow breaks its type check. */
-export async function writeTypes(): Promise<void> {
-  const { default: generate, astToString } = await import('openapi-typescript');
-  // What has a default may be left out of a request.
-  const text = astToString(
-    await generate(pathToFileURL(path.join(root, 'openapi.json')), { defaultNonNullable: false }),
-  );
-  if (!existsSync(types) || readFileSync(types, 'utf8') !== text) writeFileSync(types, text);
-}
-
 async function build(): Promise<void> {
   const inputs = digest();
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === inputs) return;
@@ -42,4 +30,4 @@ async function build(): Promise<void> {
   writeFileSync(stamp, inputs);
 }
 
-if (import.meta.main) await (process.argv.includes('--types') ? writeTypes() : build());
+await build();

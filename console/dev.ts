@@ -6,12 +6,10 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { createServer } from 'vite';
-import { writeTypes } from './build.ts';
 
 const root = path.join(import.meta.dirname, '..');
 const port = process.env['PORT'] ?? '3000';
 
-await writeTypes();
 const server = spawn(path.join(root, 'node_modules/.bin/nest'), ['start', '--watch', '--preserveWatchOutput'], {
   cwd: root,
   stdio: 'inherit',

@@ -80,7 +80,7 @@ const COMMANDS: Record<string, () => Promise<void>> = {
   },
   'npm test -- message': () => inCopy(process.execPath, 'test/run.ts', 'src/message'),
   'npm run check': async () => {
-    await inCopy(process.execPath, 'clients/typescript/build.ts');
+    await inCopy(process.execPath, 'console/api-types.ts');
     await inCopy(bin('tsc'), '-p', 'test/tsconfig.json');
     await inCopy(bin('eslint'), '--max-warnings', '0', ...made, 'src/app.module.ts');
     await inCopy(bin('prettier'), '--check', ...made, 'src/app.module.ts');
