@@ -10,11 +10,12 @@ COPY package.json package-lock.json .npmrc ./
 COPY console/package.json console/
 COPY clients/typescript/package.json clients/typescript/
 RUN npm ci --ignore-scripts
-COPY tsconfig.json nest-cli.json openapi.json ./
+COPY tsconfig.json nest-cli.json ./
+COPY scripts scripts
 COPY src src
 COPY migrations migrations
 COPY console console
-RUN node node_modules/@nestjs/cli/bin/nest.js build && node console/build.ts
+RUN node scripts/build.js
 # What the console's files are made of and made with.
 RUN npm sbom --sbom-format cyclonedx --workspace latchkey-console > sbom-console.cdx.json
 

@@ -13,7 +13,7 @@ import { latchkey, limit } from './variants.ts';
 /**
  * Shows where a server's time goes under load:
  *
- *     nest build && node bench/profile.ts [generate|guard] [--limit] [--keep file.cpuprofile]
+ *     npm run build && node bench/profile.ts [generate|guard] [--limit] [--keep file.cpuprofile]
  *
  * `--limit` profiles the bare server instead of Latchkey. The kept file opens in Chrome's developer tools.
  */

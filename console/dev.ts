@@ -3,13 +3,15 @@
  * for everything else. The browser sees one origin, so that the session's cookie and the origin check work as they do
  * when the server serves the console.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { createServer } from 'vite';
 
 const root = path.join(import.meta.dirname, '..');
 const port = process.env['PORT'] ?? '3000';
 
+// What `nest` does not notice: outputs of deleted sources, and of a build that was interrupted. It reports errors itself.
+spawnSync(process.execPath, ['scripts/build.js', '--server'], { cwd: root, stdio: 'inherit' });
 const server = spawn(path.join(root, 'node_modules/.bin/nest'), ['start', '--watch', '--preserveWatchOutput'], {
   cwd: root,
   stdio: 'inherit',

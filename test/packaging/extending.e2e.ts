@@ -75,7 +75,7 @@ async function inCopy(file: string, ...args: string[]): Promise<void> {
  */
 const COMMANDS: Record<string, () => Promise<void>> = {
   'npm run openapi': async () => {
-    await inCopy(bin('nest'), 'build');
+    await inCopy(process.execPath, 'scripts/build.js', '--server');
     await inCopy(process.execPath, 'dist/src/cli.js', 'openapi');
   },
   'npm test -- message': () => inCopy(process.execPath, 'test/run.ts', 'src/message'),

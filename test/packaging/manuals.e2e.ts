@@ -179,11 +179,6 @@ async function beforeServer(port: number): Promise<Server> {
 
 beforeAll(async () => {
   copy = await copyOfRepository();
-  // What the copy holds is built: each command would build it once more, which takes longer than all of them.
-  const packageFile = path.join(copy, 'package.json');
-  const { scripts, ...rest } = JSON.parse(await readFile(packageFile, 'utf8')) as { scripts: Record<string, string> };
-  const cli = scripts['cli']?.replace(/^nest build && /, '') ?? '';
-  await writeFile(packageFile, JSON.stringify({ ...rest, scripts: { ...scripts, cli } }));
   database = await createDatabase();
   const [port, ops] = [await freePort(), await freePort()];
   const { PATH = '' } = process.env;
