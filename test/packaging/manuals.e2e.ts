@@ -55,6 +55,7 @@ const NOT_RUN: Record<string, readonly string[]> = {
     'npm run types',
     'npm run lint',
   ],
+  'writes a migration; test/platform/migrations.e2e.ts compares schema and entities': ['npm run migration:generate'],
   'needs a registry that answers it': ['npm audit'],
   'writes files that src/platform/config/settings.spec.ts compares': ['npm run settings'],
   'names where commands are typed, and is none': ['npm run -s cli -- …', 'npm run cli -- …', 'node dist/src/cli.js …'],
