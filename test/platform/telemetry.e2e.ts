@@ -48,10 +48,9 @@ function start(env: Record<string, string>, nodeOptions: string[] = []): ServerP
   return server;
 }
 
-/** Batches leave soon, as JSON, which the test can read. */
+/** Batches leave soon. */
 const exportTo = (endpoint: string): Record<string, string> => ({
   OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
-  OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
   OTEL_BSP_SCHEDULE_DELAY: '50',
   OTEL_METRIC_EXPORT_INTERVAL: '200',
 });
@@ -210,7 +209,7 @@ describe('with a collector', () => {
       expect(receiver.payload).not.toContain(encodeURIComponent(text));
     }
     for (const key of ['url.full', 'url.query', 'url.path', 'user_agent.original', 'client.address']) {
-      expect(receiver.payload).not.toContain(`"${key}"`);
+      expect(receiver.payload).not.toContain(key);
     }
   });
 
@@ -228,6 +227,21 @@ describe('with a collector', () => {
     expect([...receiver.metrics.keys()]).toEqual(
       expect.arrayContaining(['nodejs.eventloop.utilization', 'v8js.memory.heap.used']),
     );
+  });
+
+  it('exports the name that a variable gives to the service', async () => {
+    const servers = [
+      start({ ...exportTo(receiver.url), OTEL_SERVICE_NAME: 'first' }),
+      start({ ...exportTo(receiver.url), OTEL_SERVICE_NAME: '', OTEL_RESOURCE_ATTRIBUTES: 'a=b, service.name=second' }),
+    ];
+    for (const [i, name] of ['first', 'second'].entries()) {
+      await fetch(`${(await servers[i]?.listening()) ?? ''}/me`);
+      await eventually(
+        () => receiver.resources.find((resource) => resource['service.name'] === name),
+        `A span of the service ${name} arrives`,
+      );
+    }
+    expect(receiver.resources.map((resource) => resource['service.name'])).not.toContain('latchkey');
   });
 
   itWithRedis('exports Redis commands without their arguments', async () => {
@@ -349,8 +363,14 @@ describe('the loaded modules', () => {
   });
 });
 
-it('refuses a contradictory variable at the start and names it', async () => {
-  const server = start({ OTEL_TRACES_EXPORTER: 'zipkin' });
+it.each([
+  [{ OTEL_TRACES_EXPORTER: 'zipkin' }, 'OTEL_TRACES_EXPORTER must be otlp or console or none'],
+  [
+    { ...exportTo('http://127.0.0.1:4317'), OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
+    'OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf; found "grpc". Send http/protobuf to an OpenTelemetry Collector',
+  ],
+])('refuses a variable that it cannot follow at the start, and names it: %p', async (variables, problem) => {
+  const server = start(variables);
   expect(await server.exited).toBe(1);
-  expect(server.stderr).toContain('OTEL_TRACES_EXPORTER must be otlp or console or none');
+  expect(server.stderr).toContain(problem);
 });

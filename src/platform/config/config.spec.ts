@@ -264,7 +264,6 @@ describe('a key encryption key', () => {
 
 describe('OpenTelemetry', () => {
   const telemetryOf = (variables: Record<string, string>): unknown => loadConfig(variables).telemetry;
-  const otlp = (protocol: string): object => ({ exporter: 'otlp', protocol });
 
   it('is off without an exporter or endpoint, and where it is disabled', () => {
     for (const variables of [
@@ -278,33 +277,60 @@ describe('OpenTelemetry', () => {
   });
 
   it('sends the signals that have a destination', () => {
-    const both = { traces: otlp('http/protobuf'), metrics: otlp('http/protobuf'), metricIntervalMs: 60_000 };
-    expect(telemetryOf({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://x:4318' })).toEqual(both);
+    const serviceName = 'latchkey';
+    expect(telemetryOf({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://x:4318' })).toEqual({
+      serviceName,
+      traces: 'otlp',
+      metrics: 'otlp',
+      metricIntervalMs: 60_000,
+    });
     expect(
       telemetryOf({
         OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://x:4318/v1/traces',
-        OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+        OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
       }),
-    ).toEqual({ traces: otlp('grpc'), metrics: undefined, metricIntervalMs: 60_000 });
+    ).toEqual({ serviceName, traces: 'otlp', metrics: undefined, metricIntervalMs: 60_000 });
     expect(
       telemetryOf({
         OTEL_EXPORTER_OTLP_ENDPOINT: 'http://x:4318',
-        OTEL_TRACES_EXPORTER: 'none',
-        OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: 'http/json',
+        OTEL_TRACES_EXPORTER: 'console',
+        OTEL_METRICS_EXPORTER: 'none',
         OTEL_METRIC_EXPORT_INTERVAL: '15000',
       }),
-    ).toEqual({ traces: undefined, metrics: otlp('http/json'), metricIntervalMs: 15_000 });
+    ).toEqual({ serviceName, traces: 'console', metrics: undefined, metricIntervalMs: 15_000 });
+  });
+
+  it('leaves the name of the service to a variable that gives one', () => {
+    const nameWith = (variables: Record<string, string>): string | undefined =>
+      loadConfig({ OTEL_TRACES_EXPORTER: 'otlp', ...variables }).telemetry?.serviceName;
+    expect(nameWith({ OTEL_SERVICE_NAME: ' ', OTEL_RESOURCE_ATTRIBUTES: 'a=service.name=b' })).toBe('latchkey');
+    expect(nameWith({ OTEL_SERVICE_NAME: 'own' })).toBeUndefined();
+    expect(nameWith({ OTEL_RESOURCE_ATTRIBUTES: 'a=b, service.name = own' })).toBeUndefined();
+  });
+
+  it('refuses other protocols than http/protobuf', () => {
+    const advice = 'Send http/protobuf to an OpenTelemetry Collector, which can forward it as gRPC';
+    expect(
+      problemsOf({
+        OTEL_EXPORTER_OTLP_ENDPOINT: 'http://x:4317',
+        OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+        OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/json',
+        OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: 'grpc',
+      }),
+    ).toEqual([
+      `OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf; found "grpc". ${advice}`,
+      `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL must be http/protobuf; found "http/json". ${advice}`,
+      `OTEL_EXPORTER_OTLP_METRICS_PROTOCOL must be http/protobuf; found "grpc". ${advice}`,
+    ]);
   });
 
   it('names settings that contradict each other', () => {
     expect(
       problemsOf({
         OTEL_METRICS_EXPORTER: 'prometheus',
-        OTEL_EXPORTER_OTLP_PROTOCOL: 'http',
         OTEL_METRIC_EXPORT_INTERVAL: '1m',
       }),
     ).toEqual([
-      'OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf or http/json or grpc; found "http"',
       'OTEL_METRICS_EXPORTER must be otlp or console or none; found "prometheus"',
       'OTEL_METRIC_EXPORT_INTERVAL must be a whole number of milliseconds; found "1m"',
     ]);

@@ -1,48 +1,52 @@
 const EXPORTERS = ['otlp', 'console', 'none'] as const;
-const PROTOCOLS = ['http/protobuf', 'http/json', 'grpc'] as const;
 
-/** How traces or metrics are exported. */
-export interface SignalConfig {
-  readonly exporter: 'otlp' | 'console';
-  /** The protocol of the `otlp` exporter. */
-  readonly protocol: (typeof PROTOCOLS)[number];
-}
+/** How traces or metrics are exported: `otlp` sends http/protobuf. */
+export type TelemetryExporter = Exclude<(typeof EXPORTERS)[number], 'none'>;
 
 /** How Latchkey uses OpenTelemetry. The SDK itself reads endpoints, headers, samplers and limits. */
 export interface TelemetryConfig {
-  readonly traces: SignalConfig | undefined;
-  readonly metrics: SignalConfig | undefined;
+  /** Unset if a standard variable names the service, since the SDK would prefer this name. */
+  readonly serviceName: string | undefined;
+  readonly traces: TelemetryExporter | undefined;
+  readonly metrics: TelemetryExporter | undefined;
   /** Milliseconds between two exports of metrics. */
   readonly metricIntervalMs: number;
 }
 
 type Variables = Record<string, string | undefined>;
 
-function oneOf<T extends string>(
+/** The text of a variable, without the blanks around it; empty if it is unset. */
+const textOf = (variables: Variables, name: string): string => variables[name]?.trim() ?? '';
+
+function exporterOf(
+  signal: 'TRACES' | 'METRICS',
   variables: Variables,
-  name: string,
-  values: readonly T[],
   problems: string[],
-): T | undefined {
-  const text = variables[name]?.trim();
-  if (text === undefined || text === '') return undefined;
-  const value = values.find((known) => known === text);
-  if (value === undefined) problems.push(`${name} must be ${values.join(' or ')}; found ${JSON.stringify(text)}`);
-  return value;
+): TelemetryExporter | undefined {
+  const name = `OTEL_${signal}_EXPORTER`;
+  const text = textOf(variables, name);
+  if (text === '') {
+    const endpoints = ['OTEL_EXPORTER_OTLP_ENDPOINT', `OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`];
+    return endpoints.some((endpoint) => (variables[endpoint] ?? '') !== '') ? 'otlp' : undefined;
+  }
+  const exporter = EXPORTERS.find((known) => known === text);
+  if (exporter === undefined) problems.push(`${name} must be ${EXPORTERS.join(' or ')}; found ${JSON.stringify(text)}`);
+  return exporter === 'none' ? undefined : exporter;
 }
 
-function signal(
-  name: 'TRACES' | 'METRICS',
-  usualProtocol: SignalConfig['protocol'],
-  variables: Variables,
-  problems: string[],
-): SignalConfig | undefined {
-  const hasEndpoint = ['OTEL_EXPORTER_OTLP_ENDPOINT', `OTEL_EXPORTER_OTLP_${name}_ENDPOINT`].some(
-    (variable) => (variables[variable] ?? '') !== '',
+function isServiceNamed(variables: Variables): boolean {
+  const attributes = textOf(variables, 'OTEL_RESOURCE_ATTRIBUTES').split(',');
+  return textOf(variables, 'OTEL_SERVICE_NAME') !== '' || attributes.some((text) => /^\s*service\.name\s*=/.test(text));
+}
+
+/** Refuses every OTLP protocol but the one that Latchkey sends. */
+function checkProtocol(name: string, variables: Variables, problems: string[]): void {
+  const text = textOf(variables, name);
+  if (text === '' || text === 'http/protobuf') return;
+  problems.push(
+    `${name} must be http/protobuf; found ${JSON.stringify(text)}. Send http/protobuf to an OpenTelemetry Collector, ` +
+      'which can forward it as gRPC',
   );
-  const exporter = oneOf(variables, `OTEL_${name}_EXPORTER`, EXPORTERS, problems) ?? (hasEndpoint ? 'otlp' : 'none');
-  const protocol = oneOf(variables, `OTEL_EXPORTER_OTLP_${name}_PROTOCOL`, PROTOCOLS, problems) ?? usualProtocol;
-  return exporter === 'none' ? undefined : { exporter, protocol };
 }
 
 /**
@@ -54,9 +58,11 @@ function signal(
  */
 export function parseTelemetry(variables: Variables, problems: string[]): TelemetryConfig | undefined {
   if (variables['OTEL_SDK_DISABLED']?.trim().toLowerCase() === 'true') return undefined;
-  const protocol = oneOf(variables, 'OTEL_EXPORTER_OTLP_PROTOCOL', PROTOCOLS, problems) ?? 'http/protobuf';
-  const traces = signal('TRACES', protocol, variables, problems);
-  const metrics = signal('METRICS', protocol, variables, problems);
+  for (const signal of ['', 'TRACES_', 'METRICS_']) {
+    checkProtocol(`OTEL_EXPORTER_OTLP_${signal}PROTOCOL`, variables, problems);
+  }
+  const traces = exporterOf('TRACES', variables, problems);
+  const metrics = exporterOf('METRICS', variables, problems);
   const interval = variables['OTEL_METRIC_EXPORT_INTERVAL'] ?? '';
   const metricIntervalMs = interval === '' ? 60_000 : Number(interval);
   if (!Number.isSafeInteger(metricIntervalMs) || metricIntervalMs <= 0) {
@@ -64,5 +70,6 @@ export function parseTelemetry(variables: Variables, problems: string[]): Teleme
       `OTEL_METRIC_EXPORT_INTERVAL must be a whole number of milliseconds; found ${JSON.stringify(interval)}`,
     );
   }
-  return traces || metrics ? { traces, metrics, metricIntervalMs } : undefined;
+  const serviceName = isServiceNamed(variables) ? undefined : 'latchkey';
+  return traces || metrics ? { serviceName, traces, metrics, metricIntervalMs } : undefined;
 }

@@ -3,7 +3,6 @@ import { HttpInstrumentation } from '@opentelemetry/instrumentation-http';
 import { IORedisInstrumentation } from '@opentelemetry/instrumentation-ioredis';
 import { PgInstrumentation } from '@opentelemetry/instrumentation-pg';
 import { RuntimeNodeInstrumentation } from '@opentelemetry/instrumentation-runtime-node';
-import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
 import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import http from 'node:http';
@@ -29,11 +28,10 @@ const isProbe = ({ url = '' }: http.IncomingMessage): boolean => url.startsWith(
  * No loader hook is needed, although Latchkey consists of ES modules: the instrumentations used here patch prototypes,
  * which all importers share. They only have to see each module required once, see {@link requireInstrumented}.
  */
-export function startTelemetry({ traces, metrics, metricIntervalMs }: TelemetryConfig): Telemetry {
+export function startTelemetry({ serviceName, traces, metrics, metricIntervalMs }: TelemetryConfig): Telemetry {
   const outage = new Outage();
   const sdk = new NodeSDK({
-    // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES are merged later and override this name.
-    resource: defaultResource().merge(resourceFromAttributes({ 'service.name': 'latchkey' })),
+    ...(serviceName !== undefined && { serviceName }),
     ...(traces ? { traceExporter: traceExporter(traces, outage) } : { spanProcessors: [] }),
     metricReaders: metrics
       ? [
