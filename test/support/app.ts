@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
 import { DataSource } from 'typeorm';
 import { type App, createApp } from '../../src/server/create-app.ts';
 import type { Application } from '../../src/application.ts';
@@ -114,6 +115,7 @@ export class TestApp {
     this.opsUrl = urls.ops ?? '';
     const clock = app.nest.get(Clock);
     clock.now = () => this.now() + this.clockOffset;
+    clock.elapsed = () => performance.now() + this.clockOffset;
     this.readPatienceMs = READ_PATIENCE_MS;
   }
 

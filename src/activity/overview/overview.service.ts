@@ -1,10 +1,10 @@
 import { Injectable } from '@nestjs/common';
+import { LRUCache } from 'lru-cache';
 import { DataSource } from 'typeorm';
 import { SignInLogService } from '../sign-in-log/sign-in-log.service.ts';
 import { SignInRecorderService } from '../sign-in-log/sign-in-recorder.service.ts';
 import { TallyService } from '../../channel-user/tally.service.ts';
 import { Clock } from '../../platform/common/clock.ts';
-import { Recent } from '../../platform/common/recent.ts';
 import type { FailingItem, OverviewDto } from './overview.dto.ts';
 
 /** Milliseconds for which the numbers are cached, however many people look at them. */
@@ -70,7 +70,8 @@ const EXPIRING = `
 /** Reads the numbers that staff see first. */
 @Injectable()
 export class OverviewService {
-  readonly #recent: Recent<OverviewDto>;
+  /** Callers at the same time share one reading. */
+  readonly #cache: LRUCache<'overview', OverviewDto>;
 
   constructor(
     private readonly dataSource: DataSource,
@@ -79,12 +80,18 @@ export class OverviewService {
     private readonly tally: TallyService,
     private readonly clock: Clock,
   ) {
-    this.#recent = new Recent(clock, KEEP_MS, () => this.#read());
+    this.#cache = new LRUCache({
+      max: 1,
+      ttl: KEEP_MS,
+      ttlResolution: 0,
+      perf: { now: () => clock.elapsed() },
+      fetchMethod: () => this.#read(),
+    });
   }
 
   /** The numbers, a few seconds old at most. */
   read(): Promise<OverviewDto> {
-    return this.#recent.get();
+    return this.#cache.forceFetch('overview');
   }
 
   async #read(): Promise<OverviewDto> {

@@ -1,8 +1,8 @@
 import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { DiscoveryService, MetadataScanner, Reflector } from '@nestjs/core';
+import { LRUCache } from 'lru-cache';
 import { TallyService } from '../../channel-user/tally.service.ts';
 import { Clock } from '../../platform/common/clock.ts';
-import { Recent } from '../../platform/common/recent.ts';
 import { BUILT_IN_SCOPES, type DescribedScope, SCOPE_DESCRIPTIONS, SCOPES } from '../../platform/api/security.ts';
 import type { ScopeListDto } from './scope.dto.ts';
 
@@ -14,7 +14,8 @@ const KEEP_MS = 60_000;
 export class ScopeService implements OnApplicationBootstrap {
   /** Name → description. */
   readonly #declared = new Map<string, string | null>(Object.entries(BUILT_IN_SCOPES));
-  readonly #granted: Recent<ReadonlyMap<string, number>>;
+  /** Scope → number of accounts. */
+  readonly #granted: LRUCache<'granted', ReadonlyMap<string, number>>;
 
   constructor(
     private readonly discovery: DiscoveryService,
@@ -23,7 +24,13 @@ export class ScopeService implements OnApplicationBootstrap {
     tally: TallyService,
     clock: Clock,
   ) {
-    this.#granted = new Recent(clock, KEEP_MS, async () => (await tally.read()).byScope);
+    this.#granted = new LRUCache({
+      max: 1,
+      ttl: KEEP_MS,
+      ttlResolution: 0,
+      perf: { now: () => clock.elapsed() },
+      fetchMethod: async () => (await tally.read()).byScope,
+    });
   }
 
   onApplicationBootstrap(): void {
@@ -45,7 +52,7 @@ export class ScopeService implements OnApplicationBootstrap {
 
   /** Every scope that is declared or granted, by name. */
   async list(): Promise<ScopeListDto['items']> {
-    const granted = await this.#granted.get();
+    const granted = await this.#granted.forceFetch('granted');
     const names = [...new Set([...this.#declared.keys(), ...granted.keys()])].sort();
     return names.map((name) => ({
       name,

@@ -5,10 +5,9 @@ import {
   type HealthIndicatorResult,
   HealthIndicatorService,
 } from '@nestjs/terminus';
+import { LRUCache } from 'lru-cache';
 import { DataSource } from 'typeorm';
-import { Clock } from '../../platform/common/clock.ts';
 import { Lifecycle } from '../../platform/common/lifecycle.ts';
-import { Recent } from '../../platform/common/recent.ts';
 import { ChangeFeed } from '../../platform/database/change-feed.service.ts';
 import { loadMigrations, MigrationFolders } from '../../platform/database/migration-folders.ts';
 import { LimiterStore } from '../../rate-limit/limiter-store.service.ts';
@@ -37,7 +36,12 @@ const NO_ANSWER: DatabaseState = { database: 'no-answer', migrations: 'unknown' 
 @Injectable()
 export class HealthService {
   readonly #logger = new Logger(HealthService.name);
-  readonly #recent: Recent<DatabaseState>;
+  /** Probes at the same time share one query. */
+  readonly #cache = new LRUCache<'database', DatabaseState>({
+    max: 1,
+    ttl: KEEP_MS,
+    fetchMethod: () => this.#askInTime(),
+  });
   #asking: Promise<DatabaseState> | undefined;
   /** The names of the migrations that this build knows. */
   #known: Promise<string[]> | undefined;
@@ -52,10 +56,7 @@ export class HealthService {
     private readonly limiterStore: LimiterStore,
     private readonly lifecycle: Lifecycle,
     private readonly folders: MigrationFolders,
-    clock: Clock,
-  ) {
-    this.#recent = new Recent(clock, KEEP_MS, () => this.#askInTime());
-  }
+  ) {}
 
   /**
    * Whether this instance can answer requests. A part that works with restrictions is `degraded`, and the instance stays
@@ -78,7 +79,7 @@ export class HealthService {
 
   /** The state of the database, at most half a second old. Resolves within a second. */
   database(): Promise<DatabaseState> {
-    return this.#recent.get();
+    return this.#cache.forceFetch('database');
   }
 
   async #check(indicators: (() => HealthIndicatorResult)[]): Promise<HealthCheckResult> {
