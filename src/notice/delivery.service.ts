@@ -5,8 +5,8 @@ import {
   type OnApplicationShutdown,
   type OnModuleDestroy,
 } from '@nestjs/common';
+import { createHmac } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
-import { Webhook as Signer } from 'standardwebhooks';
 import { DataSource } from 'typeorm';
 import { Clock } from '../platform/common/clock.ts';
 import { Lifecycle } from '../platform/common/lifecycle.ts';
@@ -234,10 +234,10 @@ export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy,
     const target = this.#urlOf(delivery);
     const body = JSON.stringify({ type, timestamp: createdAt.toISOString(), data });
     // The time of this attempt, since receivers refuse messages that are some minutes old.
-    const at = new Date(this.clock.now());
+    const at = String(Math.floor(this.clock.now() / 1000));
     const signatures = this.secrets
       .secretsOf({ ...delivery, id: delivery.webhookId })
-      .map((secret) => new Signer(secret).sign(id, at, body));
+      .map((secret) => `v1,${createHmac('sha256', secret).update(`${id}.${at}.${body}`).digest('base64')}`);
     const { promise: ended, reject } = Promise.withResolvers<never>();
     const end = (): void => {
       reject(signal.reason as Error);
@@ -251,7 +251,7 @@ export class DeliveryService implements OnApplicationBootstrap, OnModuleDestroy,
           'content-type': 'application/json',
           'user-agent': 'Latchkey',
           'webhook-id': id,
-          'webhook-timestamp': String(Math.floor(at.getTime() / 1000)),
+          'webhook-timestamp': at,
           'webhook-signature': signatures.join(' '),
         },
         body,

@@ -34,14 +34,14 @@ export class WebhookSecretsService {
   }
 
   /**
-   * The secrets that sign a message to a webhook now, the newest first, in the form of Standard Webhooks.
+   * The secrets that sign a message to a webhook now, the newest first.
    *
    * @param webhook its id and the columns of its secrets
    */
   secretsOf(
     webhook: Pick<Webhook, 'id' | 'sealedSecret' | 'sealedPreviousSecret' | 'previousSecretUntil'>,
-  ): [string, ...string[]] {
-    const open = (sealed: Buffer): string => written(this.encryption.decrypt(sealed, sealContext(webhook.id)));
+  ): [Buffer, ...Buffer[]] {
+    const open = (sealed: Buffer): Buffer => this.encryption.decrypt(sealed, sealContext(webhook.id));
     const { sealedSecret, sealedPreviousSecret, previousSecretUntil } = webhook;
     const overlaps = previousSecretUntil !== null && previousSecretUntil.getTime() > this.clock.now();
     return [open(sealedSecret), ...(overlaps && sealedPreviousSecret ? [open(sealedPreviousSecret)] : [])];
