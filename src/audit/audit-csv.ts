@@ -1,3 +1,4 @@
+import { csvLines } from '../platform/common/csv.ts';
 import type { ReadableEvent } from './audit-query.service.ts';
 
 const COLUMNS = [
@@ -21,14 +22,12 @@ const FORMULA = /^[\s']*[=+\-@＝＋－＠]|^[\t\r\n]/;
 /** Escapes text that people typed. The other columns cannot begin like a formula. */
 const freeText = (text: string): string => (FORMULA.test(text) ? `'${text}` : text);
 
-const cell = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+/** The header line. */
+export const CSV_HEADER = csvLines([COLUMNS]);
 
-/** The header line (RFC 4180 §2). */
-export const CSV_HEADER = `${COLUMNS.join(',')}\r\n`;
-
-/** An event as a line of CSV: its changes are JSON, and a spreadsheet takes no cell for a formula. */
-export function csvLine({ at, actor, action, target, reason, address, requestId, changes }: ReadableEvent): string {
-  const cells = [
+/** The cells of an event: its changes are JSON, and a spreadsheet takes no cell for a formula. */
+function cellsOf({ at, actor, action, target, reason, address, requestId, changes }: ReadableEvent): string[] {
+  return [
     at.toISOString(),
     action,
     actor.type,
@@ -42,5 +41,7 @@ export function csvLine({ at, actor, action, target, reason, address, requestId,
     requestId ?? '',
     JSON.stringify(changes),
   ];
-  return `${cells.map(cell).join(',')}\r\n`;
 }
+
+/** Events as lines of CSV. */
+export const eventLines = (events: readonly ReadableEvent[]): string => csvLines(events.map(cellsOf));

@@ -5,7 +5,7 @@ import { decodeCursor, encodeCursor, type Page, pageOf } from '../platform/api/p
 import { Turns } from '../platform/common/turns.ts';
 import { UUID_PATTERN } from '../platform/common/uuid.ts';
 import { DecryptionError, EncryptionService, unseal } from '../platform/encryption/encryption.service.ts';
-import { CSV_HEADER, csvLine } from './audit-csv.ts';
+import { CSV_HEADER, eventLines } from './audit-csv.ts';
 import { AuditEvent } from './chain/audit-event.entity.ts';
 import type { Changes } from './audit.service.ts';
 import {
@@ -97,7 +97,7 @@ export class AuditQueryService {
   async *csv(filter: AuditFilter): AsyncGenerator<string> {
     let header = CSV_HEADER;
     for await (const { events } of this.#exported(filter)) {
-      yield header + events.map(csvLine).join('');
+      yield header + eventLines(events);
       header = '';
     }
   }

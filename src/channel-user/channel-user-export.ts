@@ -1,3 +1,4 @@
+import { csvLines } from '../platform/common/csv.ts';
 import { defused } from '../platform/common/formula.ts';
 import type { ChannelUserDto } from './channel-user.dto.ts';
 import { FILE_COLUMNS, type FileColumn, isFreeText } from './channel-user-fields.ts';
@@ -17,14 +18,13 @@ const textOf = (value: string | number | Date | readonly string[] | null): strin
 /** The text of a CSV cell. Only free text can hold a formula, so only free text is defused. */
 function cell(channelUser: ChannelUserDto, column: FileColumn): string {
   const text = textOf(channelUser[column.name]);
-  const safe = isFreeText(column) ? defused(text) : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  return isFreeText(column) ? defused(text) : text;
 }
 
 interface Format {
   readonly type: string;
   readonly header: string;
-  readonly line: (channelUser: ChannelUserDto) => string;
+  readonly lines: (channelUsers: readonly ChannelUserDto[]) => string;
 }
 
 /** The export formats. An import reads every value back exactly. */
@@ -32,12 +32,12 @@ export const FORMATS: Record<ExportFormat, Format> = {
   // RFC 4180, with spaces between the entries of a list.
   csv: {
     type: 'text/csv; charset=utf-8',
-    header: `${NAMES.join(',')}\r\n`,
-    line: (channelUser) => `${FILE_COLUMNS.map((column) => cell(channelUser, column)).join(',')}\r\n`,
+    header: csvLines([NAMES]),
+    lines: (channelUsers) => csvLines(channelUsers.map((each) => FILE_COLUMNS.map((column) => cell(each, column)))),
   },
   ndjson: {
     type: 'application/x-ndjson',
     header: '',
-    line: (channelUser) => `${JSON.stringify(channelUser, NAMES)}\n`,
+    lines: (channelUsers) => channelUsers.map((each) => `${JSON.stringify(each, NAMES)}\n`).join(''),
   },
 };

@@ -108,7 +108,7 @@ export class ChannelUserListService {
     await this.lastUses.settle();
     let { header } = FORMATS[format];
     for await (const rows of this.#pages(filter)) {
-      yield header + rows.map((row) => FORMATS[format].line(toDto(row, this.clock.now()))).join('');
+      yield header + FORMATS[format].lines(rows.map((row) => toDto(row, this.clock.now())));
       header = '';
     }
   }

@@ -9,6 +9,7 @@ import type { ImportSummaryDto } from '../channel-user/import/import.dto.ts';
 import { ImportLog } from '../channel-user/import/import-log.service.ts';
 import type { IssuedCredential } from '../channel-user/import/import-run.ts';
 import { ImportService } from '../channel-user/import/import.service.ts';
+import { csvLines } from '../platform/common/csv.ts';
 import { InvalidInputError } from '../platform/common/errors.ts';
 import { CLI, type CliContext } from './cli-context.ts';
 import { sayFieldError } from './output.ts';
@@ -26,8 +27,8 @@ async function* credentialLines(
             ['handoverUrl', 'expiresAt'],
             [secrets.handoverUrl, secrets.expiresAt.toISOString()],
           ];
-    if (shown.count++ === 0) yield `${['row', 'username', 'id', 'fingerprint', ...names].join(',')}\r\n`;
-    yield `${[row, username, id, fingerprint, ...values].join(',')}\r\n`;
+    if (shown.count++ === 0) yield csvLines([['row', 'username', 'id', 'fingerprint', ...names]]);
+    yield csvLines([[String(row), username, id, fingerprint, ...values]]);
   }
 }
 

@@ -1,3 +1,4 @@
+import { csvLines } from '../../platform/common/csv.ts';
 import { FILE_COLUMNS } from '../channel-user-fields.ts';
 import { TEMPLATE_COLUMNS } from './columns.ts';
 
@@ -5,4 +6,7 @@ import { TEMPLATE_COLUMNS } from './columns.ts';
 const EXAMPLES = new Map<string, string>(FILE_COLUMNS.map(({ name, example = '' }) => [name, example]));
 
 /** A file to fill in. Its byte order mark makes spreadsheets read and save it as UTF-8. */
-export const TEMPLATE = `\uFEFF${TEMPLATE_COLUMNS.join(',')}\r\n${TEMPLATE_COLUMNS.map((column) => EXAMPLES.get(column) ?? '').join(',')}\r\n`;
+export const TEMPLATE = `\uFEFF${csvLines([
+  TEMPLATE_COLUMNS,
+  TEMPLATE_COLUMNS.map((column) => EXAMPLES.get(column) ?? ''),
+])}`;
