@@ -1,6 +1,5 @@
 import { BlockList, isIP } from 'node:net';
-
-const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
+import { parseIpv6 } from '../common/ipv6.ts';
 
 /**
  * Reads a list of addresses and networks. IPv4-mapped IPv6 counts as IPv4.
@@ -13,15 +12,16 @@ export function parseNetworks(text: string): BlockList | undefined {
   for (const entry of text.split(',').map((part) => part.trim())) {
     if (entry === '') continue;
     const [written = '', prefix, ...rest] = entry.split('/');
-    const mapped = MAPPED.exec(written)?.[1];
-    const address = mapped ?? written;
-    const family = isIP(address);
-    if (family === 0 || address.includes('%') || rest.length > 0) return undefined;
+    if (isIP(written) === 0 || written.includes('%') || rest.length > 0) return undefined;
     if (prefix !== undefined && !/^\d{1,3}$/.test(prefix)) return undefined;
-    const bits = family === 4 ? 32 : 128;
-    const length = prefix === undefined ? bits : Number(prefix) - (mapped === undefined ? 0 : 96);
+    const ipv6 = isIP(written) === 6 ? parseIpv6(written) : undefined;
+    const isMapped = ipv6?.isIPv4MappedAddress() === true;
+    const address = isMapped ? ipv6.toIPv4Address().toString() : written;
+    const isIpv6 = ipv6 !== undefined && !isMapped;
+    const bits = isIpv6 ? 128 : 32;
+    const length = prefix === undefined ? bits : Number(prefix) - (isMapped ? 96 : 0);
     if (length < 0 || length > bits) return undefined;
-    networks.addSubnet(address, length, family === 4 ? 'ipv4' : 'ipv6');
+    networks.addSubnet(address, length, isIpv6 ? 'ipv6' : 'ipv4');
   }
   return networks;
 }

@@ -1,15 +1,5 @@
 import { type BlockList, isIP, isIPv6 } from 'node:net';
-
-/** The eight 16-bit groups of an IPv6 address. */
-function groupsOf(address: string): number[] {
-  // The WHATWG URL parser writes every IPv6 address in one form (RFC 5952).
-  const canonical = new URL(`http://[${address}]`).hostname.slice(1, -1);
-  const [head = '', tail] = canonical.split('::');
-  const parse = (part: string): number[] => (part === '' ? [] : part.split(':').map((group) => parseInt(group, 16)));
-  if (tail === undefined) return parse(head);
-  const [left, right] = [parse(head), parse(tail)];
-  return [...left, ...new Array<number>(8 - left.length - right.length).fill(0), ...right];
-}
+import { parseIpv6 } from '../common/ipv6.ts';
 
 /** Turns IPv4-mapped IPv6 into IPv4, and drops a zone (`%eth0`). */
 function normalizeAddress(address: string): string | undefined {
@@ -17,11 +7,8 @@ function normalizeAddress(address: string): string | undefined {
   const bare = zone === -1 ? address : address.slice(0, zone);
   const family = isIP(bare);
   if (family !== 6) return family === 4 ? bare : undefined;
-  const groups = groupsOf(bare);
-  const [, , , , , marker, high = 0, low = 0] = groups;
-  if (marker === 0xffff && groups.slice(0, 5).every((group) => group === 0)) {
-    return [high >> 8, high & 0xff, low >> 8, low & 0xff].join('.');
-  }
+  const ipv6 = parseIpv6(bare);
+  if (ipv6.isIPv4MappedAddress()) return ipv6.toIPv4Address().toString();
   return bare.toLowerCase();
 }
 
@@ -32,7 +19,7 @@ function normalizeAddress(address: string): string | undefined {
  */
 export function networkOf(address: string): string {
   if (isIP(address) !== 6) return address;
-  const prefix = groupsOf(address).slice(0, 4);
+  const prefix = parseIpv6(address).parts.slice(0, 4);
   return `${prefix.map((group) => group.toString(16)).join(':')}::/64`;
 }
 
