@@ -1,6 +1,5 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { parseCookie, stringifySetCookie } from 'cookie';
 import type { FastifyRequest } from 'fastify';
 import { type EntityManager, IsNull, LessThan, Repository } from 'typeorm';
 import { AuditService } from '../audit/audit.service.ts';
@@ -241,8 +240,9 @@ export class SessionService extends StaffAuthenticator {
   }
 
   override cookieOf(request: FastifyRequest): string | undefined {
-    const { cookie } = request.headers;
-    return cookie === undefined ? undefined : parseCookie(cookie)[this.#cookieName];
+    const start = `${this.#cookieName}=`;
+    const pairs = request.headers.cookie?.split(/; */) ?? [];
+    return pairs.find((pair) => pair.startsWith(start))?.slice(start.length);
   }
 
   override refuseCrossSite(request: FastifyRequest): void {
@@ -258,15 +258,10 @@ export class SessionService extends StaffAuthenticator {
    * @param session `undefined` to delete the cookie
    */
   cookieHeader(session: Session | undefined): string {
-    return stringifySetCookie({
-      name: this.#cookieName,
-      value: session?.token ?? '',
-      httpOnly: true,
-      sameSite: 'strict',
-      path: '/admin',
-      secure: this.#publicOrigin.startsWith('https:'),
-      maxAge: session?.expiresIn ?? 0,
-    });
+    // A JWT consists of characters that a cookie may hold (RFC 6265 §4.1.1).
+    const { token = '', expiresIn = 0 } = session ?? {};
+    const secure = this.#publicOrigin.startsWith('https:') ? ' Secure;' : '';
+    return `${this.#cookieName}=${token}; Max-Age=${String(expiresIn)}; Path=/admin; HttpOnly;${secure} SameSite=Strict`;
   }
 
   /**
