@@ -4,6 +4,8 @@ it.each([
   [undefined, false],
   ['*/*', false],
   ['application/json', true],
+  ['application/json; charset=utf-8', true],
+  ['application/json;odata=verbose;q=0.5', true],
   ['application/json, text/plain, */*', false],
   ['text/plain;q=0, application/json', true],
   ['image/png', false],

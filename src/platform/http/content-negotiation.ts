@@ -1,7 +1,10 @@
 /** Characters of an Accept header. No client needs more, so longer headers are ignored. */
 const MAX_LENGTH = 2_048;
 
-/** The weight of a media type in an Accept header. The most specific matching range decides (RFC 9110 §12.5.1). */
+/**
+ * The weight of a media type in an Accept header. The most specific matching range decides (RFC 9110 §12.5.1). Own code,
+ * since negotiator would not match the range `application/json; charset=utf-8`, which clients send.
+ */
 function weightOf(accept: string, type: string): number {
   const [group = ''] = type.split('/');
   let specificity = -1;
