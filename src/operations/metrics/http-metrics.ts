@@ -1,5 +1,5 @@
 import { DURATION_BOUNDS, type HttpStats, type RouteStats } from '../../platform/http/route-stats.ts';
-import { type AnyMetric, counter, type Durations, gauge, histogram, type Sample } from './metric.ts';
+import { counter, type Definition, type Durations, gauge, histogram, type Sample } from './metric.ts';
 
 /** The routes that issue tokens, and the value of their `endpoint` label. */
 const TOKEN_ENDPOINTS: readonly (readonly [route: string, endpoint: string])[] = [
@@ -66,17 +66,19 @@ function unavailable(stats: HttpStats): number {
 }
 
 /** Metrics of the answers that the HTTP layer has sent. */
-export const httpMetrics = (stats: HttpStats): AnyMetric[] => [
-  counter('http_requests_total', 'Requests answered.', () => requests(stats)),
+export const httpMetrics = (stats: HttpStats): Definition[] => [
+  counter('http_requests_total', 'Requests answered.', ['plane', 'route', 'method', 'status'], () => requests(stats)),
   histogram(
     'http_request_duration_seconds',
     'Time from the request headers to the last byte of the response.',
     DURATION_BOUNDS,
     () => durations(stats),
   ),
-  gauge('http_requests_in_flight', 'Requests in progress.', () => stats.inFlight),
-  counter('tokens_generated_total', 'Tokens issued to channel users.', () => generated(stats)),
-  counter('tokens_refused_total', 'Refused token requests.', () => refused(stats)),
-  counter('guard_refusals_total', 'Requests refused by the guard.', () => guardRefusals(stats)),
-  counter('database_errors_total', 'Requests answered with 503.', () => unavailable(stats)),
+  gauge('http_requests_in_flight', 'Requests in progress.', [], () => stats.inFlight),
+  counter('tokens_generated_total', 'Tokens issued to channel users.', ['endpoint'], () => generated(stats)),
+  counter('tokens_refused_total', 'Refused token requests.', ['endpoint', 'error_code'], () => refused(stats)),
+  counter('guard_refusals_total', 'Requests refused by the guard.', ['plane', 'error_code'], () =>
+    guardRefusals(stats),
+  ),
+  counter('database_errors_total', 'Requests answered with 503.', [], () => unavailable(stats)),
 ];

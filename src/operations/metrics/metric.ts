@@ -1,58 +1,46 @@
-import type { Metric } from 'prom-client';
+import type { Counter, Gauge, Metric } from 'prom-client';
+
+/** Creates a metric with prom-client, which is loaded only when there is somebody to scrape it. */
+export type Definition = (promClient: typeof import('prom-client')) => Metric;
 
 type Labels = Readonly<Record<string, string>>;
 /** One series and its present value. */
 export type Sample = readonly [labels: Labels, value: number];
-type Readings = Iterable<Sample>;
 
-interface Series {
-  readonly labels: Labels;
-  readonly value: number;
-  /** Only for a histogram: the name of the series, with `_bucket`, `_sum` or `_count`. */
-  readonly metricName?: string;
-}
+/** What a metric has at each scrape: its series, or the value of its only series, which does not exist if `undefined`. */
+type Readings = Iterable<Sample> | number | undefined;
+type Read = () => Readings | Promise<Readings>;
 
 /**
- * A metric that reads its values from their service at each scrape. prom-client's own counters and histograms would
- * keep the values a second time, and cost each request a microsecond apiece.
+ * The configuration of a prom-client metric that reads its values from their service at each scrape, since counting in
+ * prom-client would cost each request a microsecond for each metric.
  */
-class ReadMetric {
-  constructor(
-    readonly name: string,
-    readonly help: string,
-    readonly type: 'counter' | 'gauge' | 'histogram',
-    private readonly read: () => Iterable<Series> | Promise<Iterable<Series>>,
-  ) {}
-
-  /** Called by a prom-client registry. */
-  async get(): Promise<{ name: string; help: string; type: string; values: Series[]; aggregator: string }> {
-    const { name, help, type } = this;
-    return { name, help, type, values: [...(await this.read())], aggregator: 'sum' };
-  }
-
-  reset(): void {
-    // The values belong to the services.
-  }
-}
-
-export type AnyMetric = Metric & ReadMetric;
-
-const seriesOf = (readings: Readings): Series[] => Array.from(readings, ([labels, value]) => ({ labels, value }));
-
-function metricOf(type: 'counter' | 'gauge') {
-  return (name: string, help: string, read: () => number | Readings | Promise<number>): AnyMetric => {
-    const series = async (): Promise<Series[]> => {
+function readFrom(name: string, help: string, labelNames: readonly string[], read: Read) {
+  return {
+    name: `latchkey_${name}`,
+    help,
+    labelNames,
+    registers: [],
+    async collect(this: Counter | Gauge): Promise<void> {
       const readings = await read();
-      return typeof readings === 'number' ? [{ labels: {}, value: readings }] : seriesOf(readings);
-    };
-    return new ReadMetric(`latchkey_${name}`, help, type, series) as unknown as AnyMetric;
+      this.reset();
+      if (readings === undefined) this.remove();
+      else if (typeof readings === 'number') this.inc(readings);
+      else for (const [labels, value] of readings) this.inc(labels, value);
+    },
   };
 }
 
-/** Creates a counter, which only grows until the process ends. The name gets the prefix `latchkey_`. */
-export const counter = metricOf('counter');
-/** Creates a gauge, which goes up and down. The name gets the prefix `latchkey_`. */
-export const gauge = metricOf('gauge');
+/** A counter, which only grows until the process ends. The name gets the prefix `latchkey_`. */
+export const counter =
+  (...metric: Parameters<typeof readFrom>): Definition =>
+  ({ Counter }) =>
+    new Counter(readFrom(...metric));
+/** A gauge, which goes up and down. The name gets the prefix `latchkey_`. Its values must be finite. */
+export const gauge =
+  (...metric: Parameters<typeof readFrom>): Definition =>
+  ({ Gauge }) =>
+    new Gauge(readFrom(...metric));
 
 /** The durations of one set of labels. `buckets` holds the count of each bucket, the one beyond all bounds last. */
 export interface Durations {
@@ -61,8 +49,16 @@ export interface Durations {
   readonly sum: number;
 }
 
+interface Series {
+  readonly labels: Labels;
+  readonly value: number;
+  /** The name of the metric with `_bucket`, `_sum` or `_count`. */
+  readonly metricName: string;
+}
+
 /**
- * Creates a histogram. The name gets the prefix `latchkey_`.
+ * A histogram. The name gets the prefix `latchkey_`. Own code, since prom-client's histogram takes single
+ * observations, and the service has counts of buckets.
  *
  * @param bounds inclusive upper bounds of the buckets, in the unit that the name ends in
  */
@@ -71,7 +67,7 @@ export function histogram(
   help: string,
   bounds: readonly number[],
   read: () => Iterable<Durations>,
-): AnyMetric {
+): Definition {
   const full = `latchkey_${name}`;
   function* series(): Iterable<Series> {
     for (const { labels, buckets, sum } of read()) {
@@ -87,5 +83,7 @@ export function histogram(
       yield { labels, value: count, metricName: `${full}_count` };
     }
   }
-  return new ReadMetric(full, help, 'histogram', series) as unknown as AnyMetric;
+  // What a registry asks of a metric.
+  const get = () => Promise.resolve({ name: full, help, type: 'histogram', values: [...series()], aggregator: 'sum' });
+  return () => ({ name: full, get }) as unknown as Metric;
 }

@@ -86,10 +86,10 @@ export class MetricsService implements OnApplicationBootstrap {
       noticeMetrics(this.notices),
     ];
     // Loaded only with an operations port, since the package imports a lot.
-    const { collectDefaultMetrics, Registry } = await import('prom-client');
-    const registry = new Registry();
-    for (const metric of sources.flat()) registry.registerMetric(metric);
-    collectDefaultMetrics({ register: registry });
+    const promClient = await import('prom-client');
+    const registry = new promClient.Registry();
+    for (const create of sources.flat()) registry.registerMetric(create(promClient));
+    promClient.collectDefaultMetrics({ register: registry });
     this.#registry = registry;
   }
 

@@ -12,31 +12,36 @@ import type { ThrottleService } from '../../rate-limit/throttle.service.ts';
 import type { ResponseDelayService } from '../../password/response-delay.service.ts';
 import type { SigningKeyService } from '../../auth/signing-key/signing-key.service.ts';
 import type { UsageService } from '../../activity/usage/usage.service.ts';
-import { type AnyMetric, counter, gauge, type Sample } from './metric.ts';
+import { counter, type Definition, gauge, type Sample } from './metric.ts';
 
 const flag = (is: boolean): number => (is ? 1 : 0);
 
-export const processMetrics = (lifecycle: Lifecycle, version: string): AnyMetric[] => [
-  gauge('shutting_down', '1 from the shutdown signal on, else 0.', () => flag(lifecycle.state === 'shutting-down')),
-  gauge('build_info', 'Always 1; the version is a label.', () => [[{ version }, 1]]),
+export const processMetrics = (lifecycle: Lifecycle, version: string): Definition[] => [
+  gauge('shutting_down', '1 from the shutdown signal on, else 0.', [], () => flag(lifecycle.state === 'shutting-down')),
+  gauge('build_info', 'Always 1; the version is a label.', ['version'], () => [[{ version }, 1]]),
 ];
 
-export const limiterMetrics = (throttle: ThrottleService, store: LimiterStore): AnyMetric[] => [
-  counter('limiter_decisions_total', 'Decisions of the limiters: allowed within the limit, refused beyond it.', () =>
-    Object.entries(throttle.decisions).flatMap(([limiter, { allowed, refused }]): Sample[] => [
-      [{ limiter, decision: 'allowed' }, allowed],
-      [{ limiter, decision: 'refused' }, refused],
-    ]),
+export const limiterMetrics = (throttle: ThrottleService, store: LimiterStore): Definition[] => [
+  counter(
+    'limiter_decisions_total',
+    'Decisions of the limiters: allowed within the limit, refused beyond it.',
+    ['limiter', 'decision'],
+    () =>
+      Object.entries(throttle.decisions).flatMap(([limiter, { allowed, refused }]): Sample[] => [
+        [{ limiter, decision: 'allowed' }, allowed],
+        [{ limiter, decision: 'refused' }, refused],
+      ]),
   ),
-  gauge('limiter_store_up', '0 while Redis is configured but unreachable, else 1.', () =>
+  gauge('limiter_store_up', '0 while Redis is configured but unreachable, else 1.', [], () =>
     flag(store.state !== 'redis-away'),
   ),
 ];
 
-export const accountCacheMetrics = (accounts: AccountCache): AnyMetric[] => [
+export const accountCacheMetrics = (accounts: AccountCache): Definition[] => [
   counter(
     'directory_reads_total',
     'Account reads: hit (from the cache), miss (not cached), bypass (cache not trusted).',
+    ['result'],
     () => {
       const { hits, misses, bypasses } = accounts.stats;
       return [
@@ -46,41 +51,43 @@ export const accountCacheMetrics = (accounts: AccountCache): AnyMetric[] => [
       ];
     },
   ),
-  gauge('directory_accounts', 'Accounts in the cache.', () => accounts.stats.accounts),
+  gauge('directory_accounts', 'Accounts in the cache.', [], () => accounts.stats.accounts),
 ];
 
-export const feedMetrics = (feed: ChangeFeed): AnyMetric[] => [
-  gauge('change_feed_up', '1 while change notifications arrive and the caches are trusted.', () => flag(feed.trusted)),
-  gauge('change_feed_lag_seconds', 'Seconds since the last heartbeat arrived.', () => feed.lagMs / 1000),
+export const feedMetrics = (feed: ChangeFeed): Definition[] => [
+  gauge('change_feed_up', '1 while change notifications arrive and the caches are trusted.', [], () =>
+    flag(feed.trusted),
+  ),
+  gauge('change_feed_lag_seconds', 'Seconds since the last heartbeat arrived.', [], () => feed.lagMs / 1000),
 ];
 
-export function databaseMetrics(health: HealthService, dataSource: DataSource, poolMax: number): AnyMetric[] {
+export function databaseMetrics(health: HealthService, dataSource: DataSource, poolMax: number): Definition[] {
   const none = { totalCount: 0, idleCount: 0, waitingCount: 0 };
   // During shutdown, scrapes go on after the pool has ended.
   const pool = (): typeof none => (dataSource.driver as unknown as { master?: Pool }).master ?? none;
   return [
-    gauge('database_up', '1 while PostgreSQL answers, else 0.', async () =>
+    gauge('database_up', '1 while PostgreSQL answers, else 0.', [], async () =>
       flag((await health.database()).database !== 'no-answer'),
     ),
-    gauge('database_pool_connections', 'Connections in the pool.', () => {
+    gauge('database_pool_connections', 'Connections in the pool.', ['state'], () => {
       const { totalCount, idleCount } = pool();
       return [
         [{ state: 'active' }, totalCount - idleCount],
         [{ state: 'idle' }, idleCount],
       ];
     }),
-    gauge('database_pool_waiting', 'Queries waiting for a connection.', () => pool().waitingCount),
-    gauge('database_pool_max', 'Maximum number of connections in the pool.', () => poolMax),
+    gauge('database_pool_waiting', 'Queries waiting for a connection.', [], () => pool().waitingCount),
+    gauge('database_pool_max', 'Maximum number of connections in the pool.', [], () => poolMax),
   ];
 }
 
-export const slowHashMetrics = ({ partnerHashes, staffHashes }: ResponseDelayService): AnyMetric[] => {
+export const slowHashMetrics = ({ partnerHashes, staffHashes }: ResponseDelayService): Definition[] => {
   const queues = [partnerHashes.queue, staffHashes.queue];
   return [
-    counter('slow_hashes_total', 'Slow hashes verified.', () =>
+    counter('slow_hashes_total', 'Slow hashes verified.', [], () =>
       queues.reduce((sum, { completed }) => sum + completed, 0),
     ),
-    gauge('slow_hash_running', 'Slow hashes being verified.', () =>
+    gauge('slow_hash_running', 'Slow hashes being verified.', [], () =>
       queues.reduce((sum, { running }) => sum + running, 0),
     ),
   ];
@@ -92,7 +99,7 @@ export const queueMetrics = (queues: {
   usage: UsageService;
   responseDelays: ResponseDelayService;
   notices: DeliveryService;
-}): AnyMetric[] => {
+}): Definition[] => {
   const { activity, usage, responseDelays, notices } = queues;
   const depths: Record<string, () => number> = {
     activity: () => activity.stats.queued,
@@ -108,34 +115,41 @@ export const queueMetrics = (queues: {
   const samples = (of: Record<string, () => number>): Sample[] =>
     Object.entries(of).map(([queue, read]) => [{ queue }, read()]);
   return [
-    gauge('queue_depth', 'Entries waiting in memory; for notices, in the database.', () => samples(depths)),
-    counter('records_lost_total', 'Records lost because the database was unavailable too long or refused them.', () =>
-      samples(losses),
+    gauge('queue_depth', 'Entries waiting in memory; for notices, in the database.', ['queue'], () => samples(depths)),
+    counter(
+      'records_lost_total',
+      'Records lost because the database was unavailable too long or refused them.',
+      ['queue'],
+      () => samples(losses),
     ),
   ];
 };
 
-export const auditMetrics = (audit: AuditService): AnyMetric[] => [
-  counter('audit_events_total', 'Events that this instance appended to the audit trail.', () => audit.stats.events),
-  gauge('audit_chain_sequence', 'Sequence of the last event in the chain that this instance knows.', () => {
-    const { sequence } = audit.stats;
-    return sequence === undefined ? [] : [[{}, sequence]];
+export const auditMetrics = (audit: AuditService): Definition[] => [
+  counter('audit_events_total', 'Events that this instance appended to the audit trail.', [], () => audit.stats.events),
+  gauge('audit_chain_sequence', 'Sequence of the last event in the chain that this instance knows.', [], () => {
+    return audit.stats.sequence;
   }),
 ];
 
-export const noticeMetrics = (notices: DeliveryService): AnyMetric[] => [
-  counter('notice_deliveries_total', 'Attempts to deliver a notice: delivered, retried, or failed for good.', () => {
-    const { delivered, retried, failed } = notices.stats;
-    return [
-      [{ outcome: 'delivered' }, delivered],
-      [{ outcome: 'retried' }, retried],
-      [{ outcome: 'failed' }, failed],
-    ];
-  }),
+export const noticeMetrics = (notices: DeliveryService): Definition[] => [
+  counter(
+    'notice_deliveries_total',
+    'Attempts to deliver a notice: delivered, retried, or failed for good.',
+    ['outcome'],
+    () => {
+      const { delivered, retried, failed } = notices.stats;
+      return [
+        [{ outcome: 'delivered' }, delivered],
+        [{ outcome: 'retried' }, retried],
+        [{ outcome: 'failed' }, failed],
+      ];
+    },
+  ),
 ];
 
-export const signingKeyMetrics = (keys: SigningKeyService): AnyMetric[] => [
-  gauge('signing_key_age_seconds', 'Seconds since the current signing key became active.', () =>
+export const signingKeyMetrics = (keys: SigningKeyService): Definition[] => [
+  gauge('signing_key_age_seconds', 'Seconds since the current signing key became active.', ['purpose'], () =>
     keys.ages.map(([purpose, ms]) => [{ purpose }, ms / 1000]),
   ),
 ];

@@ -94,9 +94,9 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
     return this.#client !== undefined && performance.now() - this.#heardAt <= TRUST_MS;
   }
 
-  /** Milliseconds since the last answered heartbeat was sent; infinite before the first. */
+  /** Milliseconds since the last answered heartbeat was sent; before the first, since this process started. */
   get lagMs(): number {
-    return performance.now() - this.#heardAt;
+    return performance.now() - Math.max(this.#heardAt, 0);
   }
 
   /**
