@@ -24,8 +24,9 @@ const toUse = ({ consumed, endsAt }: Window, now: number): WindowUse => ({
 });
 
 /**
- * Counts in fixed windows; a window begins with the first use of its key. Own code, since every sign-in counts here and
- * the library's in-memory limiter keeps a timer for each key (5 µs and half a kilobyte, profiled).
+ * Counts in fixed windows; a window begins with the first use of its key. Own code, since outsiders choose the keys and
+ * the library's in-memory limiter has no bound on their number. It also takes 420 bytes and a timer for each key, where
+ * this class takes 92 bytes, and reads a clock that can be set back. Its CPU time would be no reason (1 µs a use more).
  *
  * Beyond `maxKeys`, new keys share buckets, so their counts may be too high but never too low.
  */
