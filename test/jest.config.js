@@ -24,5 +24,5 @@ export default {
   reporters: ['default', '<rootDir>/test/support/closing-line.mjs'],
   // Ends a test that hangs. No test may take so long, however busy the machine is.
   testTimeout: 120_000,
-  maxWorkers: 2,
+  maxWorkers: 3,
 };

@@ -68,13 +68,19 @@ export class NoticeScanService implements OnApplicationBootstrap {
     else this.#stateScans.push(stateScan(source));
   }
 
-  /** Makes notices of what expires soon. */
-  async scanExpiring(): Promise<void> {
+  /** Makes notices of what expires soon. @returns false if another scan was under way, so that not all were made */
+  async scanExpiring(): Promise<boolean> {
     const now = new Date(this.clock.now());
     for (const statement of this.#expiryScans) {
       let after: [Date, string, string] | undefined = [now, NIL_UUID, NIL_UUID];
-      while (after) after = await this.#scanFrom(statement, now, after);
+      while (after) {
+        const rows: ScannedUpTo[] | undefined = await this.#runAlone<ScannedUpTo>(statement, [now, ...after]);
+        if (!rows) return false;
+        const last: ScannedUpTo | undefined = rows[0];
+        after = last?.count === SCANNED_AT_ONCE ? [last.expiresAt, last.owner, last.id] : undefined;
+      }
     }
+    return true;
   }
 
   /** Makes notices of states that last. */
@@ -99,27 +105,17 @@ export class NoticeScanService implements OnApplicationBootstrap {
     await this.scanStates();
     const now = this.clock.now();
     if (now - this.#hourlyAt < HOUR_MS) return;
-    await this.scanExpiring();
+    // The other scan may be one of states, so the next run tries again.
+    if (!(await this.scanExpiring())) return;
     await this.prune();
     await this.secrets.wipeSecrets();
     this.#hourlyAt = now;
   }
 
-  /** @returns the position to go on from; nothing at the end, or when another instance scans */
-  async #scanFrom(
-    statement: string,
-    now: Date,
-    after: [Date, string, string],
-  ): Promise<[Date, string, string] | undefined> {
-    const [last] = await this.#runAlone<ScannedUpTo>(statement, [now, ...after]);
-    return last?.count === SCANNED_AT_ONCE ? [last.expiresAt, last.owner, last.id] : undefined;
-  }
-
-  /** Runs a statement, or returns no rows when another instance is scanning. */
-  async #runAlone<T>(statement: string, parameters: unknown[]): Promise<T[]> {
-    const rows = await ifUnlocked(this.dataSource, ADVISORY_LOCKS.noticeScan, (manager) =>
+  /** Runs a statement, or returns nothing when another scan is under way. */
+  #runAlone<T>(statement: string, parameters: unknown[]): Promise<T[] | undefined> {
+    return ifUnlocked(this.dataSource, ADVISORY_LOCKS.noticeScan, (manager) =>
       manager.query<T[]>(statement, parameters),
     );
-    return rows ?? [];
   }
 }

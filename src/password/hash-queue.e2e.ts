@@ -17,6 +17,7 @@ let release: () => void = () => undefined;
 beforeAll(async () => {
   app = await TestApp.start({ trustedProxies: LOOPBACK_PROXIES });
   responseDelay = slowHashesOf(app);
+  app.waits = 'real';
 });
 afterEach(() => {
   release();

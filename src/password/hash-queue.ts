@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { performance } from 'node:perf_hooks';
+import type { MonotonicClock } from '../platform/common/monotonic-clock.ts';
 import { FairQueue } from './fair-queue.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 
@@ -35,6 +35,7 @@ export class HashQueue {
   constructor(
     private areExpected: boolean,
     memory: MemoryBudget,
+    private readonly clock: MonotonicClock,
   ) {
     this.queue = new FairQueue(
       // One core stays free for everything else.
@@ -51,7 +52,7 @@ export class HashQueue {
    */
   isBehind(arrivedAt: number): boolean {
     if (arrivedAt <= this.#behindUntil) return true;
-    const close = performance.now() + CLOSE_MS;
+    const close = this.clock.now() + CLOSE_MS;
     for (const { at } of this.#deadlines) if (at <= close) return true;
     return false;
   }

@@ -2,9 +2,10 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { hash } from '@node-rs/argon2';
 import { performance } from 'node:perf_hooks';
 import type { FailureThrottle, ThrottleState } from '../rate-limit/failure-throttle.ts';
+import { MonotonicClock } from '../platform/common/monotonic-clock.ts';
 import { HashQueue, inSeconds } from './hash-queue.ts';
 import { MemoryBudget } from './memory-budget.ts';
-import { DELAY_MS, ResponseDelay, sleepUntil } from './response-delay.ts';
+import { DELAY_MS, ResponseDelay } from './response-delay.ts';
 
 /** Two seconds, in multiples of `DELAY_MS`: well below the request deadline of four seconds. */
 const MAX_MULTIPLE = 8;
@@ -40,10 +41,15 @@ export class ResponseDelayService implements OnModuleInit {
   /** Memory for the slow hashes of both queues. */
   readonly memory = new MemoryBudget(HASH_MEMORY_KIB);
   /** Imported passwords of channel users. */
-  readonly partnerHashes = new HashQueue(false, this.memory);
+  readonly partnerHashes: HashQueue;
   /** Passwords of staff. A flood of one queue does not delay the other. */
-  readonly staffHashes = new HashQueue(true, this.memory);
+  readonly staffHashes: HashQueue;
   #waiting = 0;
+
+  constructor(private readonly clock: MonotonicClock) {
+    this.partnerHashes = new HashQueue(false, this.memory, clock);
+    this.staffHashes = new HashQueue(true, this.memory, clock);
+  }
 
   /** How many refusals wait for their delay to end. */
   get waiting(): number {
@@ -74,7 +80,7 @@ export class ResponseDelayService implements OnModuleInit {
   delayFor(arrivedAt: number, hashes: HashQueue): ResponseDelay {
     const load = Math.max(this.partnerHashes.estimatedMs, this.staffHashes.estimatedMs);
     const multiple = Math.min(MAX_MULTIPLE, Math.ceil((load + MARGIN_MS) / DELAY_MS));
-    return new ResponseDelay(arrivedAt, multiple * DELAY_MS, hashes);
+    return new ResponseDelay(arrivedAt, multiple * DELAY_MS, hashes, this.clock);
   }
 
   /**
@@ -121,8 +127,8 @@ export class ResponseDelayService implements OnModuleInit {
     delay.cancel();
     const { arrivedAt } = delay;
     const wait = (): Promise<void> => {
-      const elapsed = performance.now() - arrivedAt;
-      return sleepUntil(arrivedAt + (Math.floor(elapsed / GRID_MS) + 1) * GRID_MS);
+      const elapsed = this.clock.now() - arrivedAt;
+      return this.clock.sleepUntil(arrivedAt + (Math.floor(elapsed / GRID_MS) + 1) * GRID_MS);
     };
     return { kind: 'too-many', retryAfter, wait };
   }

@@ -1,4 +1,4 @@
-import { performance } from 'node:perf_hooks';
+import type { MonotonicClock, Wait } from '../platform/common/monotonic-clock.ts';
 import { NotRunError } from './fair-queue.ts';
 import type { HashQueue } from './hash-queue.ts';
 
@@ -7,22 +7,13 @@ export const DELAY_MS = 250;
 /** Reserved for the work between a slow hash and the end of the delay, so that the hash never makes a refusal late. */
 const AFTERWARDS_MS = 15;
 
-/** Sleeps until a time of the monotonic clock. A single timer may fire early: it counts from the start of the loop. */
-export async function sleepUntil(time: number): Promise<void> {
-  for (let left = time - performance.now(); left > 0; left = time - performance.now()) {
-    const delay = Math.max(1, Math.floor(left));
-    await new Promise((resolve) => setTimeout(resolve, delay));
-  }
-}
-
 /** When a refusal of one request may be sent: fixed when the request arrives, and equal for all names. */
 export class ResponseDelay {
-  readonly #reached = Promise.withResolvers<undefined>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #end: Wait;
   #isOver = false;
 
   /**
-   * Starts the timer for every request. A timer started after the work would reveal, by fractions of a millisecond, how
+   * Starts the wait of every request. A wait started after the work would reveal, by fractions of a millisecond, how
    * long the work took.
    *
    * @param arrivedAt when the request arrived, on the monotonic clock
@@ -32,18 +23,20 @@ export class ResponseDelay {
     readonly arrivedAt: number,
     private readonly durationMs: number,
     private readonly hashes: HashQueue,
+    private readonly clock: MonotonicClock,
   ) {
     hashes.begin();
-    this.#timer = setTimeout(() => {
-      void sleepUntil(arrivedAt + durationMs).then(() => {
-        this.#reached.resolve(undefined);
-      });
-    }, durationMs);
+    this.#end = clock.waitFor(arrivedAt + durationMs);
   }
 
   /** When to stop waiting for a check, on the monotonic clock. */
   get deadline(): number {
     return this.arrivedAt + this.durationMs - AFTERWARDS_MS;
+  }
+
+  /** Whether a check that begins now would be too late. */
+  get isOverdue(): boolean {
+    return this.clock.now() >= this.deadline;
   }
 
   /**
@@ -57,19 +50,16 @@ export class ResponseDelay {
 
   /** Resolves at the deadline, after the results that arrived while the event loop was busy have been handled. */
   async decision(): Promise<void> {
-    await sleepUntil(this.deadline);
+    await this.clock.sleepUntil(this.deadline);
     for (let turns = 0; turns < 2; turns++) await new Promise((resolve) => setImmediate(resolve));
   }
 
   /** Waits for a check until the deadline. @returns its result, or undefined when it was not made in time */
   async result<T>(check: Promise<T>): Promise<T | undefined> {
     const done = this.hashes.waitFor(this.deadline);
-    let timer: NodeJS.Timeout | undefined;
-    const tooLate = new Promise<undefined>((resolve) => {
-      const delay = Math.max(0, this.deadline - performance.now());
-      // A check that finished while the event loop was busy still counts.
-      timer = setTimeout(() => setImmediate(resolve, undefined), delay);
-    });
+    const timeout = this.clock.timeout(this.deadline);
+    // A check that finished while the event loop was busy still counts.
+    const tooLate = timeout.over.then(() => new Promise<undefined>((resolve) => setImmediate(resolve, undefined)));
     try {
       const result = await Promise.race([check, tooLate]);
       if (result === undefined) this.missed();
@@ -79,7 +69,7 @@ export class ResponseDelay {
       this.missed();
       return undefined;
     } finally {
-      clearTimeout(timer);
+      timeout.cancel();
       done();
     }
   }
@@ -106,13 +96,13 @@ export class ResponseDelay {
   cancel(): void {
     if (!this.#isOver) this.hashes.end();
     this.#isOver = true;
-    clearTimeout(this.#timer);
+    this.#end.cancel();
   }
 
   /** Resolves when the delay ends, or, if it is over, at the next multiple of `DELAY_MS`. */
   async wait(): Promise<void> {
-    const late = performance.now() - this.arrivedAt;
-    if (late <= this.durationMs) await this.#reached.promise;
-    else await sleepUntil(this.arrivedAt + Math.ceil(late / DELAY_MS) * DELAY_MS);
+    const late = this.clock.now() - this.arrivedAt;
+    if (late <= this.durationMs) await this.#end.over;
+    else await this.clock.sleepUntil(this.arrivedAt + Math.ceil(late / DELAY_MS) * DELAY_MS);
   }
 }

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { performance } from 'node:perf_hooks';
 
 /** How often a key was used in its window, and how many milliseconds of the window are left. */
 export interface WindowUse {
@@ -41,8 +40,8 @@ export class FixedWindow {
    */
   constructor(
     private readonly durationMs: number,
-    private readonly maxKeys = Infinity,
-    private readonly now = (): number => performance.now(),
+    private readonly maxKeys: number,
+    private readonly now: () => number,
   ) {}
 
   /** Keys in memory, the shared buckets included. */

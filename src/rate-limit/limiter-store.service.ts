@@ -2,6 +2,7 @@ import { Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } fro
 import { Redis } from 'ioredis';
 import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { performance } from 'node:perf_hooks';
 import { RateLimiterRedis } from 'rate-limiter-flexible';
 import { Config, ConfigError } from '../platform/config/config.ts';
 import { FixedWindow, type WindowUse } from './fixed-window.ts';
@@ -58,6 +59,8 @@ export class LimiterStore implements OnModuleInit, OnApplicationShutdown {
   #hasWarned = false;
   #closed = false;
   #timer: NodeJS.Timeout | undefined;
+  /** The clock of the windows in memory, in milliseconds. A test moves it. */
+  now = (): number => performance.now();
 
   constructor(config: Config) {
     // Several deployments may share one Redis.
@@ -108,7 +111,7 @@ export class LimiterStore implements OnModuleInit, OnApplicationShutdown {
   }
 
   #limiter(options: LimiterOptions, maxKeys: number): Limiter {
-    const memory = new FixedWindow(options.durationSeconds * 1000, maxKeys);
+    const memory = new FixedWindow(options.durationSeconds * 1000, maxKeys, () => this.now());
     const redis = this.#redis && this.#shared(this.#redis, options);
     return {
       use: (key) => (this.#isUsable(redis) ? this.#orElse(redis.penalty(key), () => memory.use(key)) : memory.use(key)),

@@ -141,7 +141,7 @@ export class SessionService extends StaffAuthenticator {
     const verification = this.responseDelays.staffHashes.queue.run(
       member.id,
       () => verifyPassword(password, member.passwordHash),
-      () => performance.now() >= delay.deadline,
+      () => delay.isOverdue,
       PASSWORD_HASH_KIB,
     );
     const matches = await delay.result(verification);

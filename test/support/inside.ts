@@ -20,6 +20,8 @@ import type { ImportOptions } from '../../src/channel-user/import/import-log.ser
 import { ImportService } from '../../src/channel-user/import/import.service.ts';
 import { CLI } from '../../src/cli/cli-context.ts';
 import { Clock } from '../../src/platform/common/clock.ts';
+import { LimiterStore } from '../../src/rate-limit/limiter-store.service.ts';
+import { MonotonicClock } from '../../src/platform/common/monotonic-clock.ts';
 import { SYSTEM } from '../../src/platform/common/principal.ts';
 import { MigrationFolders } from '../../src/platform/database/migration-folders.ts';
 import { ChangeFeed } from '../../src/platform/database/change-feed.service.ts';
@@ -59,6 +61,25 @@ export function holdSlowHashes(app: TestApp, of: 'partnerHashes' | 'staffHashes'
   return () => {
     held.resolve(undefined);
   };
+}
+
+/** Holds back every refusal of a sign-in until the returned function is called. */
+export function holdRefusals(app: TestApp): () => void {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const clock = app.app.nest.get(MonotonicClock);
+  const { waitFor } = clock;
+  clock.waitFor = () => ({ over: promise, cancel: () => undefined });
+  return () => {
+    clock.waitFor = waitFor;
+    resolve(undefined);
+  };
+}
+
+/** Moves the clock of the limits that are counted in memory. */
+export function passLimits(app: TestApp, ms: number): void {
+  const store = app.app.nest.get(LimiterStore);
+  const { now } = store;
+  store.now = () => now() + ms;
 }
 
 /** The notifications of changes, which a test waits for. */

@@ -1,8 +1,8 @@
 import { Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
-import { performance } from 'node:perf_hooks';
 import { DataSource } from 'typeorm';
 import { Clock } from '../../platform/common/clock.ts';
+import { MonotonicClock } from '../../platform/common/monotonic-clock.ts';
 import { Scheduler } from '../../platform/common/scheduler.ts';
 import { Lifecycle } from '../../platform/common/lifecycle.ts';
 import { Config } from '../../platform/config/config.ts';
@@ -97,6 +97,7 @@ export class ImportedPasswordService implements OnApplicationBootstrap {
     private readonly responseDelays: ResponseDelayService,
     private readonly feed: ChangeFeed,
     private readonly clock: Clock,
+    private readonly monotonicClock: MonotonicClock,
     private readonly lifecycle: Lifecycle,
     private readonly scheduler: Scheduler,
     config: Config,
@@ -176,7 +177,7 @@ export class ImportedPasswordService implements OnApplicationBootstrap {
     };
     // Created before the job, since the queue may call isOver at once.
     const patience = { until };
-    const isOver = (): boolean => performance.now() >= patience.until + PATIENCE_MS;
+    const isOver = (): boolean => this.monotonicClock.now() >= patience.until + PATIENCE_MS;
     const result = this.responseDelays.partnerHashes.queue
       .run(account.id, verify, isOver, memoryOf(secretHash))
       .finally(() => this.#underWay.delete(key));

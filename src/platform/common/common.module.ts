@@ -1,6 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { Clock } from './clock.ts';
 import { Lifecycle, type ProcessRole } from './lifecycle.ts';
+import { MonotonicClock } from './monotonic-clock.ts';
 import { ReadPatience } from './read-patience.ts';
 import { Scheduler } from './scheduler.ts';
 
@@ -11,8 +12,14 @@ export class CommonModule {
     return {
       module: CommonModule,
       global: true,
-      providers: [Clock, { provide: Lifecycle, useFactory: () => new Lifecycle(role) }, ReadPatience, Scheduler],
-      exports: [Clock, Lifecycle, ReadPatience, Scheduler],
+      providers: [
+        Clock,
+        MonotonicClock,
+        { provide: Lifecycle, useFactory: () => new Lifecycle(role) },
+        ReadPatience,
+        Scheduler,
+      ],
+      exports: [Clock, MonotonicClock, Lifecycle, ReadPatience, Scheduler],
     };
   }
 }

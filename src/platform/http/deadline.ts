@@ -3,9 +3,6 @@ import { performance } from 'node:perf_hooks';
 import { AppError, UnavailableError } from '../common/errors.ts';
 import type { ErrorFilter } from './error.filter.ts';
 
-/** Milliseconds for every request, well within the five seconds that the contract promises (§5). */
-export const DEADLINE_MS = 4_000;
-
 interface Pending {
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;

@@ -4,7 +4,7 @@ import type { BaseLogger } from 'pino';
 import { addBodyParsers, checkBody } from './body-types.ts';
 import { clientAddress } from './client-address.ts';
 import type { Connections } from './connections.ts';
-import { answerOverdue, Deadline, DEADLINE_MS } from './deadline.ts';
+import { answerOverdue, Deadline } from './deadline.ts';
 import type { ErrorFilter } from './error.filter.ts';
 import type { HttpOptions } from './fastify-types.ts';
 import { GracefulShutdown } from './graceful-shutdown.ts';
@@ -48,7 +48,7 @@ function decorateRequests(fastify: FastifyInstance): void {
 export function prepareFastify(fastify: FastifyInstance, http: Http): void {
   const { filter, table, listeners, connections, options } = http;
   decorateRequests(fastify);
-  const deadline = new Deadline(DEADLINE_MS, (request, reply) => {
+  const deadline = new Deadline(connections.limits.deadlineMs, (request, reply) => {
     answerOverdue(request, reply, filter);
   });
   const stats = new HttpStats(() => deadline.pending);
