@@ -10,8 +10,7 @@ const FLEET_AND_FAULTS = 'test/(faults|fleet)/';
 const BROWSER = 'console-(story|list)';
 
 function jest(...args: string[]): boolean {
-  const runtime = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
-  const command = [...runtime, 'node_modules/jest/bin/jest.js', '--config', 'test/jest.config.js', ...args];
+  const command = ['node_modules/jest/bin/jest.js', '--config', 'test/jest.config.js', ...args];
   return spawnSync(process.execPath, command, { stdio: 'inherit' }).status === 0;
 }
 

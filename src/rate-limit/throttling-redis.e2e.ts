@@ -29,6 +29,7 @@ describeWithRedis('with REDIS_URL', () => {
     redis = await RedisServer.start();
     a = await TestApp.start({ trustedProxies: LOOPBACK_PROXIES, redisUrl: redis.url });
     b = await TestApp.start({ ...a.config });
+    for (const app of [a, b]) app.waits = 'real';
     await bothAre('redis');
     const refused = await inParallel(14, 14, () => timed(signInFrom(a, newAddress(), wrong('nobody'))));
     usualMs = Math.max(...refused.map(({ ms }) => ms));

@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { TestApp } from '../../test/support/app.ts';
+import { holdRefusals, slowHashesOf } from '../../test/support/inside.ts';
+import { eventually } from '../../test/support/sign-ins.ts';
 
 /** Sends a request on a pooled keep-alive connection. */
 async function send(agent: Agent, url: string, options: { token?: string; form?: string }): Promise<IncomingMessage> {
@@ -30,16 +32,17 @@ describe('a server that stops', () => {
       // Opens five connections, which stay open.
       const answers = await Promise.all(Array.from({ length: 5 }, () => send(agent, `${app.url}/me`, { token })));
       expect(answers.map(({ headers }) => headers.connection)).toEqual(Array(5).fill('keep-alive'));
-      // A refusal takes 250 ms, and the server begins to stop before that.
       const form = new URLSearchParams({ Username: partner.username, Password: 'wrong' }).toString();
+      const release = holdRefusals(app);
       const refusals = Array.from({ length: 3 }, () => send(agent, `${app.url}/generateToken`, { form }));
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await eventually(() => (slowHashesOf(app).waiting === 3 ? true : undefined), 'three refusals that wait');
       const started = performance.now();
       closed = app.close();
       // These arrive while the server waits for the refusals, and are the last requests on their connections.
       const late = Array.from({ length: 2 }, () => send(agent, `${app.url}/me`, { token }));
       const seen = (await Promise.all(late)).map(({ statusCode, headers }) => [statusCode, headers.connection]);
       expect(seen).toEqual(Array(2).fill([200, 'close']));
+      release();
       expect((await Promise.all(refusals)).map(({ statusCode }) => statusCode)).toEqual([401, 401, 401]);
       await closed;
       // If the server waited for them, idle connections would last five more seconds, and those in use for ever.

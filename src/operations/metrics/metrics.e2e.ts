@@ -5,6 +5,7 @@ import net from 'node:net';
 import { readFileSync } from 'node:fs';
 import { DURATION_BOUNDS } from '../../platform/http/route-stats.ts';
 import { type Answer, TestApp } from '../../../test/support/app.ts';
+import { holdRefusals } from '../../../test/support/inside.ts';
 import { type Metrics, scrape } from '../../../test/support/metrics.ts';
 import { PostgresProxy } from '../../../test/support/postgres-proxy.ts';
 import { secret } from '../../../test/support/secrets.ts';
@@ -153,8 +154,10 @@ describe('requests in the metrics', () => {
     const route = { plane: 'partner', route: '/generateToken' };
     const grown = await growth(async () => {
       secret(await app.generateToken(partner));
+      app.waits = 'real';
       // This refusal is answered after 250 ms or a multiple.
       await app.generateToken({ ...partner, password: 'wrong' }).catch(() => undefined);
+      app.waits = 'none';
     });
     const name = 'http_request_duration_seconds';
     const buckets = [...DURATION_BOUNDS.map(String), '+Inf'].map((le) => grown(`${name}_bucket`, { ...route, le }));
@@ -174,10 +177,11 @@ describe('requests in the metrics', () => {
       const { hostname, port } = new URL(app.url);
       const body = new URLSearchParams({ Username: partner.username, Password: 'wrong' }).toString();
       const headers = { 'content-type': 'application/x-www-form-urlencoded', 'x-forwarded-for': '192.0.2.99' };
+      const release = holdRefusals(app);
       const sent = request({ hostname, port, path: '/generateToken', method: 'POST', headers, agent: false });
       sent.on('error', () => undefined).end(body);
-      // A refusal is answered after 250 ms, so the client is gone by then.
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      const waiting = { queue: 'waiting_room' };
+      await seen(app, (metrics) => metrics.value('latchkey_queue_depth', waiting) === 1, 'the refusal waits');
       sent.destroy();
       await seen(app, (metrics) => metrics.sum('latchkey_http_requests_total', gone) > 0, 'it is counted');
       const line = await eventually(
@@ -186,8 +190,8 @@ describe('requests in the metrics', () => {
       );
       requestId = String(line['requestId']);
       expect(line).toMatchObject({ route: '/generateToken', status: 499, code: 'client.gone' });
+      release();
       // The answer for the client that left is ready, too.
-      const waiting = { queue: 'waiting_room' };
       await seen(app, (metrics) => metrics.value('latchkey_queue_depth', waiting) === 0, 'no refusal waits');
     });
     expect(grown('http_requests_total', { route: '/generateToken' })).toBe(1);
