@@ -8,7 +8,7 @@ export default {
   transform: {},
   globalSetup: '<rootDir>/test/support/global-setup.mjs',
   globalTeardown: '<rootDir>/test/support/global-teardown.mjs',
-  reporters: ['default', '<rootDir>/test/support/closing-line.mjs'],
+  reporters: ['<rootDir>/test/runner/reporter.mjs', 'summary'],
   // Ends a test that hangs. No test may take so long, however busy the machine is.
   testTimeout: 120_000,
   maxWorkers: 3,

@@ -1,26 +1,60 @@
 /**
-/**
- * `npm test`: every test, or those that the arguments choose, which are Jest's. Faults, several instances and what needs
- * the browser come by themselves, after all others: some of them measure what a machine does under a load of their own
- * making.
+ * Runs tests with Jest.
+ *
+ * - `npm test`: what to run before a commit. {@link SLOW} is left to CI.
+ * - `npm test -- import handover`: the files whose path matches one of the words. Other arguments are Jest's.
+ * - `npm test -- --changed`: the tests of what differs from the last commit.
+ * - `npm test -- --all`: every test.
+ * - `npm test -- --server`: those that depend on the PostgreSQL of `TEST_DATABASE_URL`, to try another version of it.
  */
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { testsOf } from './runner/changed.ts';
 
+/** Instances that work together, and faults of what they need. They measure under a load of their own, so nothing else may run. */
 const FLEET_AND_FAULTS = 'test/(faults|fleet)/';
-const BROWSER = 'console-(story|list)';
+/** What takes long and rarely fails: pages beyond one story in the browser, what is built, shipped or told, and older data. */
+const SLOW = [
+  'test/console/console-(story|story-older-system|story-staff|import|forms)\\.',
+  'test/packaging/(build-script|client|extending|interop|manuals)\\.',
+  'test/platform/(telemetry|restore|migrations-data)\\.',
+  'src/quickstart/',
+];
+/** What does the same on every server: throttling, hashing, HTTP, commands, documents, pages and telemetry. */
+const WITHOUT_SERVER = [
+  'src/(rate-limit|password|quickstart|cli|operations|platform)/',
+  'test/(console|packaging)/',
+  'test/platform/(application|connections|http-edge|observability|ports|telemetry)',
+];
+const MODULES = '/node_modules/';
 
 function jest(...args: string[]): boolean {
   const command = ['node_modules/jest/bin/jest.js', '--config', 'test/jest.config.js', ...args];
   return spawnSync(process.execPath, command, { stdio: 'inherit' }).status === 0;
 }
 
-const chosen = process.argv.slice(2);
-const passed =
-  chosen.length > 0
-    ? [jest(...chosen)]
-    : [
-        jest('--testPathIgnorePatterns', FLEET_AND_FAULTS, BROWSER, '/node_modules/'),
-        jest('--runInBand', FLEET_AND_FAULTS),
-        jest(BROWSER),
-      ];
-process.exitCode = passed.every(Boolean) ? 0 : 1;
+const allBut = (...patterns: string[]): boolean => jest('--testPathIgnorePatterns', MODULES, ...patterns);
+
+function changed(): boolean {
+  const git = (...args: string[]): string[] =>
+    execFileSync('git', args, { encoding: 'utf8' })
+      .split('\0')
+      .filter((file) => file !== '');
+  const files = [...git('diff', '-z', '--name-only', 'HEAD'), ...git('ls-files', '-z', '-o', '--exclude-standard')];
+  const patterns = testsOf(files);
+  if (patterns === 'all') return allBut(FLEET_AND_FAULTS, ...SLOW);
+  if (patterns.length > 0) return jest(...patterns);
+  process.stdout.write('Nothing that has a test differs from the last commit.\n');
+  return true;
+}
+
+function run(args: string[]): boolean {
+  const [first] = args;
+  if (first === undefined) return allBut(FLEET_AND_FAULTS, ...SLOW);
+  if (first === '--changed') return changed();
+  if (first === '--server') return allBut(FLEET_AND_FAULTS, ...WITHOUT_SERVER);
+  if (first !== '--all') return jest(...args);
+  const others = allBut(FLEET_AND_FAULTS);
+  return jest('--runInBand', FLEET_AND_FAULTS) && others;
+}
+
+process.exitCode = run(process.argv.slice(2)) ? 0 : 1;

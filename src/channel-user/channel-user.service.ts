@@ -21,7 +21,7 @@ import { auditable, newFields, PERSONAL_FIELDS, requestedFields, searchTextOf, t
 import { ChannelUserNotFoundError, OutdatedVersionError, UsernameTakenError } from './model/channel-user.errors.ts';
 import { CredentialService } from './credential/credential.service.ts';
 import { LastUseService } from './credential/last-use.service.ts';
-import { usernameKeyOf } from './model/username.ts';
+import { usernameKeyOf } from './model/username.rules.ts';
 
 /** Attempts of a PUT. One fails when another request creates or deletes the account after the PUT has looked for it. */
 const PUT_ATTEMPTS = 5;

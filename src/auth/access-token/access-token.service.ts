@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { Clock } from '../../platform/common/clock.ts';
 import type { CurrentChannelUser } from '../../platform/common/principal.ts';
-import { type Account, AccountCache } from '../../channel-user/account/account-cache.service.ts';
+import type { Account } from '../../channel-user/account/account.rules.ts';
+import { AccountCache } from '../../channel-user/account/account-cache.service.ts';
 import { InvalidTokenError } from './access-token.errors.ts';
 import { RevokedTokenService } from './revoked-token.service.ts';
 import type { VerifiedToken } from './signed-token.service.ts';

@@ -1,13 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { SignInRecorderService } from '../../activity/sign-in-log/sign-in-recorder.service.ts';
-import {
-  type Account,
-  type AccountCredential,
-  AccountCache,
-  usernameKeyOf,
-} from '../../channel-user/account/account-cache.service.ts';
+import type { Account, AccountCredential } from '../../channel-user/account/account.rules.ts';
+import { AccountCache } from '../../channel-user/account/account-cache.service.ts';
 import { ImportedPasswordService } from '../../channel-user/account/imported-password.service.ts';
+import { usernameKeyOf } from '../../channel-user/model/username.rules.ts';
 import { Clock } from '../../platform/common/clock.ts';
 import { ThrottleService } from '../../rate-limit/throttle.service.ts';
 import { type Refusal, ResponseDelayService } from '../../password/response-delay.service.ts';

@@ -4,12 +4,9 @@ import { DataSource } from 'typeorm';
 import { Config } from '../../platform/config/config.ts';
 import { Batch, ReadBatcher } from '../../platform/database/read-batcher.ts';
 import { ChangeFeed, type ChangeListener } from '../../platform/database/change-feed.service.ts';
-import { Account, type AccountCredential, type AccountRow } from './account.ts';
+import { Account, type AccountRow } from './account.rules.ts';
 import { CHANNEL_USER_TOPIC } from '../model/channel-user-change.ts';
-import { usernameKeyOf } from '../model/username.ts';
-
-export { usernameKeyOf };
-export type { Account, AccountCredential };
+import { usernameKeyOf } from '../model/username.rules.ts';
 
 /**
  * Leaves out credentials that were revoked more than 30 days ago. Their tokens have expired (after a day at most), so

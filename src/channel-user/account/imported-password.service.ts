@@ -9,7 +9,7 @@ import { Config } from '../../platform/config/config.ts';
 import { ChangeFeed } from '../../platform/database/change-feed.service.ts';
 import { NotRunError } from '../../password/fair-queue.ts';
 import { ResponseDelayService } from '../../password/response-delay.service.ts';
-import type { Account, AccountCredential } from './account.ts';
+import type { Account, AccountCredential } from './account.rules.ts';
 import { CHANNEL_USER_TOPIC } from '../model/channel-user-change.ts';
 import { KeyedHashes } from '../../password/keyed-hash.ts';
 import {
@@ -25,8 +25,6 @@ import {
   verifySlowHash,
 } from '../../password/secret-hash.ts';
 import { NIL_UUID } from '../../platform/common/uuid.ts';
-
-export { derivePassword, isBearableHash, isRandomUuid, relativeCost } from '../../password/secret-hash.ts';
 
 const RANK = { active: 0, expired: 1, revoked: 2 };
 /** Credentials whose last accepted password is kept in memory. */

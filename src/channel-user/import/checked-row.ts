@@ -3,7 +3,7 @@ import { toDto } from '../../platform/api/validation.ts';
 import type { FieldError } from '../../platform/common/errors.ts';
 import type { ChannelUserService } from '../channel-user.service.ts';
 import { ImportRow } from './import.dto.ts';
-import { type RawRow, withFound } from './import-file.ts';
+import { type RawRow, withFound } from './raw-row.ts';
 import { inTurns } from './iteration.ts';
 
 export interface CheckedRow {

@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { derivePassword } from '../account/imported-password.service.ts';
+import { derivePassword } from '../../password/secret-hash.ts';
 
 /**
  * The passwords that an import generates, and the secrets of their links. They are derived from a random key and the

@@ -3,8 +3,6 @@ import { textOf } from './file-text.ts';
 import { UnreadableFileError } from './import.errors.ts';
 import { MAX_ROW_LENGTH, type RawRow } from './raw-row.ts';
 
-export { type RawRow, withFound } from './raw-row.ts';
-
 export const FORMATS = ['csv', 'ndjson'] as const;
 export type Format = (typeof FORMATS)[number];
 

@@ -3,7 +3,8 @@ import { availableParallelism } from 'node:os';
 import type { EntityManager } from 'typeorm';
 import type { AuditService } from '../../audit/audit.service.ts';
 import type { ChannelUserService } from '../channel-user.service.ts';
-import { isRandomUuid, type ImportedPasswordService, relativeCost } from '../account/imported-password.service.ts';
+import { isRandomUuid, relativeCost } from '../../password/secret-hash.ts';
+import type { ImportedPasswordService } from '../account/imported-password.service.ts';
 import type { FieldError } from '../../platform/common/errors.ts';
 import type { Actor } from '../../platform/common/principal.ts';
 import { bulkTransaction } from '../../platform/database/data-source.ts';
@@ -12,9 +13,10 @@ import { accountOf, bcryptWarning, type CheckedRow, checkRows, TAKEN } from './c
 import { GeneratedSecrets } from './generated-secrets.ts';
 import type { ImportSummaryDto } from './import.dto.ts';
 import { ImportRefusedError, UnreadableFileError } from './import.errors.ts';
-import { type RawRow, rowsOf } from './import-file.ts';
+import { rowsOf } from './import-file.ts';
 import type { ImportCounts, ImportLog, ImportOptions } from './import-log.service.ts';
 import { endedBy, inParallel, inSmallChunks, inTurns } from './iteration.ts';
+import type { RawRow } from './raw-row.ts';
 import { RowErrors } from './row-errors.ts';
 import {
   AT_ONCE,

@@ -2,7 +2,7 @@ import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsUUID, ValidateBy, type ValidationArguments } from 'class-validator';
 import { ChannelUserDescription } from '../channel-user.dto.ts';
 import { CHANNEL_USER_STATUSES, type ChannelUserStatus } from '../model/channel-user.entity.ts';
-import { isBearableHash } from '../account/imported-password.service.ts';
+import { isBearableHash } from '../../password/secret-hash.ts';
 import { isCredentialText } from '../../platform/http/form-body.ts';
 import { IsDateTime, IsQueryInteger, MayBeAbsent, MayBeNull } from '../../platform/api/validation.ts';
 import { FORMATS } from './import-file.ts';
