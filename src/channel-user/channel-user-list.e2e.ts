@@ -1,4 +1,5 @@
 import http from 'node:http';
+import { CONNECTION_LIMITS } from '../platform/http/connections.ts';
 import { type Answer, TestApp } from '../../test/support/app.ts';
 import { secret } from '../../test/support/secrets.ts';
 
@@ -60,7 +61,7 @@ const provision = async (
 };
 
 beforeAll(async () => {
-  app = await TestApp.start();
+  app = await TestApp.start({}, {}, CONNECTION_LIMITS);
   token = (await app.asStaff('viewer')).token;
   const operator = (await app.asStaff('operator')).token;
   const special: Record<string, unknown>[] = [

@@ -1,6 +1,5 @@
 import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
-import { performance } from 'node:perf_hooks';
 import { TestApp } from '../../test/support/app.ts';
 import { holdRefusals, slowHashesOf } from '../../test/support/inside.ts';
 import { eventually } from '../../test/support/sign-ins.ts';
@@ -27,6 +26,8 @@ describe('a server that stops', () => {
     const app = await TestApp.start();
     let closed: Promise<void> | undefined;
     const agent = new Agent({ keepAlive: true });
+    // A server that waited for idle connections would not stop before the end of the test.
+    app.app.nest.getHttpServer().keepAliveTimeout = 600_000;
     try {
       const { token, ...partner } = await app.asPartner();
       // Opens five connections, which stay open.
@@ -36,7 +37,6 @@ describe('a server that stops', () => {
       const release = holdRefusals(app);
       const refusals = Array.from({ length: 3 }, () => send(agent, `${app.url}/generateToken`, { form }));
       await eventually(() => (slowHashesOf(app).waiting === 3 ? true : undefined), 'three refusals that wait');
-      const started = performance.now();
       closed = app.close();
       // These arrive while the server waits for the refusals, and are the last requests on their connections.
       const late = Array.from({ length: 2 }, () => send(agent, `${app.url}/me`, { token }));
@@ -45,8 +45,6 @@ describe('a server that stops', () => {
       release();
       expect((await Promise.all(refusals)).map(({ statusCode }) => statusCode)).toEqual([401, 401, 401]);
       await closed;
-      // If the server waited for them, idle connections would last five more seconds, and those in use for ever.
-      expect(performance.now() - started).toBeLessThan(3_000);
     } finally {
       agent.destroy();
       await (closed ?? app.close());

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import { gzipSync } from 'node:zlib';
+import { CONNECTION_LIMITS } from '../../src/platform/http/connections.ts';
 import { type Answer, type Partner, TestApp } from '../support/app.ts';
 import { holdSigning } from '../support/inside.ts';
 import { secret } from '../support/secrets.ts';
@@ -11,7 +12,7 @@ let partner: Partner;
 let operator: string;
 
 beforeAll(async () => {
-  app = await TestApp.start({ adminPort: 0, trustedProxies: LOOPBACK_PROXIES });
+  app = await TestApp.start({ adminPort: 0, trustedProxies: LOOPBACK_PROXIES }, {}, CONNECTION_LIMITS);
   partner = await app.newPartner();
   operator = (await app.asStaff('operator')).token;
 });

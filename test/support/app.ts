@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks';
 import { DataSource } from 'typeorm';
 import { type App, createApp } from '../../src/server/create-app.ts';
 import type { Application } from '../../src/application.ts';
-import type { ConnectionLimits } from '../../src/platform/http/connections.ts';
+import { CONNECTION_LIMITS, type ConnectionLimits } from '../../src/platform/http/connections.ts';
 import { Clock } from '../../src/platform/common/clock.ts';
 import { MonotonicClock, type Wait } from '../../src/platform/common/monotonic-clock.ts';
 import { ReadPatience } from '../../src/platform/common/read-patience.ts';
@@ -67,6 +67,8 @@ const TEST: Actor = { type: 'system', id: null, name: 'test', address: null, req
 const TEST_SETTINGS = { OPS_PORT: '0', DATABASE_POOL_SIZE: '8', CACHE_SIZE: '1000', SIGNING_KEY_ROTATION_DAYS: '0' };
 /** Milliseconds that reads wait for recorded rows, long enough for a busy machine and within the deadline of a request. */
 const READ_PATIENCE_MS = 3_000;
+/** Milliseconds from a request's arrival until it is answered 503, long enough for a busy machine. */
+const DEADLINE_MS = 60_000;
 /** Periodic tasks that run less often than this, in milliseconds, run only when a test runs them. */
 const SELDOM_MS = 60_000;
 /** The longest time that a timer takes, in milliseconds. */
@@ -131,12 +133,12 @@ export class TestApp {
   /**
    * @param overrides with the `config` of a running application, starts a second instance on its database
    * @param application modules and migrations besides Latchkey's own
-   * @param connectionLimits Latchkey's own limits by default
+   * @param connectionLimits Latchkey's own by default, but for the deadline of requests, which a busy machine may miss
    */
   static async start(
     overrides: Partial<Config> = {},
     application: Application = {},
-    connectionLimits?: ConnectionLimits,
+    connectionLimits: ConnectionLimits = { ...CONNECTION_LIMITS, deadlineMs: DEADLINE_MS },
   ): Promise<TestApp> {
     const database =
       overrides.databaseUrl === undefined
@@ -155,7 +157,7 @@ export class TestApp {
       ...overrides,
     };
     const logger = createLogger('trace', { write: keepOutput });
-    const app = await createApp(config, logger, { application, ...(connectionLimits && { connectionLimits }) });
+    const app = await createApp(config, logger, { application, connectionLimits });
     serveReference(app.nest);
     const tasks = keepTasks(app.nest.get(Scheduler));
     try {

@@ -1,4 +1,6 @@
-import { execFile } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
 import { keepOutput, secret } from './secrets.ts';
 import type { TestApp } from './app.ts';
 
@@ -6,6 +8,35 @@ export interface Ended {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
+}
+
+/** Ends the output of a command. */
+const END = '\u0004';
+let host: ChildProcess | undefined;
+/** Resolves when no command runs. */
+let idle: Promise<unknown> = Promise.resolve();
+
+/** The process of `command-host.mjs`, which ends with this one. */
+function startHost(): ChildProcess {
+  const child = fork(new URL('command-host.mjs', import.meta.url), { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+  child.unref();
+  for (const stream of [child.stdout, child.stderr]) (stream as unknown as { unref: () => void } | null)?.unref();
+  child.channel?.unref();
+  return child;
+}
+
+/** What a command writes to a stream. */
+function outputOf(stream: Readable | null): Promise<string> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    const read = (chunk: Buffer): void => {
+      chunks.push(chunk);
+      if (!chunk.toString('latin1').endsWith(END)) return;
+      stream?.off('data', read);
+      resolve(Buffer.concat(chunks).toString().slice(0, -END.length));
+    };
+    stream?.on('data', read);
+  });
 }
 
 /**
@@ -27,13 +58,30 @@ export function runCommand(
     KEY_ENCRYPTION_KEY: keys.map((key) => secret(key.toString('base64'))).join(','),
     ...env,
   };
-  return new Promise((resolve) => {
-    const options = { env: environment, maxBuffer: 1e8 };
-    execFile(process.execPath, ['dist/src/cli.js', ...args], options, (error, stdout, stderr) => {
-      keepOutput(stdout + stderr);
-      resolve({ code: error === null ? 0 : Number(error.code ?? NaN), stdout, stderr });
+  const run = async (): Promise<Ended> => {
+    host ??= startHost();
+    host.ref();
+    host.channel?.ref();
+    const end = new AbortController();
+    const { signal } = end;
+    const ended = Promise.all([outputOf(host.stdout), outputOf(host.stderr), once(host, 'message', { signal })]);
+    host.send({ args, env: environment, end: END });
+    const died = once(host, 'exit', { signal }).then(() => {
+      host = undefined;
+      throw new Error(`The process of latchkey ${args.join(' ')} has died`);
     });
-  });
+    const [stdout, stderr, message] = await Promise.race([ended, died]);
+    died.catch(() => undefined);
+    end.abort();
+    host.unref();
+    host.channel?.unref();
+    keepOutput(stdout + stderr);
+    const [{ code }] = message as [{ code: number }];
+    return { code, stdout, stderr };
+  };
+  const running = idle.then(run);
+  idle = running.catch(() => undefined);
+  return running;
 }
 
 /** Runs `keys re-encrypt`. @returns how many were encrypted anew, or dropped */

@@ -47,11 +47,15 @@ export function expectSlowHashes(app: TestApp): void {
   slowHashesOf(app).partnerHashes.expect();
 }
 
-/** Holds back every slow hash, on any number of cores, until the returned function is called. */
-export function holdSlowHashes(app: TestApp, of: 'partnerHashes' | 'staffHashes'): () => void {
+/**
+ * Holds back every slow hash, on any number of cores, until the returned function is called.
+ *
+ * @param waiting further hashes that wait, so that a refusal's `Retry-After` is the longest whatever else happens
+ */
+export function holdSlowHashes(app: TestApp, of: 'partnerHashes' | 'staffHashes', waiting = 0): () => void {
   const held = Promise.withResolvers<undefined>();
   const { queue } = slowHashesOf(app)[of];
-  for (let i = 0; i < availableParallelism(); i++) {
+  for (let i = 0; i < availableParallelism() + waiting; i++) {
     void queue.run(
       `held ${String(i)}`,
       () => held.promise,
@@ -84,6 +88,15 @@ export function passLimits(app: TestApp, ms: number): void {
 
 /** The notifications of changes, which a test waits for. */
 export const changeFeedOf = (app: TestApp): ChangeFeed => app.app.nest.get(ChangeFeed);
+
+/** Lets an application trust its cache, whether or not it gets notifications, until the returned function is called. */
+export function trustFeed(app: TestApp): () => void {
+  const feed = changeFeedOf(app);
+  Object.defineProperty(feed, 'trusted', { value: true, configurable: true });
+  return () => {
+    Reflect.deleteProperty(feed, 'trusted');
+  };
+}
 
 /** Records the same event many times, as the system. */
 export async function recordEvents(

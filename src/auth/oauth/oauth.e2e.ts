@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { type Answer, type Partner, TestApp } from '../../../test/support/app.ts';
+import { holdRefusals } from '../../../test/support/inside.ts';
 import { secret } from '../../../test/support/secrets.ts';
 import { eventually } from '../../../test/support/sign-ins.ts';
 
@@ -160,9 +161,10 @@ describe('POST /oauth2/token', () => {
     ['a control character', GRANT, basic('a', 'b\n')],
     ['16 KB of Basic', GRANT, `Basic ${'A'.repeat(16_000)}`],
   ])('answers at once without credentials: %s', async (_, form, authorization) => {
-    const before = performance.now();
+    // It is answered although every refusal of a password waits.
+    const release = holdRefusals(app);
     expectError(await call('token', form, authorization), 401, 'invalid_client');
-    expect(performance.now() - before).toBeLessThan(240);
+    release();
   });
 
   it('accepts parameters only in a form body', async () => {

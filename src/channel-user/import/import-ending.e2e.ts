@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
+import { CONNECTION_LIMITS } from '../../platform/http/connections.ts';
 import { type Answer, TestApp } from '../../../test/support/app.ts';
 import { secret } from '../../../test/support/secrets.ts';
 import { eventually } from '../../../test/support/sign-ins.ts';
@@ -8,7 +9,7 @@ let app: TestApp;
 let operator: string;
 
 beforeAll(async () => {
-  app = await TestApp.start();
+  app = await TestApp.start({}, {}, CONNECTION_LIMITS);
   operator = (await app.asStaff('operator')).token;
 });
 afterEach(() => {

@@ -1,0 +1,39 @@
+/**
+ * Runs commands one after the other in this process, as `cli.js` would in a process for each. To load Latchkey takes much
+ * longer than most commands.
+ */
+import { runCommand } from '../../dist/src/cli/cli.js';
+import { ignorePostgresVariables } from '../../dist/src/platform/config/postgres-variables.js';
+import { exitWith } from '../../dist/src/server/exit.js';
+
+class Exit extends Error {
+  constructor(code) {
+    super(`exit ${String(code)}`);
+    this.code = code;
+  }
+}
+
+/** @returns the exit code of a command */
+async function run(args, env) {
+  process.argv.splice(2, Infinity, ...args);
+  process.env = env;
+  ignorePostgresVariables(process.env);
+  process.exitCode = undefined;
+  try {
+    await runCommand().catch(exitWith);
+  } catch (error) {
+    if (!(error instanceof Exit)) throw error;
+    return error.code;
+  }
+  return process.exitCode ?? 0;
+}
+
+process.exit = (code) => {
+  throw new Exit(Number(code ?? process.exitCode ?? 0));
+};
+process.on('message', ({ args, env, end }) => {
+  void run(args, env).then((code) => {
+    process.exitCode = 0;
+    process.stdout.write(end, () => process.stderr.write(end, () => process.send({ code })));
+  });
+});
