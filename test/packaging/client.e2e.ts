@@ -234,21 +234,29 @@ describe('one token for all calls', () => {
     let asked = 0;
     let life = '100';
     let offset = 0;
+    let hasRead = false;
     const server: RequestListener = (request, response) => {
       if (request.url !== '/generateToken') response.setHeader('token-refresh-due', 'true').end();
       else if (++asked === 1) response.setHeader('token-expires-in', life).end('a.b.c');
-      else response.setHeader('retry-after', '70').writeHead(429).end('too many requests');
+      else {
+        hasRead = false;
+        response.setHeader('retry-after', '70').writeHead(429).end('too many requests');
+      }
     };
     await withServer(server, async (baseUrl) => {
-      const options = { baseUrl, credentials: ANYBODY, now: () => Date.now() + offset, random: () => 0 };
+      const now = (): number => {
+        hasRead = true;
+        return Date.now() + offset;
+      };
+      const options = { baseUrl, credentials: ANYBODY, now, random: () => 0 };
       const client = new LatchkeyClient(options);
       for (const seconds of [0, 20, 40, 69]) {
         offset = seconds * 1000;
         await client.fetch('/x');
-        await until(() => asked === 2);
+        // The client looks at the clock when it has read the 429.
+        await until(() => asked === 2 && hasRead);
       }
-      // The client may have read the 429 only when the clock had moved to 69 s.
-      offset = 140_000;
+      offset = 72_000;
       await client.fetch('/x');
       await until(() => asked === 3);
 
