@@ -11,5 +11,5 @@ export default {
   reporters: ['<rootDir>/test/runner/reporter.mjs', 'summary'],
   // Ends a test that hangs. No test may take so long, however busy the machine is.
   testTimeout: 120_000,
-  maxWorkers: 3,
+  maxWorkers: 2,
 };

@@ -1,10 +1,10 @@
 /**
  * Runs tests with Jest.
  *
- * - `npm test`: what to run before a commit. {@link SLOW} is left to CI.
+ * - `npm test`: what to run before a commit.
+ * - `npm test -- --rest`: everything else, which CI runs too.
  * - `npm test -- import handover`: the files whose path matches one of the words. Other arguments are Jest's.
  * - `npm test -- --changed`: the tests of what differs from the last commit.
- * - `npm test -- --all`: every test.
  * - `npm test -- --server`: those that depend on the PostgreSQL of `TEST_DATABASE_URL`, to try another version of it.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -52,9 +52,9 @@ function run(args: string[]): boolean {
   if (first === undefined) return allBut(FLEET_AND_FAULTS, ...SLOW);
   if (first === '--changed') return changed();
   if (first === '--server') return allBut(FLEET_AND_FAULTS, ...WITHOUT_SERVER);
-  if (first !== '--all') return jest(...args);
-  const others = allBut(FLEET_AND_FAULTS);
-  return jest('--runInBand', FLEET_AND_FAULTS) && others;
+  if (first !== '--rest') return jest(...args);
+  const passed = [jest(...SLOW), jest('--runInBand', FLEET_AND_FAULTS)];
+  return passed.every(Boolean);
 }
 
 process.exitCode = run(process.argv.slice(2)) ? 0 : 1;

@@ -2,7 +2,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { runMigrations } from '../../src/platform/database/migrate.ts';
-import { administer, databaseUrl } from './database.ts';
+import { administer, databaseUrl, onDatabase } from './database.ts';
 
 /**
  * Finds or starts a PostgreSQL, and migrates a template that every test file copies. Node runs this file without
@@ -17,6 +17,13 @@ export default async function globalSetup(): Promise<void> {
     const postgres = await startEmbeddedPostgres({ dataDir: path.join(folder, 'data'), mode: 'serve' });
     globalThis.stopTestPostgres = () => postgres.stop();
     server = postgres.url;
+    // A crash may lose these databases.
+    await onDatabase(server, async (client) => {
+      for (const setting of ['fsync', 'full_page_writes', 'synchronous_commit']) {
+        await client.query(`ALTER SYSTEM SET ${setting} = off`);
+      }
+      await client.query('SELECT pg_reload_conf()');
+    });
   }
   process.env['LATCHKEY_TEST_SERVER'] = server;
   process.env['LATCHKEY_TEST_TEMPLATE'] = `latchkey_test_${String(process.pid)}`;
