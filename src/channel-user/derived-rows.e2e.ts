@@ -17,10 +17,6 @@ afterAll(async () => {
   await client.end();
   await app.close();
 });
-afterEach(() => {
-  app.clockOffset = 0;
-});
-
 const read = async (path: string): Promise<Answer> => {
   const answer = await app.request('GET', path, { token: (await app.asStaff('viewer')).token });
   expect([path, answer.status]).toEqual([path, 200]);

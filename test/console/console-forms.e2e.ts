@@ -62,17 +62,10 @@ browserStory('forms and secrets of the console', () => {
     await answered;
   };
 
-  /** Presses *Sign in* in the dialog until the answer is not that the server had no time to check the password. */
   const signInAgain = async (page: Page, password: string): Promise<void> => {
     const dialog = page.getByRole('dialog', { name: 'Your session has ended' });
     await dialog.getByLabel('Password').fill(password);
-    for (let i = 0; i < 5; i++) {
-      const answered = page.waitForResponse(
-        (response) => response.url().endsWith('/admin/session') && response.request().method() === 'POST',
-      );
-      await dialog.getByRole('button', { name: 'Sign in', exact: true }).click();
-      if ((await answered).status() !== 503) return;
-    }
+    await stage.pressSignIn(page, dialog);
   };
 
   /** Tries each way out, and stays. */

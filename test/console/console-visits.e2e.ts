@@ -124,7 +124,7 @@ browserStory('visits to the console', () => {
     const { email, password } = stage.admin;
     await page.getByLabel('E-mail').evaluate((input, text) => Object.assign(input, { value: text }), email);
     await page.getByLabel('Password').evaluate((input, text) => Object.assign(input, { value: text }), password);
-    await page.getByRole('button', { name: 'Sign in' }).click();
+    await stage.pressSignIn(page);
     await page.getByRole('menuitem', { name: 'Overview' }).waitFor();
     await context.close();
   });

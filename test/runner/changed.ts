@@ -16,7 +16,7 @@ const RULES: readonly [RegExp, readonly string[] | 'all'][] = [
 ];
 const TEST = /\.(spec|e2e)\.ts$/;
 /** More than this share of all test files is not worth telling apart. */
-const MANY = 0.6;
+const MANY = 0.4;
 
 /**
  * The tests of changed files: those that changed themselves, those in the folder of a changed source file, and those

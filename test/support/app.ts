@@ -74,6 +74,8 @@ const SELDOM_MS = 60_000;
 /** The longest time that a timer takes, in milliseconds. */
 const NEVER_MS = 2 ** 31 - 1;
 let counter = 0;
+/** What is still in here at the end of a file is stopped by `test/runner/native-environment.mjs`. */
+const running = (Reflect.get(globalThis, Symbol.for('latchkey.test.running')) ?? new Set()) as Set<TestApp>;
 
 /**
  * Keeps the periodic tasks by name, for {@link TestApp.runTask}. Those that run seldom run at the start or when a test
@@ -100,8 +102,9 @@ class StoppedClock extends MonotonicClock {
 
 /** A running application on its own database. Tests talk to it over HTTP. */
 export class TestApp {
-  /** Milliseconds that the application's clock is ahead of {@link now}. */
-  clockOffset = 0;
+  #clockOffset = 0;
+  /** How far the clock has been moved forward in all, in milliseconds. */
+  #movedMs = 0;
   /** The machine's clock, which a test may stop. */
   now = Date.now;
   /** The public listener. */
@@ -125,7 +128,8 @@ export class TestApp {
     this.opsUrl = urls.ops ?? '';
     const clock = app.nest.get(Clock);
     clock.now = () => this.now() + this.clockOffset;
-    clock.elapsed = () => performance.now() + this.clockOffset;
+    clock.elapsed = () => performance.now() + this.#movedMs;
+    running.add(this);
     this.readPatienceMs = READ_PATIENCE_MS;
     this.waits = 'none';
   }
@@ -172,6 +176,7 @@ export class TestApp {
 
   /** Stops the application and leaves its database, for a test that starts another instance on it. */
   async stop(): Promise<void> {
+    running.delete(this);
     await this.app.close();
     await this.app.end();
   }
@@ -192,6 +197,16 @@ export class TestApp {
   /** Milliseconds that a read waits for recorded rows to be written. */
   set readPatienceMs(ms: number) {
     this.app.nest.get(ReadPatience).ms = ms;
+  }
+
+  /** Milliseconds that the application's clock is ahead of {@link now}. */
+  get clockOffset(): number {
+    return this.#clockOffset;
+  }
+
+  set clockOffset(ms: number) {
+    this.#movedMs += Math.max(0, ms - this.#clockOffset);
+    this.#clockOffset = ms;
   }
 
   /** Runs a periodic task, such as `Scanning for notices`, once. @param name what the log calls it */
