@@ -14,7 +14,7 @@ import { testsOf } from './runner/changed.ts';
 const FLEET_AND_FAULTS = 'test/(faults|fleet)/';
 /** What takes long and rarely fails: pages beyond one story in the browser, what is built, shipped or told, and older data. */
 const SLOW = [
-  'test/console/console-(story|story-older-system|story-staff|import|forms)\\.',
+  'test/console/console-(story|story-older-system|story-staff|import|forms|visits)\\.',
   'test/packaging/(build-script|client|extending|interop|manuals)\\.',
   'test/platform/(telemetry|restore|migrations-data)\\.',
   'src/quickstart/',
