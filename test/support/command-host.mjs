@@ -1,10 +1,14 @@
 /**
- * Runs commands one after the other in this process, as `cli.js` would in a process for each. To load Latchkey takes much
- * longer than most commands.
+ * Runs commands one after the other in this process, where `cli.js` would take a process for each. Loading Latchkey takes
+ * much longer than most commands do.
  */
-import { runCommand } from '../../dist/src/cli/cli.js';
-import { ignorePostgresVariables } from '../../dist/src/platform/config/postgres-variables.js';
-import { exitWith } from '../../dist/src/server/exit.js';
+
+/** A module of the build, which does not exist before `npm run build`. */
+const built = (file) => import(`../../dist/src/${file}`);
+
+const { ignorePostgresVariables } = await built('platform/config/postgres-variables.js');
+const { exitWith } = await built('server/exit.js');
+const { runCommand } = await built('cli/cli.js');
 
 class Exit extends Error {
   constructor(code) {
