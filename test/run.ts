@@ -1,25 +1,25 @@
 /**
  * Runs tests with Jest.
  *
- * - `npm test`: what to run before a commit.
+ * - `npm test`: the tests to run before a commit.
  * - `npm test -- --rest`: everything else, which CI runs too.
  * - `npm test -- import handover`: the files whose path matches one of the words. Other arguments are Jest's.
  * - `npm test -- --changed`: the tests of what differs from the last commit.
- * - `npm test -- --server`: those that depend on the PostgreSQL of `TEST_DATABASE_URL`, to try another version of it.
+ * - `npm test -- --server`: those whose result depends on the version of PostgreSQL, on that of `TEST_DATABASE_URL`.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { testsOf } from './runner/changed.ts';
 
-/** Instances that work together, and faults of what they need. They measure under a load of their own, so nothing else may run. */
+/** Several instances, and faults of what they need. These tests make a load of their own and run alone. */
 const FLEET_AND_FAULTS = 'test/(faults|fleet)/';
-/** What takes long and rarely fails: pages beyond one story in the browser, what is built, shipped or told, and older data. */
+/** Slow tests that few changes concern: more of the browser, packaging, telemetry, and data of older versions. */
 const SLOW = [
   'test/console/console-(story|story-older-system|story-staff|import|forms|visits)\\.',
   'test/packaging/(build-script|client|extending|interop|manuals)\\.',
   'test/platform/(telemetry|restore|migrations-data)\\.',
   'src/quickstart/',
 ];
-/** What does the same on every server: throttling, hashing, HTTP, commands, documents, pages and telemetry. */
+/** Tests of what is the same with every PostgreSQL: throttling, hashing, HTTP, commands, documents, pages, telemetry. */
 const WITHOUT_SERVER = [
   'src/(rate-limit|password|quickstart|cli|operations|platform)/',
   'test/(console|packaging)/',

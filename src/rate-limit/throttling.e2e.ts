@@ -128,15 +128,15 @@ async function withImportedPassword(
 
 /** Gives the tests of a block an application in which time passes. */
 function withRealWaits(): void {
-  const shared = { app };
+  let shared: TestApp;
   beforeAll(async () => {
-    shared.app = app;
+    shared = app;
     app = await TestApp.start({ trustedProxies: LOOPBACK_PROXIES });
     app.waits = 'real';
   });
   afterAll(async () => {
     await app.close();
-    ({ app } = shared);
+    app = shared;
   });
 }
 

@@ -25,6 +25,7 @@ export default class NativeEnvironment extends TestEnvironment {
   async teardown() {
     const left = running.size;
     for (const app of running) await app.stop();
-    if (left > 0 && !this.#hasFailed) throw new Error(`This file left ${String(left)} applications running`);
+    if (left > 0 && !this.#hasFailed)
+      throw new Error(`This file left ${String(left)} applications running: close each TestApp`);
   }
 }

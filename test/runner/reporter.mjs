@@ -1,3 +1,5 @@
+import { relative } from 'node:path';
+
 /** Prints a line for each file, with how far the run is, the failures, and the totals at the end. */
 export default class Reporter {
   #files = 0;
@@ -10,7 +12,7 @@ export default class Reporter {
   onTestResult({ path }, { numPassingTests, numFailingTests, failureMessage, perfStats, skipped }) {
     this.#done++;
     const count = `${String(this.#done).padStart(String(this.#files).length)}/${String(this.#files)}`;
-    const file = path.slice(process.cwd().length + 1);
+    const file = relative('', path);
     const seconds = ((perfStats.end - perfStats.start) / 1000).toFixed(1);
     if (skipped) print(`${count} skipped ${file}`);
     else if (failureMessage) print(`${count} FAILED ${file}: ${String(numFailingTests)} failed\n${failureMessage}`);

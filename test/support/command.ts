@@ -10,7 +10,7 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** Ends the output of a command. */
+/** A character that no command writes, which ends its output. */
 const END = '\u0004';
 let host: ChildProcess | undefined;
 /** Resolves when no command runs. */
@@ -31,7 +31,7 @@ function outputOf(stream: Readable | null): Promise<string> {
     const chunks: Buffer[] = [];
     const read = (chunk: Buffer): void => {
       chunks.push(chunk);
-      if (!chunk.toString('latin1').endsWith(END)) return;
+      if (chunk.at(-1) !== END.charCodeAt(0)) return;
       stream?.off('data', read);
       resolve(Buffer.concat(chunks).toString().slice(0, -END.length));
     };

@@ -127,9 +127,12 @@ export const queueMetrics = (queues: {
 
 export const auditMetrics = (audit: AuditService): Definition[] => [
   counter('audit_events_total', 'Events that this instance appended to the audit trail.', [], () => audit.stats.events),
-  gauge('audit_chain_sequence', 'Sequence of the last event in the chain that this instance knows.', [], () => {
-    return audit.stats.sequence;
-  }),
+  gauge(
+    'audit_chain_sequence',
+    'Sequence of the last event in the chain that this instance knows.',
+    [],
+    () => audit.stats.sequence,
+  ),
 ];
 
 export const noticeMetrics = (notices: DeliveryService): Definition[] => [

@@ -8,19 +8,16 @@ export interface Wait {
   cancel(): void;
 }
 
-/**
- * The clock for durations, which nobody sets, and the waits that it ends. Injected so that tests can stop it: work that
- * has a time limit then has all the time that it needs, and nobody waits for a time to come.
- */
+/** The clock for durations, which nobody sets, and waits on it. Injected so that tests can stop it. */
 @Injectable()
 export class MonotonicClock {
   /** Milliseconds since the process started. */
   now = (): number => performance.now();
 
-  /** Begins to wait for a time of this clock, for the sake of that time. */
+  /** Begins to wait for a time of this clock, such as that of an answer. On a stopped clock, it comes at once. */
   waitFor = (time: number): Wait => wait(time, this.now);
 
-  /** Begins to wait for a time of this clock at which other work has to be done. */
+  /** Begins to wait for the time limit of other work. On a stopped clock, it never comes. */
   timeout = (time: number): Wait => wait(time, this.now);
 
   /** Sleeps until a time of this clock. */
@@ -29,7 +26,7 @@ export class MonotonicClock {
   }
 }
 
-/** Waits with as many timers as it takes: a timer may fire early, since it counts from the start of the loop's turn. */
+/** Waits with one timer after the other: a timer may fire early, since it counts from the start of the loop's turn. */
 function wait(time: number, now: () => number): Wait {
   const { promise, resolve } = Promise.withResolvers<undefined>();
   let timer: NodeJS.Timeout | undefined;
