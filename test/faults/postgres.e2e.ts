@@ -2,6 +2,8 @@ import { performance } from 'node:perf_hooks';
 import { FaultLoad, report } from '../support/fault-load.ts';
 import { FaultServer } from '../support/fault-server.ts';
 import { PostgresCluster } from '../support/postgres-cluster.ts';
+import { PostgresProxy } from '../support/postgres-proxy.ts';
+import { eventually } from '../support/sign-ins.ts';
 
 const MAX_CONNECTIONS = 40;
 const NO_NOTICES = /^Change notifications do not arrive \(.+\): bypassing the caches until they do$/;
@@ -95,6 +97,30 @@ describe('PostgreSQL', () => {
     await server.logs(NO_NOTICES, lines);
     await server.logs(NOTICES_AGAIN, lines);
     await verify('connections killed', recovery, 1_000);
+  }, 60_000);
+
+  it('its connections killed in the moment in which they begin', async () => {
+    const proxy = await PostgresProxy.start(postgres.url);
+    const behind = await FaultServer.start({
+      DATABASE_URL: proxy.url,
+      KEY_ENCRYPTION_KEY: server.env['KEY_ENCRYPTION_KEY'] ?? '',
+    });
+    try {
+      const list = (): Promise<Response> =>
+        fetch(`${behind.url}/admin/channel-users`, { headers: { authorization: `Bearer ${admin}` } });
+      proxy.terminateNew();
+      await postgres.administer(KILL_ALL);
+      await eventually(async () => {
+        const { status } = await list();
+        return status === 503 && proxy.terminated >= 10 ? true : undefined;
+      }, 'ten connections are terminated');
+      expect(behind.isRunning).toBe(true);
+      proxy.mend();
+      await eventually(async () => ((await list()).status === 200 ? true : undefined), 'staff are served again');
+    } finally {
+      await behind.remove();
+      await proxy.shut();
+    }
   }, 60_000);
 
   it('with every connection of the pool held by a lock', async () => {

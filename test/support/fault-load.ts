@@ -180,7 +180,10 @@ export class FaultLoad {
       withinMs,
     ).catch((error: unknown) => {
       const waiting = ALL_KINDS.filter((kind) => !this.#isSteady(kind, since));
-      throw new Error(`Not recovered: ${waiting.join(', ')}; ${JSON.stringify(this.seen(since))}`, { cause: error });
+      // A server that has ended says why.
+      const ended = this.server.isRunning ? '' : `; the server has ended:\n${this.server.process.stderr}`;
+      const seen = JSON.stringify(this.seen(since));
+      throw new Error(`Not recovered: ${waiting.join(', ')}; ${seen}${ended}`, { cause: error });
     });
     const failed = this.calls.filter(({ kind, status }) => status !== KINDS[kind]).map(({ endedAt }) => endedAt);
     return Math.round(Math.max(0, Math.max(0, ...failed) - since));

@@ -23,6 +23,16 @@ const EVERY_KIND: readonly Kind[] = ['feed', 'pool'];
 /** Bind carries parameters, and Query a statement without parameters. */
 const QUERY_TYPES = new Set(['B'.charCodeAt(0), 'Q'.charCodeAt(0)]);
 
+/** The ReadyForQuery of an idle session, which ends PostgreSQL's answer to a new connection. */
+const READY = Buffer.from('Z\0\0\0\u0005I');
+/** The ErrorResponse that `pg_terminate_backend` causes. */
+const TERMINATED = errorResponse({
+  S: 'FATAL',
+  V: 'FATAL',
+  C: '57P01',
+  M: 'terminating connection due to administrator command',
+});
+
 /** A proxy between an instance and PostgreSQL, which imitates faults of a network. */
 export class PostgresProxy {
   readonly #listener = net.createServer((client) => {
@@ -31,6 +41,8 @@ export class PostgresProxy {
   readonly #links = new Set<Link>();
   readonly #stalled = new Set<Kind>();
   readonly #cut = new Set<Kind>();
+  #isTerminating = false;
+  #terminated = 0;
   readonly #holds = new Set<Hold>();
   readonly #releases = new Set<() => void>();
   readonly #counters = new Set<{ readonly text: string; count: number }>();
@@ -80,10 +92,24 @@ export class PostgresProxy {
     for (const link of this.#links) if (link.kind === kind) link.client.destroy();
   }
 
-  /** Ends every {@link stall} and {@link cut}. */
+  /**
+   * Terminates each new connection of the pool in the moment in which it is ready: the client receives both messages at
+   * once.
+   */
+  terminateNew(): void {
+    this.#isTerminating = true;
+  }
+
+  /** Connections that {@link terminateNew} has ended. */
+  get terminated(): number {
+    return this.#terminated;
+  }
+
+  /** Ends every {@link stall}, {@link cut} and {@link terminateNew}. */
   mend(): void {
     this.#stalled.clear();
     this.#cut.clear();
+    this.#isTerminating = false;
     for (const { client, server, isHeld, isAbandoned } of this.#links) {
       if (isAbandoned) continue;
       client.resume();
@@ -183,7 +209,16 @@ export class PostgresProxy {
         count(chunk);
         server.write(chunk);
       });
+      let isNew = true;
       server.on('data', (chunk: Buffer) => {
+        if (isNew && chunk.subarray(-READY.length).equals(READY)) {
+          isNew = false;
+          if (this.#isTerminating && kind === 'pool') {
+            this.#terminated++;
+            client.end(Buffer.concat([chunk, TERMINATED]));
+            return;
+          }
+        }
         const hold = [...this.#holds].find(({ text }) => chunk.includes(text));
         if (hold) hold.take(link, chunk);
         else client.write(chunk);
@@ -207,6 +242,18 @@ export class PostgresProxy {
       }
     };
   }
+}
+
+/** A message of PostgreSQL to a client: a type, a length that includes itself, and fields. */
+function errorResponse(fields: Record<string, string>): Buffer {
+  const body = Buffer.from(
+    `${Object.entries(fields)
+      .map(([code, value]) => `${code}${value}\0`)
+      .join('')}\0`,
+  );
+  const head = Buffer.from('E\0\0\0\0');
+  head.writeUInt32BE(body.length + 4, 1);
+  return Buffer.concat([head, body]);
 }
 
 function pause({ client, server }: Link): void {

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Client, Pool, PoolClient } from 'pg';
+import pg, { type ClientConfig, type Pool, type PoolClient } from 'pg';
 import { DataSource, type DataSourceOptions, type EntityManager } from 'typeorm';
 import { connectionOptions } from './connection-options.ts';
 
@@ -34,6 +34,18 @@ const SESSION = {
 } satisfies Record<Timeouts, string[] | undefined>;
 
 /**
+ * A connection of a pool. The pool and TypeORM listen for its errors only while it is idle or in use. Without another
+ * listener, an error in between would end the process, e.g. when PostgreSQL terminates a connection in the moment in
+ * which it is ready. The next query of such a connection fails, and the pool removes it.
+ */
+class PooledConnection extends pg.Client {
+  constructor(config?: ClientConfig) {
+    super(config);
+    this.on('error', () => undefined);
+  }
+}
+
+/**
  * The options of every pool of connections: the application's, the migrations' and the tests'.
  *
  * @param url postgres://user:password@host:port/database
@@ -52,6 +64,7 @@ export function dataSourceOptions(url: string, poolSize: number, timeouts: Timeo
     connectTimeoutMS: CONNECT_TIMEOUT_MS,
     poolErrorHandler: () => undefined,
     extra: {
+      Client: PooledConnection,
       keepAlive: true,
       ...TIMEOUTS[timeouts],
       ...connectionOptions(url, SESSION[timeouts]),
@@ -91,7 +104,7 @@ export async function connect(options: DataSourceOptions): Promise<DataSource> {
     const isOutdated = (madeAt.get(client) ?? 0) <= (outdatedSince.get(pool) ?? -Infinity);
     if (!isBusy && !isOutdated) return;
     // The pool removes an ended connection when it is released.
-    void (client as unknown as Client).end().catch(() => undefined);
+    void (client as unknown as pg.Client).end().catch(() => undefined);
     if (isBusy) dropIdle(pool);
   });
   return dataSource;
