@@ -11,5 +11,5 @@ export default {
   reporters: ['<rootDir>/test/runner/reporter.mjs', 'summary'],
   // Ends a test that hangs. No test may take so long, however busy the machine is.
   testTimeout: 120_000,
-  maxWorkers: 2,
+  maxWorkers: 3,
 };

@@ -5,31 +5,49 @@
  * - `npm test -- --rest`: everything else, which CI runs too.
  * - `npm test -- import handover`: the files whose path matches one of the words. Other arguments are Jest's.
  * - `npm test -- --changed`: the tests of what differs from the last commit.
- * - `npm test -- --server`: those whose result depends on the version of PostgreSQL, on that of `TEST_DATABASE_URL`.
+ * - `npm test -- --server`: those whose result depends on PostgreSQL's version, on the server of `TEST_DATABASE_URL`.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
+import path from 'node:path';
 import { testsOf } from './runner/changed.ts';
 
 /** Several instances, and faults of what they need. These tests make a load of their own and run alone. */
 const FLEET_AND_FAULTS = 'test/(faults|fleet)/';
-/** Slow tests that few changes concern: more of the browser, packaging, telemetry, and data of older versions. */
+/**
+ * Slow tests that few changes concern: more of the browser, packaging, telemetry, data of older versions, and what is
+ * tried on processes of the built server.
+ */
 const SLOW = [
-  'test/console/console-(story|story-older-system|story-staff|import|forms|visits)\\.',
+  'test/console/console-(story|story-older-system|story-staff|import|forms|list|visits)\\.',
   'test/packaging/(build-script|client|extending|interop|manuals)\\.',
-  'test/platform/(telemetry|restore|migrations-data)\\.',
-  'src/quickstart/',
+  'test/platform/(application|connections|environment|list-plans|migrations-data|observability|ports|restore|telemetry)\\.',
+  'src/(quickstart|cli|server)/.*e2e',
+  'src/channel-user/import/import-server\\.',
+  'src/rate-limit/throttling-redis\\.',
 ];
-/** Tests of what is the same with every PostgreSQL: throttling, hashing, HTTP, commands, documents, pages, telemetry. */
-const WITHOUT_SERVER = [
-  'src/(rate-limit|password|quickstart|cli|operations|platform)/',
-  'test/(console|packaging)/',
-  'test/platform/(application|connections|http-edge|observability|ports|telemetry)',
+/**
+ * Tests of what the version of PostgreSQL may change: migrations, roles, triggers, partitions, plans, locks, LISTEN,
+ * and the statements of each feature. The rest of the features' tests, and throttling, hashing, HTTP, commands,
+ * documents, pages and telemetry, are the same with every PostgreSQL.
+ */
+const ON_SERVER = [
+  'test/platform/(migrations|migrations-data|list-plans|locked-rows|names|restore)\\.',
+  'test/security/database-roles\\.',
+  'src/(activity|audit)/.*e2e',
+  'src/channel-user/(channel-user.*|derived-rows|credential/.*|grant/.*|handover/.*|import/import)\\.e2e',
+  'src/auth/(access-token/deny-list|oauth/oauth|sign-in/generate-token)\\.e2e',
+  'src/staff/(staff|password-link)\\.e2e',
+  'examples/',
 ];
 const MODULES = '/node_modules/';
+/** Fewer and larger collections of garbage, for workers that keep the application loaded. */
+const RUNTIME = ['--max-semi-space-size=64'];
+/** Where the processes of the tests keep compiled modules for one another. */
+const CACHE = { NODE_COMPILE_CACHE: path.resolve('node_modules/.cache/latchkey-tests') };
 
 function jest(...args: string[]): boolean {
-  const command = ['node_modules/jest/bin/jest.js', '--config', 'test/jest.config.js', ...args];
-  return spawnSync(process.execPath, command, { stdio: 'inherit' }).status === 0;
+  const command = [...RUNTIME, 'node_modules/jest/bin/jest.js', '--config', 'test/jest.config.js', ...args];
+  return spawnSync(process.execPath, command, { stdio: 'inherit', env: { ...process.env, ...CACHE } }).status === 0;
 }
 
 const allBut = (...patterns: string[]): boolean => jest('--testPathIgnorePatterns', MODULES, ...patterns);
@@ -51,7 +69,7 @@ function run(args: string[]): boolean {
   const [first] = args;
   if (first === undefined) return allBut(FLEET_AND_FAULTS, ...SLOW);
   if (first === '--changed') return changed();
-  if (first === '--server') return allBut(FLEET_AND_FAULTS, ...WITHOUT_SERVER);
+  if (first === '--server') return jest(...ON_SERVER);
   if (first !== '--rest') return jest(...args);
   const passed = [jest(...SLOW), jest('--runInBand', FLEET_AND_FAULTS)];
   return passed.every(Boolean);

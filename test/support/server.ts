@@ -10,6 +10,10 @@ export interface ServerOptions {
   cwd?: string;
 }
 
+/** Those variables of this process that are set. */
+const inherited = (...names: string[]): Record<string, string> =>
+  Object.fromEntries(names.map((name) => [name, process.env[name] ?? '']).filter(([, value]) => value !== ''));
+
 /** A process of Latchkey, started as from a terminal. */
 export class ServerProcess {
   stdout = '';
@@ -21,7 +25,7 @@ export class ServerProcess {
     const [file = '', ...args] = command;
     // The process gets its own group, like a job of a shell, so that Ctrl-C reaches the whole group.
     this.#child = spawn(file, args, {
-      env: { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', ...env },
+      env: { ...inherited('PATH', 'HOME', 'NODE_COMPILE_CACHE'), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
       ...(cwd !== undefined && { cwd }),
