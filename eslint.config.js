@@ -59,6 +59,14 @@ export default tseslint.config(
       'regexp/no-super-linear-move': ['error', { report: 'potential', ignorePartial: false, ignoreSticky: false }],
     },
   },
+  {
+    // Each wait for real time is in the table of real-time.ts, with its reason.
+    files: ['**/*.e2e.ts', '**/*.spec.ts'],
+    rules: {
+      'no-restricted-globals': ['error', { name: 'setTimeout', message: 'Use realTime() or eventually().' }],
+      'no-restricted-imports': ['error', { name: 'node:timers/promises', message: 'Use realTime() or eventually().' }],
+    },
+  },
   { files: ['src/**/*.ts'], ignores: [...TESTS, LONG_FILE], rules: { 'max-lines': atMost(300) } },
   { files: ['src/**/*.ts'], ignores: TESTS, rules: { 'max-lines-per-function': atMost(60) } },
   // The entry points clear the environment and hand it to loadConfig(); console/*.ts builds.

@@ -1,6 +1,7 @@
 import http from 'node:http';
 import { CONNECTION_LIMITS } from '../platform/http/connections.ts';
 import { type Answer, TestApp } from '../../test/support/app.ts';
+import { realTime } from '../../test/support/real-time.ts';
 import { secret } from '../../test/support/secrets.ts';
 
 interface Item {
@@ -470,7 +471,7 @@ describe('the export of channel users', () => {
           for await (const chunk of response) {
             text += chunk as string;
             const delay = delayMs(++chunks);
-            if (delay > 0) await new Promise((next) => setTimeout(next, delay));
+            if (delay > 0) await realTime('the client reads slowly', delay);
           }
         } catch {
           // The server cut the connection.

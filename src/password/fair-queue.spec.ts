@@ -1,4 +1,5 @@
 import { FairQueue, NotRunError } from './fair-queue.ts';
+import { realTime } from '../../test/support/real-time.ts';
 
 const never = (): boolean => false;
 
@@ -188,7 +189,7 @@ describe('a fair queue', () => {
   it('estimates by recent durations, raises at once after a slow job and lowers it over time', async () => {
     const queue = new FairQueue(1, 100, 100);
     const first = queue.estimatedMs;
-    await queue.run('a', () => new Promise((resolve) => setTimeout(resolve, 300)), never);
+    await queue.run('a', () => realTime('a job is slow'), never);
     await settled();
     // At least the measured duration (a timer may be early by a millisecond), and bounded.
     expect(queue.estimatedMs).toBeGreaterThanOrEqual(299);

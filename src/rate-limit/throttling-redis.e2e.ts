@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { type Answer, TestApp } from '../../test/support/app.ts';
 import { Metrics, scrape } from '../../test/support/metrics.ts';
 import { freePort } from '../../test/support/ports.ts';
+import { realTime } from '../../test/support/real-time.ts';
 import { describeWithRedis, RedisServer } from '../../test/support/redis.ts';
 import { secret } from '../../test/support/secrets.ts';
 import {
@@ -308,7 +309,7 @@ describeWithRedis('with REDIS_URL', () => {
         expectToken(await signInFrom(app, address, partner));
       }
       // Further checks are not logged.
-      await new Promise((resolve) => setTimeout(resolve, 1_200));
+      await realTime('Redis is checked again');
       const line = expect.stringMatching(
         /^warn Redis refuses to count \(.+\): each instance counts limits for itself$/,
       ) as string;

@@ -9,6 +9,7 @@ import { type Answer, type Partner, type StaffMember, TestApp } from '../../test
 import { CONNECTION_LIMITS } from '../platform/http/connections.ts';
 import { scrape } from '../../test/support/metrics.ts';
 import { expectSlowHashes, holdRefusals, passLimits, slowHashesOf } from '../../test/support/inside.ts';
+import { realTime } from '../../test/support/real-time.ts';
 import { secret } from '../../test/support/secrets.ts';
 import {
   eventually,
@@ -903,7 +904,7 @@ describe('the time of a refusal', () => {
     const probe = async (flood: (address: string) => Promise<unknown>): Promise<number> => {
       const address = newAddress();
       const begun = Array.from({ length: 5 }, () => flood(address));
-      await new Promise((resolve) => setTimeout(resolve, 40));
+      await realTime('the flood has begun');
       const { elapsedMs } = await timedSignIn(newAddress(), wrong(unknownName()));
       await Promise.all(begun);
       return elapsedMs;

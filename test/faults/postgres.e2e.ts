@@ -3,14 +3,13 @@ import { FaultLoad, report } from '../support/fault-load.ts';
 import { FaultServer } from '../support/fault-server.ts';
 import { PostgresCluster } from '../support/postgres-cluster.ts';
 import { PostgresProxy } from '../support/postgres-proxy.ts';
+import { realTime } from '../support/real-time.ts';
 import { eventually } from '../support/sign-ins.ts';
 
 const MAX_CONNECTIONS = 40;
 const NO_NOTICES = /^Change notifications do not arrive \(.+\): bypassing the caches until they do$/;
 const NOTICES_AGAIN = /^Change notifications arrive again, caches are trusted$/;
 const KILL_ALL = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'partner_service'`;
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 let postgres: PostgresCluster;
 let server: FaultServer;
@@ -91,7 +90,7 @@ describe('PostgreSQL', () => {
   it('its connections killed, again and again', async () => {
     for (let i = 0; i < 5; i++) {
       await postgres.administer(KILL_ALL);
-      await pause(200);
+      await realTime('connections are killed again');
     }
     const recovery = await load.recovered(performance.now());
     await server.logs(NO_NOTICES, lines);

@@ -7,6 +7,7 @@ import { FaultLoad, post, report, send } from '../support/fault-load.ts';
 import { FaultServer } from '../support/fault-server.ts';
 import { isLong } from '../support/long.ts';
 import { PostgresProxy } from '../support/postgres-proxy.ts';
+import { realTime } from '../support/real-time.ts';
 import { secret } from '../support/secrets.ts';
 import { newAddress } from '../support/sign-ins.ts';
 
@@ -51,7 +52,7 @@ describe('recovers from kill -9 in the middle of everything', () => {
         const load = await FaultLoad.prepare(server, admin);
         try {
           load.start();
-          await new Promise((resolve) => setTimeout(resolve, 300 + Math.random() * 1_200));
+          await realTime('requests are under way', 300 + Math.random() * 1_200);
           load.mayBreak = true;
           const killed = performance.now();
           await server.kill();
@@ -85,7 +86,7 @@ it('ends in time on SIGTERM while PostgreSQL hangs', async () => {
     const admin = await server.adminToken();
     const load = await FaultLoad.prepare(server, admin);
     load.start();
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await realTime('requests are under way');
     load.mayBreak = true;
     proxy.stall('pool', 'feed');
     const stopped = performance.now();

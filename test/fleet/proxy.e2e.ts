@@ -9,6 +9,7 @@ import { ForeignProcess, removeFolder, serverFolder } from '../support/foreign-p
 import { Nginx } from '../support/nginx.ts';
 import { freePort } from '../support/ports.ts';
 import { describeWith } from '../support/programs.ts';
+import { realTime } from '../support/real-time.ts';
 import { keepOutput, secret } from '../support/secrets.ts';
 
 describeWith('/usr/sbin/nginx')('the proxy example', () => {
@@ -154,12 +155,11 @@ describeWith('/usr/sbin/nginx')('the proxy example', () => {
       });
       outgoing.on('error', reject);
       outgoing.write(csv.slice(0, csv.length / 2));
-      // Longer than nginx waits for anything else.
-      setTimeout(() => {
+      void realTime('nginx is busy with an upload').then(() => {
         // What it puts aside of a request is there until the request's end.
         meanwhile = nginx.written();
         outgoing.end(csv.slice(csv.length / 2));
-      }, 16_000);
+      });
     });
     expect([answer.status, answer.text]).toEqual([200, expect.stringContaining('"rows":20000')]);
     expect(await meanwhile).not.toContain('imported-1');

@@ -2,6 +2,7 @@ import pg from 'pg';
 import { createDatabase } from '../support/database.ts';
 import { Fleet, send } from '../support/fleet.ts';
 import { isLong } from '../support/long.ts';
+import { realTime } from '../support/real-time.ts';
 import { secret } from '../support/secrets.ts';
 import { eventually } from '../support/sign-ins.ts';
 
@@ -33,8 +34,7 @@ const LOOK_MS = 60_000;
         return rows[0]?.count ?? 0;
       };
       await eventually(async () => ((await rotated()) > 0 ? true : undefined), 'the keys are rotated', 2 * LOOK_MS);
-      // Every instance looks once more.
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS + 10_000));
+      await realTime('every instance looks at the schedule');
       const { rows } = await client.query(
         `SELECT purpose, state, count(*)::int FROM signing_key GROUP BY 1, 2 ORDER BY purpose, state`,
       );

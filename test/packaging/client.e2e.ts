@@ -15,8 +15,10 @@ import {
 import { type Partner, TestApp } from '../support/app.ts';
 import { scrape } from '../support/metrics.ts';
 import { PostgresProxy } from '../support/postgres-proxy.ts';
+import { realTime } from '../support/real-time.ts';
 import { secret } from '../support/secrets.ts';
 import { ServerProcess } from '../support/server.ts';
+import { until as waitUntil } from '../support/sign-ins.ts';
 
 let app: TestApp;
 let proxy: PostgresProxy;
@@ -69,13 +71,7 @@ async function staff(method: string, path: string, json?: unknown): Promise<Reco
   return answer.text === '' ? {} : answer.json();
 }
 
-async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 60_000;
-  while (!(await isSo())) {
-    if (performance.now() > end) throw new Error('What should happen does not');
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
+const until = (isSo: () => boolean | Promise<boolean>): Promise<void> => waitUntil(isSo, 'what should happen', 60_000);
 
 /** The database is away, and what the application remembers is not believed any more. */
 async function loseDatabase(how: 'cut' | 'stall'): Promise<void> {
@@ -148,7 +144,7 @@ async function unheard(act: () => Promise<unknown>): Promise<unknown[]> {
   process.on('unhandledRejection', hear);
   try {
     await act();
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await realTime('a rejection is reported');
   } finally {
     process.off('unhandledRejection', hear);
   }
@@ -303,7 +299,7 @@ describe('one token for all calls', () => {
         expect(await client.token()).toBe('a.b.1');
         offset = -3_600_000;
         // With less than two seconds left it is not sent any more.
-        await new Promise((resolve) => setTimeout(resolve, 1_100));
+        await realTime('a token is nearly over');
         expect(await client.token()).toBe('a.b.2');
       });
     } finally {

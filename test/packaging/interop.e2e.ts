@@ -12,6 +12,7 @@ import { createDatabase } from '../support/database.ts';
 import { keepOutput, secret } from '../support/secrets.ts';
 import { freePort } from '../support/ports.ts';
 import { isRunning, ServerProcess } from '../support/server.ts';
+import { eventually } from '../support/sign-ins.ts';
 
 /**
  * The code blocks of docs/resource-servers.md, as they stand there, against the built server: software that nobody
@@ -145,11 +146,14 @@ async function serve(title: string, env: Record<string, string> = {}): Promise<R
       client: response.ok ? (JSON.parse(text) as { client_id: string }).client_id : undefined,
     };
   };
-  const end = Date.now() + PROCESS_MS;
-  while (!(await fetch(url).catch(() => false))) {
-    if (!isRunning(server.pid) || Date.now() > end) throw new Error(`${title} does not serve:\n${server.stderr}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  await eventually(
+    () => {
+      if (!isRunning(server.pid)) throw new Error(`${title} has ended:\n${server.stderr}`);
+      return fetch(url).catch(() => undefined);
+    },
+    `${title} serves`,
+    PROCESS_MS,
+  );
   return { call, stop: () => server.kill('SIGKILL') };
 }
 

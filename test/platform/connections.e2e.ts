@@ -4,10 +4,10 @@ import { once } from 'node:events';
 import { readdirSync, readlinkSync } from 'node:fs';
 import net from 'node:net';
 import { Readable } from 'node:stream';
-import { setTimeout as wait } from 'node:timers/promises';
 import { Public } from '../../src/platform/api/security.ts';
 import { CONNECTION_LIMITS } from '../../src/platform/http/connections.ts';
 import { TestApp } from '../support/app.ts';
+import { realTime } from '../support/real-time.ts';
 import { eventually } from '../support/sign-ins.ts';
 
 const FILE = 'swagger-ui-bundle.js';
@@ -175,7 +175,7 @@ describe('with lower limits', () => {
     const begun = Date.now();
     let bytes = 0;
     while (!socket.readableEnded) {
-      await wait(Date.now() - begun < 2 * STALL_MS ? STALL_MS / 10 : 1);
+      await realTime('the client reads slowly', Date.now() - begun < 2 * STALL_MS ? STALL_MS / 10 : 1);
       bytes += (socket.read() as Buffer | null)?.length ?? 0;
     }
     expect(Date.now() - begun).toBeGreaterThan(1.5 * STALL_MS);

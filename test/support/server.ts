@@ -12,7 +12,7 @@ export interface ServerOptions {
 
 /** Those variables of this process that are set. */
 const inherited = (...names: string[]): Record<string, string> =>
-  Object.fromEntries(names.map((name) => [name, process.env[name] ?? '']).filter(([, value]) => value !== ''));
+  Object.fromEntries(names.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])));
 
 /** A process of Latchkey, started as from a terminal. */
 export class ServerProcess {

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { readFileSync } from 'node:fs';
 import { BlockList } from 'node:net';
 import path from 'node:path';
@@ -60,20 +61,31 @@ export function tally(answers: readonly { readonly status: number }[]): Record<n
 }
 
 /** Milliseconds for what happens within one second on an idle machine. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
 
-/** Repeats `ask` until it returns a value, within a deadline. */
+/** Repeats `ask` until it returns a value, and once after the time is up, so that a slow machine does not run out of it. */
 export async function eventually<T>(
   ask: () => T | undefined | Promise<T | undefined>,
   what: string,
   withinMs = PATIENCE_MS,
 ): Promise<T> {
-  for (const end = Date.now() + withinMs; Date.now() < end;) {
+  const end = performance.now() + withinMs;
+  for (;;) {
+    const isLast = performance.now() > end;
     const answer = await ask();
     if (answer !== undefined) return answer;
+    if (isLast) throw new Error(`Not within ${String(withinMs)} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  throw new Error(`Not within ${String(withinMs)} ms: ${what}`);
+}
+
+/** Repeats `isSo` until it holds. */
+export async function until(
+  isSo: () => boolean | Promise<boolean>,
+  what: string,
+  withinMs = PATIENCE_MS,
+): Promise<void> {
+  await eventually(async () => ((await isSo()) ? true : undefined), what, withinMs);
 }
 
 /** Gives a partner a password as an import stores it. @returns the credential's id */

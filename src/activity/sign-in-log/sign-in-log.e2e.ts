@@ -5,6 +5,7 @@ import { runInNewContext } from 'node:vm';
 import { type Answer, type Partner, TestApp } from '../../../test/support/app.ts';
 import { recordAttempt } from '../../../test/support/inside.ts';
 import { onDatabase } from '../../../test/support/database.ts';
+import { realTime } from '../../../test/support/real-time.ts';
 import { secret } from '../../../test/support/secrets.ts';
 import {
   eventually,
@@ -339,8 +340,7 @@ describe('refusals for too many requests', () => {
         expect(tally(await inParallel(5, 5, () => signIn(wrong(partner), { address, on: other })))).toEqual({ 429: 5 });
         expect((await signIn(partner, { on: other })).status).toBe(200);
         const stopped = other.close();
-        // Long enough for a first try to find the rows locked.
-        await new Promise((resolve) => setTimeout(resolve, 400));
+        await realTime('an attempt finds the rows locked');
         await client.query('COMMIT');
         await stopped;
       });
@@ -744,7 +744,7 @@ describe('records that wait in memory', () => {
           expect(tally(await inParallel(5, 5, () => signIn(stayer, { on: staying })))).toEqual({ 200: 5 });
           expect(performance.now() - started).toBeLessThan(1_000);
           sent += 5;
-          await new Promise((resolve) => setTimeout(resolve, 50));
+          await realTime('sign-ins arrive one after another');
         }
         expect(haveNoticed()).toBe(true);
         // Waits for a moment when the leaving instance is between two attempts.

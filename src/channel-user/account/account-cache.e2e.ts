@@ -4,7 +4,6 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { setTimeout as delay } from 'node:timers/promises';
 import { MeController } from '../../auth/me.controller.ts';
 import { SCOPES } from '../../platform/api/security.ts';
 import { runMigrations } from '../../platform/database/migrate.ts';
@@ -14,8 +13,10 @@ import { type Answer, type Partner, TestApp } from '../../../test/support/app.ts
 import { scrape } from '../../../test/support/metrics.ts';
 import { changeFeedOf, trustFeed } from '../../../test/support/inside.ts';
 import { PostgresProxy } from '../../../test/support/postgres-proxy.ts';
+import { realTime } from '../../../test/support/real-time.ts';
 import { secret } from '../../../test/support/secrets.ts';
 import { isRunning, ServerProcess } from '../../../test/support/server.ts';
+import { until } from '../../../test/support/sign-ins.ts';
 
 type Json = Record<string, unknown>;
 type PartnerWithToken = Partner & { token: string };
@@ -24,8 +25,6 @@ type PartnerWithToken = Partner & { token: string };
 const KNOWN_EVERYWHERE_MS = 1_000;
 /** Contract §5: how long an answer may take while the database is away. */
 const UNAVAILABLE_MS = 5_000;
-/** Milliseconds for what a busy machine does late. */
-const PATIENCE_MS = 60_000;
 
 /** Runs the embedded PostgreSQL until it gets a signal. */
 const POSTGRES = [
@@ -64,37 +63,16 @@ afterEach(async () => {
 
 // --- Helpers --------------------------------------------------------------------------------------------------------
 
-/** Polls until a condition holds, and once after the time is up, so that a slow machine does not run out of it. */
-async function eventually(
-  isSo: () => boolean | Promise<boolean>,
-  what: string,
-  timeoutMs: number = PATIENCE_MS,
-): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  for (;;) {
-    const isUp = performance.now() > deadline;
-    if (await isSo()) return;
-    if (isUp) throw new Error(`Not within ${String(timeoutMs)} ms: ${what}`);
-    await delay(5);
-  }
-}
-
 /** Waits for a promise, and fails when it takes too long. */
 async function soon<T>(promise: Promise<T>, what: string): Promise<T> {
-  const settledFirst = new AbortController();
-  const tooLate = delay(PATIENCE_MS, undefined, settledFirst).then(() => {
-    throw new Error(`Not within ${String(PATIENCE_MS)} ms: ${what}`);
-  });
-  tooLate.catch(() => undefined);
-  try {
-    return await Promise.race([promise, tooLate]);
-  } finally {
-    settledFirst.abort();
-  }
+  let isSettled = false;
+  const settled = promise.finally(() => (isSettled = true));
+  await Promise.all([settled, until(() => isSettled, what)]);
+  return promise;
 }
 
 /** Waits until an instance gets change notifications and therefore trusts its cache. */
-const informed = (app = b): Promise<void> => eventually(() => changeFeedOf(app).trusted, 'changes are heard of');
+const informed = (app = b): Promise<void> => until(() => changeFeedOf(app).trusted, 'changes are heard of');
 
 /** Resolves when an instance gets the notification of a changed account, of changed keys, or of the test itself. */
 function heard(topic: 'channel_user' | 'signing_key' | 'test', key: string, app = b): Promise<void> {
@@ -179,7 +157,7 @@ const isInvalidToken = (answer: Answer): boolean => outcomeOf(answer) === 'inval
 /** Expects the second instance to answer for a partner without a query. Tries again after a late notification. */
 async function expectRemembered({ id, token }: { id: string; token: string }, calls = 20): Promise<void> {
   // A late notification may have cleared the cache once more.
-  await eventually(async () => {
+  await until(async () => {
     await informed();
     expect(await statusOf(token)).toBe(200);
     const queries = proxy.countQueries(id);
@@ -216,7 +194,7 @@ class Load {
   /** Waits until `calls` more calls were answered. */
   async more(calls = 100): Promise<void> {
     const enough = this.calls.length + calls;
-    await eventually(() => this.calls.length >= enough, 'the load gets answers');
+    await until(() => this.calls.length >= enough, 'the load gets answers');
   }
 
   async stop(): Promise<Call[]> {
@@ -320,7 +298,7 @@ describe('a change on one instance while the other is under load', () => {
   /** Waits for calls that started after a time, and stops the load. */
   async function callsStartedAfter(load: Load, time: number): Promise<Call[]> {
     const late = (): Call[] => load.calls.filter(({ startedAt }) => startedAt > time);
-    await eventually(() => late().length >= 50, 'the load gets answers');
+    await until(() => late().length >= 50, 'the load gets answers');
     await load.stop();
     return late();
   }
@@ -562,7 +540,7 @@ describe('a new signing key', () => {
     const changedAt = performance.now();
     for (const app of [a, b]) {
       const signsWithIt = async (): Promise<boolean> => kidOf(await app.generateToken(partner)) === kid;
-      await eventually(signsWithIt, 'the new key signs', KNOWN_EVERYWHERE_MS - (performance.now() - changedAt));
+      await until(signsWithIt, 'the new key signs', KNOWN_EVERYWHERE_MS - (performance.now() - changedAt));
     }
     const [newerOfA, newerOfB] = [await a.generateToken(partner), await b.generateToken(partner)];
     expect([await statusOf(newerOfA), await statusOf(newerOfB, a)]).toEqual([200, 200]);
@@ -572,7 +550,7 @@ describe('a new signing key', () => {
     await sql('DELETE FROM signing_key WHERE kid = $1', [before]);
     const deletedAt = performance.now();
     const late = (): Call[] => load.calls.filter(({ startedAt }) => startedAt > deletedAt + KNOWN_EVERYWHERE_MS);
-    await eventually(() => late().length >= 50, 'the load gets answers');
+    await until(() => late().length >= 50, 'the load gets answers');
     await load.stop();
     expect(late().every(({ answer }) => isInvalidToken(answer))).toBe(true);
     expect(isInvalidToken(await me(partner.token, a))).toBe(true);
@@ -592,7 +570,7 @@ describe('the listening connection', () => {
         const ended = (await sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
           WHERE application_name = 'latchkey-changes' AND datname = current_database()`)) as unknown[];
         killed += ended.length;
-        await delay(Math.random() * 120);
+        await realTime('connections are killed again', Math.random() * 120);
       }
     })();
     const periods: { suspendedAt: number; reactivatedFrom: number; reactivatedAt: number; until: number }[] = [];
@@ -601,7 +579,7 @@ describe('the listening connection', () => {
         await suspend(id);
         const suspendedAt = performance.now();
         const isLate = ({ startedAt }: Call): boolean => startedAt > suspendedAt + KNOWN_EVERYWHERE_MS;
-        await eventually(() => load.calls.filter(isLate).length >= 20, 'the load gets answers');
+        await until(() => load.calls.filter(isLate).length >= 20, 'the load gets answers');
         const reactivatedFrom = performance.now();
         await reactivate(id);
         const reactivatedAt = performance.now();
@@ -636,7 +614,7 @@ describe('the listening connection', () => {
     const { id, token } = await a.asPartner();
     await expectRemembered({ id, token });
     proxy.cut('feed');
-    await eventually(() => !changeFeedOf(b).connected, 'the loss is noticed');
+    await until(() => !changeFeedOf(b).connected, 'the loss is noticed');
     await suspend(id);
     // The cache is not trusted at all.
     expect(await statusOf(token)).toBe(401);
@@ -662,7 +640,7 @@ describe('the listening connection', () => {
     await suspendByHand(partner.id);
     const changedAt = performance.now();
     const late = (): Call[] => load.calls.filter(({ startedAt }) => startedAt > changedAt + KNOWN_EVERYWHERE_MS);
-    await eventually(() => late().length >= 50, 'the load gets answers');
+    await until(() => late().length >= 50, 'the load gets answers');
     if (duration === 'a while') {
       // The cache was used as long as it was trusted, and the connection does not count as dead yet.
       expect(changeFeedOf(b).connected).toBe(true);
@@ -807,7 +785,7 @@ describe('a read that a change overtakes', () => {
     const overtaken = me(token);
     await soon(held.reached, 'the read is held');
     proxy.cut('feed');
-    await eventually(() => !changeFeedOf(b).connected, 'the loss is noticed');
+    await until(() => !changeFeedOf(b).connected, 'the loss is noticed');
     await suspendByHand(id);
     proxy.mend();
     await informed();
@@ -838,7 +816,7 @@ describe('a read that a change overtakes', () => {
     held.release();
     await soon(next.reached, 'the next read is held');
     const answer = me(partner.token);
-    await Promise.race([answer, delay(100)]);
+    await Promise.race([answer, realTime('a read is held', 100)]);
     next.release();
     expect(isInvalidToken(await answer)).toBe(true);
     expect((await overtaken).status).toBe(401);
@@ -849,7 +827,7 @@ describe('a read that a change overtakes', () => {
     await reactivate(id);
     await expectRemembered({ id, token });
     await suspend(id);
-    await eventually(async () => (await statusOf(token)) === 401, 'the suspension is known', KNOWN_EVERYWHERE_MS);
+    await until(async () => (await statusOf(token)) === 401, 'the suspension is known', KNOWN_EVERYWHERE_MS);
   }
 });
 
@@ -895,13 +873,13 @@ describe('without the database', () => {
       for (const status of statuses.slice(0, 4)) expect([200, 503]).toContain(status);
       return statuses.every((status) => status !== 503);
     };
-    await eventually(isBack, 'everything works again', timeoutMs);
+    await until(isBack, 'everything works again', timeoutMs);
     expect((await Promise.all(callsOf(app))).map(({ status }) => status)).toEqual([200, 200, 200, 200, 401, 401, 200]);
   }
 
   it('which refuses connections', async () => {
     await proxy.shut();
-    await eventually(() => !changeFeedOf(b).connected, 'the loss is noticed');
+    await until(() => !changeFeedOf(b).connected, 'the loss is noticed');
     await expectUnavailable();
     await expectUnavailable();
     await proxy.open();
@@ -915,7 +893,7 @@ describe('without the database', () => {
     const distrust = trustFeed(b);
     expect(await statusOf(remembered.token)).toBe(200);
     distrust();
-    await eventually(() => !changeFeedOf(b).trusted, 'memory is not believed any more', KNOWN_EVERYWHERE_MS);
+    await until(() => !changeFeedOf(b).trusted, 'memory is not believed any more', KNOWN_EVERYWHERE_MS);
     await expectUnavailable();
     proxy.mend();
     await expectBack();
@@ -964,7 +942,7 @@ describe('without the database', () => {
       const load = new Load(app, remembered.token, 2);
       await load.more(20);
       expect(await postgres.kill('SIGTERM')).toBe(0);
-      await eventually(() => !changeFeedOf(app).connected, 'the loss is noticed');
+      await until(() => !changeFeedOf(app).connected, 'the loss is noticed');
       await expectUnavailable(app);
       postgres = start();
       await expectUnavailable(app);

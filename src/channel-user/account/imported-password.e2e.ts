@@ -5,6 +5,7 @@ import { type Answer, type Partner, TestApp } from '../../../test/support/app.ts
 import { scrape } from '../../../test/support/metrics.ts';
 import { reencrypt } from '../../../test/support/command.ts';
 import { holdSlowHashes, slowHashesOf } from '../../../test/support/inside.ts';
+import { realTime } from '../../../test/support/real-time.ts';
 import { secret } from '../../../test/support/secrets.ts';
 import {
   eventually,
@@ -194,7 +195,7 @@ describe('while slow hashes of partners cannot be verified in time', () => {
         if (++first === 300) release();
         if (answer.status === 200) return secret(answer.text);
         expect(answer.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
-        await new Promise((resolve) => setTimeout(resolve, Number(answer.headers.get('retry-after')) * 1000));
+        await realTime('Retry-After is over', Number(answer.headers.get('retry-after')) * 1000);
       }
     });
     expect([...statuses].sort()).toEqual([200, 503]);

@@ -11,7 +11,8 @@ import { GrantService } from './grant.service.ts';
 import { type Answer, type PartnerWithToken, type RequestOptions, TestApp } from '../../../test/support/app.ts';
 import { expectGrantsToHold } from '../../../test/support/granted-routes.ts';
 import { PostgresProxy } from '../../../test/support/postgres-proxy.ts';
-import { eventually } from '../../../test/support/sign-ins.ts';
+import { realTime } from '../../../test/support/real-time.ts';
+import { eventually, until } from '../../../test/support/sign-ins.ts';
 
 /** Number of simultaneous lookups of cabins. */
 const cabinsAtOnce = { now: 0, most: 0 };
@@ -23,7 +24,7 @@ class BoatController {
   constructor(private readonly grants: GrantService) {
     grants.viaParent('cabin', 'boat', async (id) => {
       cabinsAtOnce.most = Math.max(cabinsAtOnce.most, ++cabinsAtOnce.now);
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      await new Promise(setImmediate);
       cabinsAtOnce.now--;
       return /^(.+)-cabin$/.exec(id)?.[1];
     });
@@ -141,14 +142,6 @@ const call = (path: string, options: RequestOptions = {}, on = a): Promise<Answe
 
 const status = async (path: string, options: RequestOptions = {}, on = a): Promise<number> =>
   (await call(path, options, on)).status;
-
-async function within(ms: number, what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const end = performance.now() + ms;
-  while (!(await isSo())) {
-    if (performance.now() > end) throw new Error(`Not within ${String(ms)} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
 
 describe('a route with @Granted()', () => {
   it('is open with the grant, wherever the request names the resource', async () => {
@@ -279,7 +272,7 @@ describe('a route with @Granted()', () => {
       expect(await status(path, { json })).toBe(400);
       // This request is answered after the reads of the one before.
       expect(await status('/boats/not-granted')).toBe(404);
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await realTime('a rejection is reported');
     } finally {
       process.off('unhandledRejection', hear);
     }
@@ -361,7 +354,7 @@ describe('a grant', () => {
     expect(await status('/boats/7', {}, b)).toBe(200);
     await staff('DELETE', `${grantsOf(partner.id)}/boat/7`, undefined, 204);
     expect(await status('/boats/7')).toBe(404);
-    await within(1_000, 'refused by the other instance', async () => (await status('/boats/7', {}, b)) === 404);
+    await until(async () => (await status('/boats/7', {}, b)) === 404, 'refused by the other instance', 1_000);
   });
 
   it('is checked in memory without a query', async () => {
@@ -379,11 +372,15 @@ describe('a grant', () => {
     await grant(['7'], { permissions: ['sail'] });
     expect(await status('/boats/sail', { json: { boatId: '7' } }, b)).toBe(200);
     await a.dataSource.query(`UPDATE resource_grant SET permissions = '{}' WHERE channel_user_id = $1`, [partner.id]);
-    await within(1_000, 'the permission is gone', async () => {
-      return (await status('/boats/sail', { json: { boatId: '7' } }, b)) === 404;
-    });
+    await until(
+      async () => {
+        return (await status('/boats/sail', { json: { boatId: '7' } }, b)) === 404;
+      },
+      'the permission is gone',
+      1_000,
+    );
     await a.dataSource.query('TRUNCATE resource_grant');
-    await within(1_000, 'the grant is gone', async () => (await status('/boats/7', {}, b)) === 404);
+    await until(async () => (await status('/boats/7', {}, b)) === 404, 'the grant is gone', 1_000);
   });
 
   it('is not trusted from the cache while the change feed is silent', async () => {
@@ -391,7 +388,7 @@ describe('a grant', () => {
     expect(await status('/boats/7', {}, b)).toBe(200);
     proxy.abandon('feed');
     await staff('DELETE', `${grantsOf(partner.id)}/boat/7`, undefined, 204);
-    await within(1_000, 'refused although nothing is heard', async () => (await status('/boats/7', {}, b)) === 404);
+    await until(async () => (await status('/boats/7', {}, b)) === 404, 'refused although nothing is heard', 1_000);
   });
 
   it('is not cached when it is withdrawn during the read', async () => {
@@ -400,11 +397,11 @@ describe('a grant', () => {
     const reading = call('/boats/7', {}, b);
     await hold.reached;
     await staff('DELETE', `${grantsOf(partner.id)}/boat/7`, undefined, 204);
-    await within(1_000, 'refused', async () => (await status('/boats/7')) === 404);
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await until(async () => (await status('/boats/7')) === 404, 'refused', 1_000);
+    await realTime('a read is held');
     hold.release();
     expect([200, 404]).toContain((await reading).status);
-    await within(1_000, 'refused there, too', async () => (await status('/boats/7', {}, b)) === 404);
+    await until(async () => (await status('/boats/7', {}, b)) === 404, 'refused there, too', 1_000);
   });
 
   it('ends at its expiry by the application’s clock, to the millisecond', async () => {
@@ -427,9 +424,9 @@ describe('a grant', () => {
     await grant(['7']);
     proxy.cut('feed');
     proxy.cut('pool');
-    await within(2_000, 'unavailable', async () => (await status('/boats/7', {}, b)) === 503);
+    await until(async () => (await status('/boats/7', {}, b)) === 503, 'unavailable', 2_000);
     proxy.mend();
-    await within(5_000, 'available', async () => (await status('/boats/7', {}, b)) === 200);
+    await until(async () => (await status('/boats/7', {}, b)) === 200, 'available', 5_000);
   });
 });
 

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
 import { createDatabase } from '../../../test/support/database.ts';
+import { realTime } from '../../../test/support/real-time.ts';
 import { keepOutput, secret } from '../../../test/support/secrets.ts';
 import { ServerProcess } from '../../../test/support/server.ts';
 import { eventually } from '../../../test/support/sign-ins.ts';
@@ -239,7 +240,7 @@ it('imports nothing when the instance stops during an upload, and the next impor
 it('finishes and answers an import that was received before the stop', async () => {
   const { id, answered, letGo } = await heldAtTheEnd('finished');
   const exited = server.kill('SIGTERM');
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await realTime('Latchkey is stopping');
   await letGo();
   const { status, text = '' } = (await answered) ?? {};
   expect(await exited).toBe(0);

@@ -6,6 +6,7 @@ import { request as httpRequest } from 'node:http';
 import { Readable } from 'node:stream';
 import { type Answer, TestApp } from '../../../test/support/app.ts';
 import { importFrom, importLimitsOf, verifyTrail } from '../../../test/support/inside.ts';
+import { realTime } from '../../../test/support/real-time.ts';
 import { secret } from '../../../test/support/secrets.ts';
 import { eventually } from '../../../test/support/sign-ins.ts';
 
@@ -733,7 +734,7 @@ describe('while a file arrives', () => {
       // Node checks its connection timeouts every 30 seconds.
       for (let i = 0; Date.now() - started < 75_000 && !(elsewhere.hasEnded && Date.now() - started > 33_000); i++) {
         upload.write(rowsOf(prefix, i, 1));
-        await new Promise((resolve) => setTimeout(resolve, 500));
+        await realTime('Node checks its connections');
       }
       expect(elsewhere.hasEnded).toBe(true);
       upload.end();
