@@ -10,6 +10,9 @@ import { sourceMaps } from './typescript.mjs';
 
 const require = createRequire(import.meta.url);
 
+// Nothing is open any more. A worker that takes its heap apart misses the half second after which Jest ends it.
+process.once('beforeExit', () => process.exit());
+
 export default class NativeRuntime extends JestRuntime {
   /** Jest's test framework, anew for each file since it keeps the tests and hooks that a file has declared. */
   requireInternalModule(from) {
