@@ -22,13 +22,16 @@ export const isExpiring = (id: string): string =>
   `(${id} IN (SELECT expiry.owner FROM (${EXPIRIES}) AS expiry)) IS TRUE`;
 /** Checks each row by itself. So much expires here that reading all of it takes long, and the next match is near. */
 export const EXPIRES = `(COALESCE(channelUser.expiresAt > :now AND channelUser.expiresAt <= :expiresBy, false)
-  OR (SELECT true FROM credential WHERE channel_user_id = channelUser.id AND revoked_at IS NULL
-    AND expires_at > :now AND expires_at <= :expiresBy AND NOT superseded LIMIT 1))`;
+  OR (SELECT bool_or(COALESCE(revoked_at IS NULL AND expires_at > :now AND expires_at <= :expiresBy AND NOT superseded,
+    false)) FROM credential WHERE channel_user_id = channelUser.id))`;
 /** The silent channel users: two index ranges, which hold no other rows. */
-const SILENT = `(
+export const SILENT = `
   SELECT channel_user_id FROM channel_user_use WHERE last_token_at > '-infinity' AND last_token_at < :silentSince
   UNION ALL
-  SELECT channel_user_id FROM channel_user_use WHERE last_token_at = '-infinity' AND created_at < :silentSince)`;
+  SELECT channel_user_id FROM channel_user_use WHERE last_token_at = '-infinity' AND created_at < :silentSince`;
+/** Checks each row by itself, when too many are silent to begin with them. LIMIT prevents a join. */
+const IS_SILENT = `(SELECT CASE WHEN last_token_at = '-infinity' THEN created_at ELSE last_token_at END
+  FROM channel_user_use WHERE channel_user_id = channelUser.id LIMIT 1) < :silentSince`;
 
 const STATUS_CONDITIONS: Record<ChannelUserStatus, string> = {
   suspended: 'channelUser.suspendedAt IS NOT NULL',
@@ -41,17 +44,24 @@ const SEARCHABLE = /[\p{L}\p{N}]{3}/u;
 
 const escapeLike = (text: string): string => text.replace(/[\\%_]/g, '\\$&');
 
+/** How a query looks for the two filters that have tables of their own. */
+export interface Search {
+  /** The SQL condition for `expiringWithinDays`. */
+  readonly expiring: string;
+  /** Whether a query with `silentForDays` begins with the silent channel users, or checks those that it finds. */
+  readonly beginsWithSilent: boolean;
+}
+
 /**
  * Restricts a query on channel users (alias `channelUser`) to those that match all given filters.
  *
- * @param expiring the SQL condition for `expiringWithinDays`
  * @param registered the filters by tables of other features
  */
 export function filterBy(
   query: SelectQueryBuilder<ChannelUser>,
   filter: ChannelUserFilterQuery,
   time: number,
-  expiring: string,
+  search: Search,
   registered: ListFilters,
 ): SelectQueryBuilder<ChannelUser> {
   const { q, status, expiringWithinDays, silentForDays } = filter;
@@ -64,10 +74,13 @@ export function filterBy(
   for (const { parameter, condition } of FIELD_FILTERS) {
     if (filter[parameter] !== undefined) query.andWhere(condition, { [parameter]: filter[parameter] });
   }
-  if (expiringWithinDays !== undefined) query.andWhere(expiring, { expiresBy: daysAfter(time, expiringWithinDays) });
+  if (expiringWithinDays !== undefined)
+    query.andWhere(search.expiring, { expiresBy: daysAfter(time, expiringWithinDays) });
   if (silentForDays !== undefined) {
     const silentSince = daysAfter(time, -silentForDays);
-    query.innerJoin(SILENT, 'silent', 'silent.channel_user_id = channelUser.id').setParameters({ silentSince });
+    query.setParameters({ silentSince });
+    if (search.beginsWithSilent) query.innerJoin(`(${SILENT})`, 'silent', 'silent.channel_user_id = channelUser.id');
+    else query.andWhere(IS_SILENT);
     // Every silent channel user is this old. The condition lets a walk by `createdAt` skip the newer ones.
     query.andWhere('channelUser.createdAt < :silentSince');
   }

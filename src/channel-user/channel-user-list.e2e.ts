@@ -608,4 +608,34 @@ describe('the export of channel users', () => {
       await unbulk();
     }
   });
+
+  it('and the list hold many matches that are far from the start of the sort', async () => {
+    const nameOf = (n: number): string => `bulk-${String(n).padStart(6, '0')}`;
+    await bulk(13_000);
+    try {
+      // In all sorts, 2,000 come before the first match.
+      await app.seed(`UPDATE channel_user SET created_at = now() - (13000 - right(username, 6)::int) * interval '1 second',
+        scopes = CASE WHEN username <= 'bulk-002000' THEN '{early:one}' WHEN username > 'bulk-011000' THEN '{late:one}'
+          ELSE '{early:one,late:one}' END::text[] WHERE username LIKE 'bulk-%'`);
+      await app.seed(`UPDATE channel_user_use SET last_token_at = channel_user.created_at FROM channel_user
+        WHERE id = channel_user_id AND username LIKE 'bulk-%'`);
+      for (const order of ['username', 'createdAt', 'lastTokenAt']) {
+        for (const [sort, scope, first, step] of [
+          [order, 'late:one', 2_001, 1],
+          [`-${order}`, 'early:one', 11_000, -1],
+        ] as const) {
+          const page = await list({ sort, scope, limit: '100' });
+          const next = await list({ sort, scope, limit: '100', cursor: page.nextCursor ?? '' });
+          expect([sort, page.total]).toEqual([sort, null]);
+          expect([...page.items, ...next.items].map(({ username }) => username)).toEqual(
+            Array.from({ length: 200 }, (_, i) => nameOf(first + i * step)),
+          );
+        }
+      }
+      const lines = linesOf(await fetchCsv({ scope: 'late:one' })).map((line) => line.split(',')[0]);
+      expect(lines).toEqual(Array.from({ length: 11_000 }, (_, i) => nameOf(i + 2_001)));
+    } finally {
+      await unbulk();
+    }
+  });
 });

@@ -5,6 +5,7 @@ import { HandoverModule } from './handover/handover.module.ts';
 import { PasswordModule } from '../password/password.module.ts';
 import { RateLimitModule } from '../rate-limit/rate-limit.module.ts';
 import { ChannelUserListService } from './channel-user-list.service.ts';
+import { ChannelUserSearch } from './channel-user-search.service.ts';
 import { ChannelUserController } from './channel-user.controller.ts';
 import { ChannelUser } from './model/channel-user.entity.ts';
 import { ChannelUserService } from './channel-user.service.ts';
@@ -35,6 +36,7 @@ import { TallyService } from './tally.service.ts';
   providers: [
     ChannelUserService,
     ChannelUserListService,
+    ChannelUserSearch,
     CredentialService,
     AccountCache,
     LastUseService,

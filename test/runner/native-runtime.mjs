@@ -11,7 +11,8 @@ import { sourceMaps } from './typescript.mjs';
 const require = createRequire(import.meta.url);
 
 // Nothing is open any more. A worker that takes its heap apart misses the half second after which Jest ends it.
-process.once('beforeExit', () => process.exit());
+const { exit } = process;
+process.once('beforeExit', () => exit.call(process));
 
 export default class NativeRuntime extends JestRuntime {
   /** Jest's test framework, anew for each file since it keeps the tests and hooks that a file has declared. */

@@ -17,7 +17,7 @@ export type ChannelUserStatus = (typeof CHANNEL_USER_STATUSES)[number];
 @Index('ix_channel_user_search', { synchronize: false })
 @Index('ix_channel_user_scopes', { synchronize: false })
 @Index('ix_channel_user_external_id', ['externalId'], { where: 'external_id IS NOT NULL' })
-@Index('ix_channel_user_suspended', ['usernameKey'], { where: 'suspended_at IS NOT NULL' })
+@Index('ix_channel_user_suspended', ['usernameKey', 'createdAt', 'id'], { where: 'suspended_at IS NOT NULL' })
 @Index('ix_channel_user_expires_at', ['expiresAt', 'suspendedAt', 'id'], { where: 'expires_at IS NOT NULL' })
 export class ChannelUser {
   @PrimaryGeneratedColumn('uuid', { primaryKeyConstraintName: 'pk_channel_user' })
