@@ -8,7 +8,6 @@
  * - `npm test -- --server`: those whose result depends on PostgreSQL's version, on the server of `TEST_DATABASE_URL`.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import path from 'node:path';
 import { testsOf } from './runner/changed.ts';
 
 /** Several instances, and faults of what they need. These tests make a load of their own and run alone. */
@@ -42,12 +41,10 @@ const ON_SERVER = [
 const MODULES = '/node_modules/';
 /** Fewer and larger collections of garbage, for workers that keep the application loaded. */
 const RUNTIME = ['--max-semi-space-size=64'];
-/** Where the processes of the tests keep compiled modules for one another. */
-const CACHE = { NODE_COMPILE_CACHE: path.resolve('node_modules/.cache/latchkey-tests') };
 
 function jest(...args: string[]): boolean {
   const command = [...RUNTIME, 'node_modules/jest/bin/jest.js', '--config', 'test/jest.config.js', ...args];
-  return spawnSync(process.execPath, command, { stdio: 'inherit', env: { ...process.env, ...CACHE } }).status === 0;
+  return spawnSync(process.execPath, command, { stdio: 'inherit' }).status === 0;
 }
 
 const allBut = (...patterns: string[]): boolean => jest('--testPathIgnorePatterns', MODULES, ...patterns);

@@ -22,14 +22,13 @@ import { LastUse } from './model/last-use.entity.ts';
 export const MAX_TOTAL = 10_000;
 /** Six for each account that lists count: its own expiry and those of up to five live credentials. */
 const MAX_EXPIRIES = 6 * (MAX_TOTAL + 1);
-/** Channel users that a walk looks at for each row that it should find. */
-const WALKED_PER_ROW = 20;
 /** Sorts before every other id. */
 const LOWEST_ID = '00000000-0000-0000-0000-000000000000';
 
 /**
- * The sorts: the columns of the sort's index, all its entries, the name of its key in the query of a search, and the form
- * of the key in a cursor. A channel user that never obtained a token sorts before all others.
+ * The sorts: the columns of the sort's index, all its entries, the name of its key in the query of a search, how many
+ * channel users a walk looks at for each row that it should find, and the form of the key in a cursor. A channel user
+ * that never obtained a token sorts before all others.
  */
 export const ORDERS = {
   username: {
@@ -37,6 +36,7 @@ export const ORDERS = {
     id: 'channelUser.id',
     index: 'SELECT username_key AS key, id FROM channel_user',
     found: 'key',
+    walkedPerRow: 100,
     cast: '',
     isKey: (text: string) => /^[a-z0-9._@-]{1,64}$/.test(text),
   },
@@ -45,6 +45,7 @@ export const ORDERS = {
     id: 'channelUser.id',
     index: 'SELECT created_at AS key, id FROM channel_user',
     found: 'key',
+    walkedPerRow: 100,
     cast: '::timestamptz',
     isKey: isTimestamp,
   },
@@ -53,6 +54,8 @@ export const ORDERS = {
     id: 'lastUse.channelUserId',
     index: 'SELECT last_token_at AS key, channel_user_id AS id FROM channel_user_use',
     found: 'channel_user_use.last_token_at',
+    // Each costs a look-up in another table.
+    walkedPerRow: 20,
     cast: '::timestamptz',
     isKey: (text: string) => text === '-infinity' || isTimestamp(text),
   },
@@ -177,12 +180,12 @@ export class ChannelUserSearch {
   }
 
   async #endOfWalk(page: PagePlace): Promise<string[] | undefined> {
-    const { index, cast } = ORDERS[page.order];
+    const { index, cast, walkedPerRow } = ORDERS[page.order];
     const [direction, comparison] = directionOf(page);
     const behind = page.seen ? `WHERE (key, id) ${comparison} ($1${cast}, $2::uuid)` : '';
     const [end] = await this.dataSource.query<{ key: string; id: string }[]>(
       `SELECT key::text, id FROM (${index}) AS entry ${behind}
-       ORDER BY entry.key ${direction}, id ${direction} OFFSET ${String(WALKED_PER_ROW * page.limit - 1)} LIMIT 1`,
+       ORDER BY entry.key ${direction}, id ${direction} OFFSET ${String(walkedPerRow * page.limit - 1)} LIMIT 1`,
       page.seen,
     );
     return end && [end.key, end.id];

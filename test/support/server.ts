@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
 
 export interface ServerOptions {
   /** The command to run, by default the built server. */
@@ -10,9 +11,8 @@ export interface ServerOptions {
   cwd?: string;
 }
 
-/** Those variables of this process that are set. */
-const inherited = (...names: string[]): Record<string, string> =>
-  Object.fromEntries(names.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])));
+/** Where the processes of the tests keep compiled modules for one another. */
+const CACHE = path.resolve('node_modules/.cache/latchkey-tests');
 
 /** A process of Latchkey, started as from a terminal. */
 export class ServerProcess {
@@ -25,7 +25,12 @@ export class ServerProcess {
     const [file = '', ...args] = command;
     // The process gets its own group, like a job of a shell, so that Ctrl-C reaches the whole group.
     this.#child = spawn(file, args, {
-      env: { ...inherited('PATH', 'HOME', 'NODE_COMPILE_CACHE'), ...env },
+      env: {
+        PATH: process.env['PATH'] ?? '',
+        HOME: process.env['HOME'] ?? '',
+        NODE_COMPILE_CACHE: CACHE,
+        ...env,
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
       ...(cwd !== undefined && { cwd }),
