@@ -10,6 +10,7 @@ import { TestApp } from '../support/app.ts';
 import { signingKeyOf } from '../support/inside.ts';
 import { createDatabase } from '../support/database.ts';
 import { keepOutput, secret } from '../support/secrets.ts';
+import { HTTPD_COMMAND, httpdModule, startHttpd } from '../support/httpd.ts';
 import { freePort } from '../support/ports.ts';
 import { isRunning, ServerProcess } from '../support/server.ts';
 import { eventually } from '../support/sign-ins.ts';
@@ -19,7 +20,7 @@ import { eventually } from '../support/sign-ins.ts';
  * here wrote, in processes of its own.
  */
 const page = readFileSync('docs/resource-servers.md', 'utf8');
-const BLOCK = /^### (?<title>.+)$(?<text>[^]*?)^```(?<language>js|python|sh|haproxy)$\n(?<code>[^]*?)^```$/gm;
+const BLOCK = /^### (?<title>.+)$(?<text>[^]*?)^```(?<language>js|python|sh|haproxy|apache)$\n(?<code>[^]*?)^```$/gm;
 const blocks = new Map([...page.matchAll(BLOCK)].map(({ groups = {} }) => [groups['title'] ?? '', groups]));
 const EXTENSIONS: Record<string, string> = { js: 'mjs', python: 'py', sh: 'sh', haproxy: 'cfg' };
 /** Debian's, for which its packages are. */
@@ -31,6 +32,9 @@ const FASTIFY = 'Fastify with @fastify/jwt and get-jwks';
 const AWS = 'aws-jwt-verify';
 const HAPROXY = 'HAProxy';
 const HAPROXY_COMMAND = '/usr/sbin/haproxy';
+const MOD_OAUTH2 = 'Apache with mod_oauth2';
+const MOD_AUTH_OPENIDC = 'Apache with mod_auth_openidc';
+const APACHE_MODULES: Record<string, string> = { [MOD_OAUTH2]: 'oauth2', [MOD_AUTH_OPENIDC]: 'auth_openidc' };
 const SERVERS = [
   'jose',
   'Express with express-oauth2-jwt-bearer',
@@ -39,12 +43,16 @@ const SERVERS = [
   'jsonwebtoken with jwks-rsa',
   AWS,
   HAPROXY,
+  MOD_OAUTH2,
+  MOD_AUTH_OPENIDC,
 ];
 const NEEDS: Record<string, string[]> = {
   Authlib: [PYTHON, '-c', 'import authlib, requests'],
   PyJWT: [PYTHON, '-c', 'import jwt, cryptography'],
   curl: ['curl', '--version'],
   [HAPROXY]: [HAPROXY_COMMAND, '-v'],
+  [MOD_OAUTH2]: ['ls', HTTPD_COMMAND, httpdModule('oauth2')],
+  [MOD_AUTH_OPENIDC]: ['ls', HTTPD_COMMAND, httpdModule('auth_openidc')],
 };
 
 /** Whether a block can run here; in CI every one must. */
@@ -66,6 +74,8 @@ const hasPyJwt = canRun('PyJWT');
 /** Inside of the checkout, so that imports find node_modules. */
 const folder = mkdtempSync(path.resolve('dist', 'interop-'));
 const running: ServerProcess[] = [];
+/** What ends each Apache. */
+const sites: (() => Promise<unknown>)[] = [];
 const databases: { drop: () => Promise<void> }[] = [];
 /** How long one process may take on a busy machine, and a test that starts many. */
 const PROCESS_MS = 30_000;
@@ -132,29 +142,47 @@ interface ResourceServer {
   stop: () => Promise<unknown>;
 }
 
-/** Starts a block that listens. */
-async function serve(title: string, env: Record<string, string> = {}): Promise<ResourceServer> {
-  const port = await freePort();
+/** Starts Apache with a block as its site, as printed unless the keys are to be read again sooner. @returns its end */
+async function startSite(title: string, port: number, keyCacheMs: string): Promise<() => Promise<unknown>> {
+  const { code = '' } = blocks.get(title) ?? {};
+  const site = code.replace('jwks_uri.expiry=300', `jwks_uri.expiry=${String(Number(keyCacheMs) / 1000)}`);
+  const stop = await startHttpd({ module: APACHE_MODULES[title] ?? '', site, port, issuer, audience: AUDIENCE });
+  sites.push(stop);
+  return stop;
+}
+
+/** Starts a block that is a program or HAProxy's. @returns its end */
+async function startProgram(title: string, port: number, env: Record<string, string>): Promise<() => Promise<unknown>> {
   const command = title === HAPROXY ? await proxyCommand() : commandOf(title);
   const server = start({ ISSUER: issuer, AUDIENCE, PORT: String(port), ...env }, command);
-  const url = `http://127.0.0.1:${String(port)}/`;
+  await eventually(
+    () => {
+      if (!isRunning(server.pid)) throw new Error(`${title} has ended:\n${server.stderr}`);
+      return fetch(`http://127.0.0.1:${String(port)}/`).catch(() => undefined);
+    },
+    `${title} serves`,
+    PROCESS_MS,
+  );
+  return () => server.kill('SIGKILL');
+}
+
+/** Starts a block that listens. */
+async function serve(title: string, env: { KEY_CACHE_MS?: string } = {}): Promise<ResourceServer> {
+  const port = await freePort();
+  const stop = await (title in APACHE_MODULES
+    ? startSite(title, port, env.KEY_CACHE_MS ?? '300000')
+    : startProgram(title, port, env));
   const call: ResourceServer['call'] = async (token) => {
-    const response = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
+    // Apache's header for the service behind it: a client cannot name itself.
+    const headers = { authorization: `Bearer ${token}`, 'x-client-id': 'somebody-else' };
+    const response = await fetch(`http://127.0.0.1:${String(port)}/`, { headers });
     const text = await response.text();
     return {
       status: response.status,
       client: response.ok ? (JSON.parse(text) as { client_id: string }).client_id : undefined,
     };
   };
-  await eventually(
-    () => {
-      if (!isRunning(server.pid)) throw new Error(`${title} has ended:\n${server.stderr}`);
-      return fetch(url).catch(() => undefined);
-    },
-    `${title} serves`,
-    PROCESS_MS,
-  );
-  return { call, stop: () => server.kill('SIGKILL') };
+  return { call, stop };
 }
 
 async function post(to: string, json: unknown, token?: string): Promise<Record<string, unknown>> {
@@ -216,6 +244,7 @@ beforeAll(async () => {
 }, SLOW_MS);
 
 afterAll(async () => {
+  for (const stop of sites) await stop();
   for (const server of running) {
     if (isRunning(server.pid)) await server.kill('SIGKILL');
     keepOutput(server.stdout + server.stderr);
@@ -372,6 +401,15 @@ describe('third-party verifiers', () => {
     ['of another type', () => sign({}, { typ: 'JWT' })],
     ['without an end', () => sign({ exp: undefined })],
     [
+      'signed with a public key as a shared secret',
+      async () => {
+        const pem = createPublicKey(signingKey.privateKey).export({ type: 'spki', format: 'pem' });
+        return new SignJWT(decode(await tokenOf(partner), 1))
+          .setProtectedHeader({ alg: 'HS256', typ: 'at+jwt', kid: signingKey.kid })
+          .sign(Buffer.from(pem));
+      },
+    ],
+    [
       'not signed',
       async () =>
         `${Buffer.from('{"alg":"none","typ":"at+jwt"}').toString('base64url')}.${(await sign()).split('.')[1] ?? ''}.`,
@@ -421,7 +459,8 @@ describe('third-party verifiers', () => {
       // The standby is new since the rotation.
       await restart();
       const forgetful = [];
-      for (const title of [FASTIFY, AWS]) forgetful.push(await serve(title, { KEY_CACHE_MS: '1000' }));
+      for (const title of [FASTIFY, AWS, MOD_OAUTH2].filter((one) => servers.includes(one)))
+        forgetful.push(await serve(title, { KEY_CACHE_MS: '1000' }));
       const token = await tokenOf(partner);
       for (const { call } of forgetful) expect((await call(token)).status).toBe(200);
       expect(await ask(token)).toEqual(all(partner.username));
@@ -429,6 +468,14 @@ describe('third-party verifiers', () => {
       // Those that run know the standby: no partner notices.
       const after = await tokenOf(partner);
       expect(await ask(after)).toEqual(all(partner.username));
+      // Apache trusts the key for the interval, or until a key that it does not know makes it read the keys again.
+      const unknown = await sign({}, { kid: 'unknown' });
+      for (const [title, { call }] of resourceServers) {
+        if (!(title in APACHE_MODULES)) continue;
+        expect([title, (await call(token)).status]).toEqual([title, 200]);
+        expect([title, (await call(unknown)).status]).toEqual([title, 401]);
+        expect([title, (await call(token)).status]).toEqual([title, 401]);
+      }
       // Those whose memory is short, and which are in use all the time.
       const end = Date.now() + 20_000;
       for (const { call } of forgetful) {

@@ -1,8 +1,7 @@
-import { execFile } from 'node:child_process';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { promisify } from 'node:util';
-import { ForeignProcess, give, removeFolder, serverFolder } from './foreign-process.ts';
+import { selfSigned } from './certificate.ts';
+import { ForeignProcess, removeFolder, serverFolder } from './foreign-process.ts';
 import { freePort } from './ports.ts';
 
 const EXAMPLE = path.join(import.meta.dirname, '../../deploy/nginx/latchkey.conf');
@@ -93,17 +92,8 @@ export class Nginx {
     text = replaced(text, /\/etc\/ssl\/latchkey\//g, `${this.folder}/`);
     text = replaced(text, /\/var\/log\/nginx\//g, `${this.folder}/`);
     if (legacyQueryCredentials) text = replaced(text, /^ *default 1;$/gm, '    default 0;');
-    await this.#certify();
+    await selfSigned(this.folder);
     await writeFile(path.join(this.folder, 'latchkey.conf'), text);
     await writeFile(path.join(this.folder, 'nginx.conf'), surroundings(this.folder));
-  }
-
-  /** Makes a self-signed certificate that is valid for a day. */
-  async #certify(): Promise<void> {
-    const [key, certificate] = ['tls.key', 'tls.crt'].map((name) => path.join(this.folder, name)) as [string, string];
-    const made = ['-keyout', key, '-out', certificate, '-days', '1', '-subj', '/CN=latchkey.example'];
-    const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-    await promisify(execFile)('openssl', ['req', ...kind, ...made]);
-    await Promise.all([key, certificate].map(give));
   }
 }
