@@ -180,6 +180,15 @@ describe('every route of the server', () => {
   });
 });
 
+it('says why it refuses a token only when the token has expired', async () => {
+  const detailOf = async (token: string): Promise<unknown> => (await me(token)).json<Json>()['detail'];
+  expect(await detailOf(forge(header(), claims({ iss: 'https://evil.example' })))).toBe('The token is not valid.');
+  expect(await detailOf(forge(header(), claims({ exp: seconds() - 1 })))).toBe('The token has expired.');
+  expect((await me(partner.token)).status).toBe(200);
+  app.clockOffset = 2 * 86_400_000;
+  expect(await detailOf(partner.token)).toBe('The token has expired.');
+});
+
 describe('a hostile token', () => {
   const cases: [name: string, token: () => string][] = [
     ['nothing', () => ''],

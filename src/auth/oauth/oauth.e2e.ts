@@ -167,6 +167,12 @@ describe('POST /oauth2/token', () => {
     release();
   });
 
+  it('refuses right credentials in a header that is not quite base64', async () => {
+    const header = asClient(partner);
+    const spoilt = `${header.slice(0, -8)}!${header.slice(-8)}`;
+    expectError(await call('token', GRANT, spoilt), 401, 'invalid_client');
+  });
+
   it('accepts parameters only in a form body', async () => {
     const authorization = asClient(partner);
     const inUrl = await app.request('POST', '/oauth2/token?grant_type=client_credentials', {
