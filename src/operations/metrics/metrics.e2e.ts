@@ -372,6 +372,24 @@ describe('the account cache in the metrics', () => {
     ).toBe(1);
   });
 
+  it('counts a sign-in as a miss, and a refusal that the database decides as a hit and a bypass', async () => {
+    await seen(app, (metrics) => metrics.value('latchkey_change_feed_up') === 1, 'the feed is up');
+    // Another instance creates the account.
+    const partner = await proxied.newPartner();
+    const readsOf = async (
+      password: string,
+    ): Promise<[status: number, hits: number, misses: number, bypasses: number]> => {
+      let status = 0;
+      const grown = await growth(async () => {
+        status = (await signInFrom(app, newAddress(), { ...partner, password })).status;
+      });
+      const reads = (result: string): number => grown('directory_reads_total', { result });
+      return [status, reads('hit'), reads('miss'), reads('bypass')];
+    };
+    expect(await readsOf(partner.password)).toEqual([200, 0, 1, 0]);
+    expect(await readsOf('wrong')).toEqual([401, 1, 0, 1]);
+  });
+
   it('is bypassed while no changes are notified, and the feed reports its lag', async () => {
     const { token } = await proxied.asPartner();
     const up = await seen(proxied, (metrics) => metrics.value('latchkey_change_feed_up') === 1, 'the feed is up');
