@@ -16,6 +16,8 @@ const FILE_REQUEST = `GET /docs/${FILE} HTTP/1.1\r\n${HOST}\r\n`;
 const PAGE_REQUEST = `GET /.well-known/jwks.json HTTP/1.1\r\n${HOST}\r\n`;
 /** Long enough for an event loop that the machine holds up. */
 const STALL_MS = 3_000;
+/** Requests of all connections that may wait for earlier answers. */
+const MAX_WAITING = 100;
 const CHUNK = Buffer.alloc(16_384, '.');
 
 let openStreams = 0;
@@ -149,7 +151,7 @@ describe('with lower limits', () => {
     app = await TestApp.start(
       {},
       { features: [StreamModule] },
-      { ...CONNECTION_LIMITS, maxWaiting: 100, stallMs: STALL_MS },
+      { ...CONNECTION_LIMITS, maxWaiting: MAX_WAITING, stallMs: STALL_MS },
     );
   });
   afterAll(() => app.close());
@@ -159,6 +161,17 @@ describe('with lower limits', () => {
     await once(greedy.resume(), 'close');
     const socket = await connect(app.url, `${PAGE_REQUEST.repeat(50)}NONSENSE\r\n\r\n`);
     expect((await answerOf(socket)).split('HTTP/1.1 200').length - 1).toBe(50);
+  });
+
+  it('exactly as many pipelined requests as may wait are answered', async () => {
+    const most = CONNECTION_LIMITS.maxHandled + MAX_WAITING;
+    const socket = await connect(app.url, `${PAGE_REQUEST.repeat(most)}NONSENSE\r\n\r\n`);
+    expect((await answerOf(socket)).split('HTTP/1.1 200').length - 1).toBe(most);
+    const greedy = await connect(app.url, `${PAGE_REQUEST.repeat(most + 1)}NONSENSE\r\n\r\n`, false);
+    let said = '';
+    greedy.on('data', (chunk: Buffer) => (said += chunk.toString('latin1')));
+    await once(greedy, 'close');
+    expect(said).toBe('');
   });
 
   it.each(['a file', 'a stream'])('a client that reads nothing of %s is cut off', async (of) => {
