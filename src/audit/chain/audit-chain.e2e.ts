@@ -875,6 +875,10 @@ describe('the command line of the chain', () => {
       ['the end gone', all.slice(0, -1)],
       ['the end but for the head gone', [...all.slice(0, -3), ...all.slice(-1)]],
       ['another head', [...all.slice(0, -1), (all.at(-1) ?? '').replace(/"sequence":\d/, '"sequence":9')]],
+      ...['head', 'before', 'genesis', 'key', 'seal'].map((field): [string, string[]] => [
+        `the last line without its ${field}`,
+        [...all.slice(0, -1), (all.at(-1) ?? '').replace(`"${field}":`, '"other":')],
+      ]),
     ];
     for (const [what, anew] of changed) {
       expect([what, anew.join('\n') === all.join('\n')]).toEqual([what, false]);
