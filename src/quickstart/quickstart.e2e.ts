@@ -114,7 +114,18 @@ describe('the quickstart', () => {
     }
   });
 
-  it('omits the calls of a demo partner that was deleted', async () => {
+  it.each<[string, (users: string, id: string, headers: Record<string, string>) => Promise<Response>]>([
+    ['was deleted', (users, id, headers) => fetch(`${users}/${id}`, { method: 'DELETE', headers })],
+    [
+      'has as many passwords as allowed',
+      async (users, id, headers) => {
+        const create = (): Promise<Response> =>
+          post(`${users}/${id}/credentials`, { retireOthersInSeconds: null }, headers);
+        for (let live = 2; live < 5; live++) await create();
+        return create();
+      },
+    ],
+  ])('omits the calls of a demo partner that %s', async (_, change) => {
     const example = ['--application', 'dist/examples/connectivity/application.js'];
     let server = start({}, [process.execPath, 'dist/src/main.js', ...example]);
     let url = await server.listening();
@@ -122,9 +133,11 @@ describe('the quickstart', () => {
     const admin = { email: server.line('Admin e-mail: '), password: secret(server.line('Admin password: ')) };
     const { accessToken } = (await (await post(`${url}/admin/session`, admin)).json()) as { accessToken: string };
     const headers = { authorization: `Bearer ${secret(accessToken)}` };
-    const found = await fetch(`${url}/admin/channel-users?q=demo-partner`, { headers });
-    const { items } = (await found.json()) as { items: { id: string }[] };
-    await fetch(`${url}/admin/channel-users/${items[0]?.id ?? ''}`, { method: 'DELETE', headers });
+    const users = `${url}/admin/channel-users`;
+    const { items } = (await (await fetch(`${users}?q=demo-partner`, { headers })).json()) as {
+      items: { id: string }[];
+    };
+    expect((await change(users, items[0]?.id ?? '', headers)).ok).toBe(true);
     expect(await server.interrupt()).toBe(0);
     server = start({}, [process.execPath, 'dist/src/main.js', ...example]);
     url = await server.listening();
@@ -276,6 +289,14 @@ describe('a start that cannot succeed', () => {
     expect(await refused(start())).toContain('key-encryption-key is missing');
     await writeFile(path.join(dataDir, 'key-encryption-key'), 'nonsense');
     expect(await refused(start())).toContain('does not contain a key encryption key');
+  });
+
+  it('leaves a database alone that another process may be starting', async () => {
+    const server = start();
+    await server.listening();
+    await server.interrupt();
+    await writeFile(path.join(dataDir, 'postgres', 'postmaster.pid'), '');
+    expect(await refused(start())).toContain('lock file "postmaster.pid" is empty');
   });
 
   it('reports invalid input on the command line', async () => {
