@@ -9,7 +9,7 @@ export default {
   globalSetup: '<rootDir>/test/support/global-setup.mjs',
   globalTeardown: '<rootDir>/test/support/global-teardown.mjs',
   reporters: ['<rootDir>/test/runner/reporter.mjs', 'summary'],
-  // Ends a test that hangs. No test may take so long, however busy the machine is.
-  testTimeout: 120_000,
+  // Ends a test that hangs. No test and no hook may take so long, however busy the machine is.
+  testTimeout: 600_000,
   maxWorkers: 3,
 };

@@ -101,4 +101,4 @@ it('runs a command without the background work of a server', async () => {
   );
   expect(deliveries.rows).toEqual([{ state: 'failed', attempts: 1 }]);
   expect(receiver.messages).toHaveLength(1);
-}, 120_000);
+});

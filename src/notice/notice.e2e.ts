@@ -630,7 +630,7 @@ describe('several instances with webhooks', () => {
       for (const other of others.splice(0).reverse()) await other.close();
       await origin.dropDatabase();
     }
-  }, 90_000);
+  });
 
   it('give back running deliveries when one stops, and start no more', async () => {
     const origin = await TestApp.start({ webhookAllowedNetworks: LOOPBACK });
@@ -661,7 +661,7 @@ describe('several instances with webhooks', () => {
       for (const other of others.splice(0).reverse()) await other.close();
       await origin.dropDatabase();
     }
-  }, 60_000);
+  });
 
   it('complete the deliveries that can end when one stops', async () => {
     const origin = await TestApp.start({ webhookAllowedNetworks: LOOPBACK });
@@ -689,7 +689,7 @@ describe('several instances with webhooks', () => {
       for (const other of others.splice(0).reverse()) await other.close();
       await origin.dropDatabase();
     }
-  }, 60_000);
+  });
 });
 
 describe('instances that allow webhooks into different networks', () => {
@@ -719,7 +719,7 @@ describe('instances that allow webhooks into different networks', () => {
     // The new instance warns once for each of two other lists, and each of the three earlier instances warns once.
     await said(8);
     expect(new Set(warnings()).size).toBe(1);
-  }, 60_000);
+  });
 });
 
 describe('a delivery', () => {
@@ -777,7 +777,7 @@ describe('a delivery', () => {
     await receiver.received('webhook.test', 12);
     const unknown = `${NOTICES}/${id}/deliveries/${randomUUID()}/retry`;
     expect((await call('POST', unknown)).json()).toMatchObject({ code: 'notice.delivery-not-found' });
-  }, 90_000);
+  });
 
   const answers: [what: string, answer: (response: ServerResponse) => unknown, delivery: object][] = [
     ['201', (response) => response.writeHead(201).end('made'), { state: 'delivered', lastStatus: 201 }],
@@ -904,7 +904,7 @@ describe('a delivery', () => {
     expect(failed).toMatchObject({ lastStatus: null, lastError: 'timed_out' });
     expect(failed.lastDurationMs).toBeGreaterThanOrEqual(9_900);
     expect(failed.lastDurationMs).toBeLessThan(20_000);
-  }, 60_000);
+  });
 
   it('reports a closed port and a failed TLS handshake', async () => {
     const closed = await Receiver.start();
@@ -1000,7 +1000,7 @@ describe('the secret of a webhook', () => {
       for (const other of others.splice(0).reverse()) await other.close();
       await origin.dropDatabase();
     }
-  }, 60_000);
+  });
 });
 
 describe('the URL of a webhook', () => {
@@ -1141,7 +1141,7 @@ describe('the URL of a webhook', () => {
     const { token: later } = await after.newStaff('admin');
     const read = await after.request('GET', HOOKS, { token: later });
     expect(read.json<{ items: Webhook[] }>().items.map(({ url }) => url)).toEqual([urlOf(), urlOf()]);
-  }, 60_000);
+  });
 });
 
 describe('the address of a webhook', () => {

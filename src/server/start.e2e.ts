@@ -103,7 +103,7 @@ describe('a start with 256 MiB of memory', () => {
     } finally {
       await drop();
     }
-  }, 120_000);
+  });
 
   it('succeeds when they fit', async () => {
     const { server, drop } = await startWith(10_000);
@@ -113,5 +113,5 @@ describe('a start with 256 MiB of memory', () => {
       await server.kill('SIGTERM');
       await drop();
     }
-  }, 120_000);
+  });
 });

@@ -457,7 +457,7 @@ describe('an unwanted second factor', () => {
       actor: { type: 'cli' },
     });
     // The test starts three processes, on a machine that may be busy.
-  }, 90_000);
+  });
 
   it('survives a change of the password and is deleted with its owner', async () => {
     const member = await newEnrolled();

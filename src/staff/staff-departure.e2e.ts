@@ -206,7 +206,7 @@ describe('a running export', () => {
     const target = { type: 'channel-user', id: admin.id, name: 'x' };
     // Long events, so few in a transaction.
     await recordEvents(app, ROWS, { action: 'test.long', target, changes: { filler: [null, filler] } }, 5);
-  }, 60_000);
+  });
 
   /** Reads an export, and runs `afterFirst` when its first bytes have arrived. */
   async function read(path: string, token: string, afterFirst: () => Promise<void>): Promise<'whole' | 'cut'> {

@@ -7,7 +7,6 @@ import { secret } from '../support/secrets.ts';
 /** What happens to typed input and to secrets that are shown once, in a real browser. */
 const executable = chromiumPath();
 const browserStory = executable === undefined ? describe.skip : describe;
-const START_MS = 120_000;
 
 browserStory('forms and secrets of the console', () => {
   let stage: ConsoleStage;
@@ -17,9 +16,9 @@ browserStory('forms and secrets of the console', () => {
   beforeAll(async () => {
     stage = await ConsoleStage.start(executable ?? '');
     admin = await stage.tokenOf(stage.admin);
-  }, START_MS);
+  });
   afterEach(() => stage.leaveOpenPages());
-  afterAll(() => stage.close(), START_MS);
+  afterAll(() => stage.close());
 
   /** @returns the id of a partner with that name */
   const partner = async (displayName: string): Promise<string> => {
@@ -317,7 +316,7 @@ browserStory('forms and secrets of the console', () => {
     await page.getByRole('button', { name: 'Grant' }).click();
     await titleHas(`What may ${name} see?`);
     await context.close();
-  }, 300_000);
+  });
 
   it('offers the kinds of resources that the application requires and those of existing grants', async () => {
     const id = await partner('Marina Lets');
@@ -337,7 +336,7 @@ browserStory('forms and secrets of the console', () => {
     await page.getByRole('option').first().waitFor();
     expect(await page.getByRole('option').allTextContents()).toEqual(['berth', 'boat', 'anchorage']);
     await context.close();
-  }, 300_000);
+  });
 
   it('tells a partner after a reload that the password was revealed there', async () => {
     const id = await partner('Reloading Partner');

@@ -10,7 +10,6 @@ import { eventually } from '../support/sign-ins.ts';
 /** The console's import page in a real browser, on plain http by a name, where a browser has no secure context. */
 const executable = chromiumPath();
 const story = executable === undefined ? describe.skip : describe;
-const CHAPTER_MS = 300_000;
 
 story('the import page', () => {
   let stage: ConsoleStage;
@@ -24,100 +23,85 @@ story('the import page', () => {
     await page.getByRole('menuitem', { name: 'Partners' }).click();
     await page.getByRole('link', { name: 'Import' }).click();
     await page.getByText('No file yet').waitFor();
-  }, CHAPTER_MS);
+  });
   afterAll(async () => {
     await stage.leaveOpenPages();
     await stage.close();
-  }, CHAPTER_MS);
+  });
 
-  it(
-    'offers a template, accepts it back from a spreadsheet and creates a link for each partner',
-    async () => {
-      expect(await page.evaluate('window.isSecureContext')).toBe(false);
-      const templateArrives = page.waitForEvent('download');
-      await page.getByRole('link', { name: 'Download a template' }).click();
-      const template = await readFile(await (await templateArrives).path(), 'utf8');
-      expect(template).toMatch(/^\uFEFFusername,displayName,/);
+  it('offers a template, accepts it back from a spreadsheet and creates a link for each partner', async () => {
+    expect(await page.evaluate('window.isSecureContext')).toBe(false);
+    const templateArrives = page.waitForEvent('download');
+    await page.getByRole('link', { name: 'Download a template' }).click();
+    const template = await readFile(await (await templateArrives).path(), 'utf8');
+    expect(template).toMatch(/^\uFEFFusername,displayName,/);
 
-      const saved = `${template.replace('example-partner', 'harbour')}quay,Quay Lets,,,,,,,,,,\r\n`.replaceAll(
-        ',',
-        ';',
-      );
-      await page
-        .locator('input[type=file]')
-        .setInputFiles({ name: 'partners.csv', mimeType: 'text/csv', buffer: Buffer.from(saved, 'utf16le') });
-      await page.getByRole('button', { name: 'Check the file' }).click();
-      await page.getByText('Checked: 2 partners can be imported').waitFor();
-      await page.getByRole('button', { name: 'Import 2 partners' }).click();
-      await page.getByText('2 one-time links were created').waitFor();
-      findings.push(...(await inspect(page, 'import-links')));
-      const arrives = page.waitForEvent('download');
-      await page.getByRole('link', { name: 'Download links' }).click();
-      const [header, , line = ''] = (await readFile(await (await arrives).path(), 'utf8')).split('\r\n');
-      expect(header).toBe('row,username,id,fingerprint,handoverUrl,expiresAt');
-      const [, username, , , link = ''] = line.split(',');
-      const linkSecret = secret(link.split('#')[1] ?? '');
-      const revealed = await fetch(`${stage.url}/handover/reveal`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ secret: linkSecret }),
+    const saved = `${template.replace('example-partner', 'harbour')}quay,Quay Lets,,,,,,,,,,\r\n`.replaceAll(',', ';');
+    await page
+      .locator('input[type=file]')
+      .setInputFiles({ name: 'partners.csv', mimeType: 'text/csv', buffer: Buffer.from(saved, 'utf16le') });
+    await page.getByRole('button', { name: 'Check the file' }).click();
+    await page.getByText('Checked: 2 partners can be imported').waitFor();
+    await page.getByRole('button', { name: 'Import 2 partners' }).click();
+    await page.getByText('2 one-time links were created').waitFor();
+    findings.push(...(await inspect(page, 'import-links')));
+    const arrives = page.waitForEvent('download');
+    await page.getByRole('link', { name: 'Download links' }).click();
+    const [header, , line = ''] = (await readFile(await (await arrives).path(), 'utf8')).split('\r\n');
+    expect(header).toBe('row,username,id,fingerprint,handoverUrl,expiresAt');
+    const [, username, , , link = ''] = line.split(',');
+    const linkSecret = secret(link.split('#')[1] ?? '');
+    const revealed = await fetch(`${stage.url}/handover/reveal`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ secret: linkSecret }),
+    });
+    const { password } = (await revealed.json()) as { password: string };
+    expect([username, (await stage.generateToken('quay', secret(password))).status]).toEqual(['quay', 200]);
+    await page.getByRole('button', { name: 'I have saved them' }).click();
+  });
+
+  it('warns about rows that can be imported', async () => {
+    const hash = '$2b$10$abcdefghijklmnopqrstuuMk1yB4Vv4Jf2lJ0N8kYtN9Q0mQ1XQ0G';
+    const file = `username,displayName,passwordHash\nold-hash,Old Hash,${hash}\n`;
+    await page
+      .locator('input[type=file]')
+      .setInputFiles({ name: 'partners.csv', mimeType: 'text/csv', buffer: Buffer.from(file) });
+    await page.getByRole('button', { name: 'Check the file' }).click();
+    await page.getByText('Checked: 1 partner can be imported').waitFor();
+    await page
+      .getByRole('alert')
+      .getByText(/^Rows with a bcrypt hash: 1\./)
+      .waitFor();
+    findings.push(...(await inspect(page, 'import-warnings')));
+  });
+
+  it('lets an admin end the import of another person', async () => {
+    const id = randomUUID();
+    const upload = httpRequest(`${stage.url}/admin/channel-users/import?id=${id}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${await stage.tokenOf(stage.admin)}`, 'content-type': 'text/csv' },
+    });
+    const status = new Promise((resolve) => {
+      upload.on('response', (response) => {
+        resolve(response.statusCode);
+        upload.destroy();
       });
-      const { password } = (await revealed.json()) as { password: string };
-      expect([username, (await stage.generateToken('quay', secret(password))).status]).toEqual(['quay', 200]);
-      await page.getByRole('button', { name: 'I have saved them' }).click();
-    },
-    CHAPTER_MS,
-  );
-
-  it(
-    'warns about rows that can be imported',
-    async () => {
-      const hash = '$2b$10$abcdefghijklmnopqrstuuMk1yB4Vv4Jf2lJ0N8kYtN9Q0mQ1XQ0G';
-      const file = `username,displayName,passwordHash\nold-hash,Old Hash,${hash}\n`;
-      await page
-        .locator('input[type=file]')
-        .setInputFiles({ name: 'partners.csv', mimeType: 'text/csv', buffer: Buffer.from(file) });
-      await page.getByRole('button', { name: 'Check the file' }).click();
-      await page.getByText('Checked: 1 partner can be imported').waitFor();
-      await page
-        .getByRole('alert')
-        .getByText(/^Rows with a bcrypt hash: 1\./)
-        .waitFor();
-      findings.push(...(await inspect(page, 'import-warnings')));
-    },
-    CHAPTER_MS,
-  );
-
-  it(
-    'lets an admin end the import of another person',
-    async () => {
-      const id = randomUUID();
-      const upload = httpRequest(`${stage.url}/admin/channel-users/import?id=${id}`, {
-        method: 'POST',
-        headers: { authorization: `Bearer ${await stage.tokenOf(stage.admin)}`, 'content-type': 'text/csv' },
-      });
-      const status = new Promise((resolve) => {
-        upload.on('response', (response) => {
-          resolve(response.statusCode);
-          upload.destroy();
-        });
-        upload.on('error', () => undefined);
-      });
-      upload.write('username,displayName\nnever-imported,Never\n');
-      const token = await stage.tokenOf(stage.admin);
-      await eventually(async () => {
-        const answer = await stage.asStaff(token, 'GET', `/admin/channel-users/imports/${id}`);
-        return answer.status === 200 || undefined;
-      }, 'it runs');
-      await page.goto(`${new URL(page.url()).origin}/console/import`);
-      const row = page.getByRole('row').filter({ hasText: 'Running' });
-      await row.getByRole('button', { name: 'Stop it' }).click();
-      await page.getByRole('row', { name: /Ended by an admin, nothing imported/ }).waitFor();
-      expect(await status).toBe(409);
-      findings.push(...(await inspect(page, 'import-ended')));
-    },
-    CHAPTER_MS,
-  );
+      upload.on('error', () => undefined);
+    });
+    upload.write('username,displayName\nnever-imported,Never\n');
+    const token = await stage.tokenOf(stage.admin);
+    await eventually(async () => {
+      const answer = await stage.asStaff(token, 'GET', `/admin/channel-users/imports/${id}`);
+      return answer.status === 200 || undefined;
+    }, 'it runs');
+    await page.goto(`${new URL(page.url()).origin}/console/import`);
+    const row = page.getByRole('row').filter({ hasText: 'Running' });
+    await row.getByRole('button', { name: 'Stop it' }).click();
+    await page.getByRole('row', { name: /Ended by an admin, nothing imported/ }).waitFor();
+    expect(await status).toBe(409);
+    findings.push(...(await inspect(page, 'import-ended')));
+  });
 
   it('works by keyboard, screen reader, in both themes and on a phone', () => {
     expect(findings).toEqual([]);

@@ -10,7 +10,6 @@ import { ConsoleStage } from '../support/console.ts';
 const executable = chromiumPath();
 const list = executable === undefined ? describe.skip : describe;
 
-const START_MS = 300_000;
 const PARTNERS = 20_000;
 const ROWS = 50;
 
@@ -91,12 +90,12 @@ list('the list of 20,000 partners', () => {
       const { pathname, search } = new URL(request.url());
       if (pathname.startsWith('/admin/')) asked.push(`${request.method()} ${pathname}${search}`);
     });
-  }, START_MS);
+  });
   beforeEach(async () => {
     asked = [];
     await drawn();
   });
-  afterAll(() => stage.close(), START_MS);
+  afterAll(() => stage.close());
 
   it('draws the rows of one page, however many there are', async () => {
     const { rows, elements } = await drawn();

@@ -34,7 +34,7 @@ withBrowser('the console', () => {
     app = await TestApp.start();
     proxy = await proxyBelow('/below', app.url);
     browser = await launch(executable ?? '');
-  }, 120_000);
+  });
   afterAll(async () => {
     await browser.close();
     proxy.close();
@@ -50,5 +50,5 @@ withBrowser('the console', () => {
     await page.goto(`${app.url}/console`);
     await page.getByRole('button', { name: 'Sign in' }).waitFor();
     expect(await words.count()).toBe(0);
-  }, 60_000);
+  });
 });

@@ -32,5 +32,5 @@ story('the Audit page', () => {
     expect(await inspect(page, 'audit-chain-broken')).toEqual([]);
     await context.close();
     expect(stage.complaints).toEqual([]);
-  }, 300_000);
+  });
 });

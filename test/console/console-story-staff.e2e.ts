@@ -13,7 +13,7 @@ const MIA = { email: 'mia@latchkey.example', password: secret('a long password o
 story('staff', () => {
   beforeAll(async () => {
     stage = await ConsoleStage.start(executable ?? '');
-  }, 120_000);
+  });
   afterEach(() => stage.leaveOpenPages());
   afterAll(() => stage.close());
 
@@ -79,7 +79,7 @@ story('staff', () => {
     await ofMia.close();
     await context.close();
     expect(stage.complaints).toEqual([]);
-  }, 300_000);
+  });
 
   it('refuses a second rotation of a key except in an emergency, which the trail shows', async () => {
     const { context, page } = await stage.somebody();
@@ -116,7 +116,7 @@ story('staff', () => {
     expect(await emergency.count()).toBe(0);
     await context.close();
     expect(stage.complaints).toEqual([]);
-  }, 300_000);
+  });
 
   it('shows why, by whom and since when a partner is suspended, and its refusals by reason', async () => {
     const { context, page } = await stage.somebody();
@@ -157,7 +157,7 @@ story('staff', () => {
     expect(await inspect(page, 'overview-failing')).toEqual([]);
     await context.close();
     expect(stage.complaints).toEqual([]);
-  }, 300_000);
+  });
 
   it('links trail entries to their objects, shows recent days, exports a table and lists failed sign-ins', async () => {
     const { context, page } = await stage.somebody();
@@ -191,5 +191,5 @@ story('staff', () => {
     expect(await inspect(page, 'staff')).toEqual([]);
     await context.close();
     expect(stage.complaints).toEqual([]);
-  }, 300_000);
+  });
 });

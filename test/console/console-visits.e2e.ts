@@ -6,7 +6,6 @@ import { secret } from '../support/secrets.ts';
 /** The console as it is met elsewhere: with another role, on a phone, behind a proxy, over plain http. */
 const executable = chromiumPath();
 const browserStory = executable === undefined ? describe.skip : describe;
-const START_MS = 120_000;
 const PHONE = { width: 390, height: 844 };
 
 /** An address of this machine that is not the loopback: browsers give it no secure context. */
@@ -22,9 +21,9 @@ browserStory('visits to the console', () => {
   beforeAll(async () => {
     stage = await ConsoleStage.start(executable ?? '', { HOST: '0.0.0.0' });
     admin = await stage.tokenOf(stage.admin);
-  }, START_MS);
+  });
   afterEach(() => stage.leaveOpenPages());
-  afterAll(() => stage.close(), START_MS);
+  afterAll(() => stage.close());
 
   const elsewhere = (url: string): string => url.replace('127.0.0.1', lanAddress ?? '127.0.0.1');
 
@@ -160,28 +159,24 @@ browserStory('visits to the console', () => {
     await context.close();
   });
 
-  onLan(
-    'say why no sign-in can work over http when the public URL is https',
-    async () => {
-      const secure = await ConsoleStage.start(executable ?? '', {
-        HOST: '0.0.0.0',
-        PUBLIC_URL: 'https://latchkey.example',
-      });
-      try {
-        const { context, page } = await secure.somebody();
-        await secure.signIn(page, secure.admin, elsewhere(secure.url));
-        await page.getByText('You cannot sign in at this address.').waitFor();
-        await page.getByText('the browser did not keep the session cookie').waitFor();
-        await page.getByText('https://latchkey.example').first().waitFor();
-        findings.push(...(await inspect(page, 'sign-in-insecure')));
-        await context.close();
-        expect(secure.complaints).toEqual([]);
-      } finally {
-        await secure.close();
-      }
-    },
-    START_MS,
-  );
+  onLan('say why no sign-in can work over http when the public URL is https', async () => {
+    const secure = await ConsoleStage.start(executable ?? '', {
+      HOST: '0.0.0.0',
+      PUBLIC_URL: 'https://latchkey.example',
+    });
+    try {
+      const { context, page } = await secure.somebody();
+      await secure.signIn(page, secure.admin, elsewhere(secure.url));
+      await page.getByText('You cannot sign in at this address.').waitFor();
+      await page.getByText('the browser did not keep the session cookie').waitFor();
+      await page.getByText('https://latchkey.example').first().waitFor();
+      findings.push(...(await inspect(page, 'sign-in-insecure')));
+      await context.close();
+      expect(secure.complaints).toEqual([]);
+    } finally {
+      await secure.close();
+    }
+  });
 
   it('pass axe and cause no complaint of the browser', () => {
     expect(findings).toEqual([]);

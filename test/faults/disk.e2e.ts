@@ -35,26 +35,22 @@ describe('the log', () => {
         running.process.closeStdout();
       },
     ],
-  ])(
-    'does not affect the work or the stop of the server: %s',
-    async (what, output, fail) => {
-      server = await FaultServer.start({ DATABASE_URL: database.url }, output === undefined ? {} : { output });
-      const load = await FaultLoad.prepare(server, await server.adminToken());
-      try {
-        fail(server);
-        const begun = performance.now();
-        await load.begin();
-        report(`the log ${what}`, load.seen(begun), 0);
-        load.unharmed(begun);
-        await load.verify();
-        expect(await load.missingActivity()).toEqual([]);
-      } finally {
-        await load.end();
-      }
-      expect(await server.stop()).toBe(0);
-    },
-    60_000,
-  );
+  ])('does not affect the work or the stop of the server: %s', async (what, output, fail) => {
+    server = await FaultServer.start({ DATABASE_URL: database.url }, output === undefined ? {} : { output });
+    const load = await FaultLoad.prepare(server, await server.adminToken());
+    try {
+      fail(server);
+      const begun = performance.now();
+      await load.begin();
+      report(`the log ${what}`, load.seen(begun), 0);
+      load.unharmed(begun);
+      await load.verify();
+      expect(await load.missingActivity()).toEqual([]);
+    } finally {
+      await load.end();
+    }
+    expect(await server.stop()).toBe(0);
+  });
 });
 
 describe('the embedded database', () => {
@@ -89,7 +85,7 @@ describe('the embedded database', () => {
       await server?.remove();
       await rm(dataDir, { recursive: true, force: true });
     }
-  }, 90_000);
+  });
 
   const disk = SmallDisk.mount(160);
   if (!disk) process.stdout.write('disk.e2e.ts: the full disk is skipped, since no tmpfs can be mounted here\n');
@@ -97,46 +93,42 @@ describe('the embedded database', () => {
     disk?.unmount();
   });
 
-  (disk ? it : it.skip)(
-    'survives a full disk together with its log',
-    async () => {
-      if (!disk) throw new Error('Skipped');
-      const [dataDir, output] = [path.join(disk.folder, 'data'), path.join(disk.folder, 'log')];
-      server = await FaultServer.start({ LATCHKEY_DATA_DIR: dataDir }, { output });
+  (disk ? it : it.skip)('survives a full disk together with its log', async () => {
+    if (!disk) throw new Error('Skipped');
+    const [dataDir, output] = [path.join(disk.folder, 'data'), path.join(disk.folder, 'log')];
+    server = await FaultServer.start({ LATCHKEY_DATA_DIR: dataDir }, { output });
+    try {
+      const load = await FaultLoad.prepare(server, await server.adminToken());
       try {
-        const load = await FaultLoad.prepare(server, await server.adminToken());
-        try {
-          await load.begin();
-          const begun = performance.now();
-          disk.fill();
-          await crowd(dataDir);
-          await load.fails('provision', 'change', 'rotate');
-          await server.shows('latchkey_database_errors_total', (errors) => errors > 0);
-          disk.free();
-          const [freed, freedAt] = [performance.now(), Date.now()];
-          const recovery = await load.recovered(freed, 30_000);
-          report('disk of the embedded database and of the log full', load.seen(begun), recovery);
-          expect(recovery).toBeLessThan(15_000);
-          await load.verify();
-          expect(await load.missingActivity()).toEqual([]);
-          // The log goes on, and no line of it is torn.
-          await eventually(async () => {
-            const lines = (await readFile(output, 'utf8')).split('\n').filter((line) => line.startsWith('{'));
-            const last = JSON.parse(lines.at(-2) ?? '{}') as { time?: string };
-            return Date.parse(last.time ?? '') > freedAt ? true : undefined;
-          }, 'the log goes on');
-        } finally {
-          await load.end();
-        }
-        expect(await server.stop()).toBe(0);
-        keepOutput((await readFile(output, 'utf8')).replace(/^(Admin password: |curl ).*$/gm, ''));
+        await load.begin();
+        const begun = performance.now();
+        disk.fill();
+        await crowd(dataDir);
+        await load.fails('provision', 'change', 'rotate');
+        await server.shows('latchkey_database_errors_total', (errors) => errors > 0);
+        disk.free();
+        const [freed, freedAt] = [performance.now(), Date.now()];
+        const recovery = await load.recovered(freed, 30_000);
+        report('disk of the embedded database and of the log full', load.seen(begun), recovery);
+        expect(recovery).toBeLessThan(15_000);
+        await load.verify();
+        expect(await load.missingActivity()).toEqual([]);
+        // The log goes on, and no line of it is torn.
+        await eventually(async () => {
+          const lines = (await readFile(output, 'utf8')).split('\n').filter((line) => line.startsWith('{'));
+          const last = JSON.parse(lines.at(-2) ?? '{}') as { time?: string };
+          return Date.parse(last.time ?? '') > freedAt ? true : undefined;
+        }, 'the log goes on');
       } finally {
-        // Before the disk goes.
-        await server.remove();
+        await load.end();
       }
-    },
-    90_000,
-  );
+      expect(await server.stop()).toBe(0);
+      keepOutput((await readFile(output, 'utf8')).replace(/^(Admin password: |curl ).*$/gm, ''));
+    } finally {
+      // Before the disk goes.
+      await server.remove();
+    }
+  });
 });
 
 /** Fills the log of PostgreSQL, so that it needs room for more: that is the moment when it gives up. */

@@ -22,7 +22,7 @@ beforeAll(async () => {
   postgres = await PostgresCluster.start({ max_connections: String(MAX_CONNECTIONS) });
   server = await FaultServer.start({ DATABASE_URL: postgres.url });
   admin = await server.adminToken();
-}, 120_000);
+});
 afterAll(async () => {
   await server.remove();
   await postgres.remove();
@@ -33,7 +33,7 @@ beforeEach(async () => {
   await load.begin();
   lines = server.log.length;
   begun = performance.now();
-}, 60_000);
+});
 afterEach(async () => {
   await load.end();
   await postgres.mend();
@@ -51,28 +51,24 @@ describe('PostgreSQL', () => {
   it.each([
     ['stopped', 'fast'],
     ['killed, and recovers from its log', 'immediate'],
-  ] as const)(
-    '%s',
-    async (what, mode) => {
-      await postgres.stop(mode);
-      await load.fails('me', 'token', 'provision');
-      await server.shows('latchkey_database_up', (up) => up === 0);
-      await server.shows('latchkey_change_feed_up', (up) => up === 0);
-      expect(await server.health('ready')).toBe(503);
-      expect(await server.health('live')).toBe(200);
-      await postgres.run();
-      const recovery = await load.recovered();
-      expect(await server.metric('latchkey_database_errors_total')).toBeGreaterThan(0);
-      await server.shows('latchkey_database_up', (up) => up === 1);
-      await server.shows('latchkey_change_feed_up', (up) => up === 1);
-      await server.logs(NO_NOTICES, lines);
-      await server.logs(NOTICES_AGAIN, lines);
-      await server.logs(/^request failed$/, lines);
-      await verify(`PostgreSQL ${what}`, recovery, 3_000);
-      expect(await server.health('ready')).toBe(200);
-    },
-    60_000,
-  );
+  ] as const)('%s', async (what, mode) => {
+    await postgres.stop(mode);
+    await load.fails('me', 'token', 'provision');
+    await server.shows('latchkey_database_up', (up) => up === 0);
+    await server.shows('latchkey_change_feed_up', (up) => up === 0);
+    expect(await server.health('ready')).toBe(503);
+    expect(await server.health('live')).toBe(200);
+    await postgres.run();
+    const recovery = await load.recovered();
+    expect(await server.metric('latchkey_database_errors_total')).toBeGreaterThan(0);
+    await server.shows('latchkey_database_up', (up) => up === 1);
+    await server.shows('latchkey_change_feed_up', (up) => up === 1);
+    await server.logs(NO_NOTICES, lines);
+    await server.logs(NOTICES_AGAIN, lines);
+    await server.logs(/^request failed$/, lines);
+    await verify(`PostgreSQL ${what}`, recovery, 3_000);
+    expect(await server.health('ready')).toBe(200);
+  });
 
   it('frozen', async () => {
     await postgres.freeze();
@@ -85,7 +81,7 @@ describe('PostgreSQL', () => {
     await server.logs(NO_NOTICES, lines);
     await server.logs(NOTICES_AGAIN, lines);
     await verify('PostgreSQL frozen', recovery, 5_000);
-  }, 60_000);
+  });
 
   it('its connections killed, again and again', async () => {
     for (let i = 0; i < 5; i++) {
@@ -96,7 +92,7 @@ describe('PostgreSQL', () => {
     await server.logs(NO_NOTICES, lines);
     await server.logs(NOTICES_AGAIN, lines);
     await verify('connections killed', recovery, 1_000);
-  }, 60_000);
+  });
 
   it('its connections killed in the moment in which they begin', async () => {
     const proxy = await PostgresProxy.start(postgres.url);
@@ -120,7 +116,7 @@ describe('PostgreSQL', () => {
       await behind.remove();
       await proxy.shut();
     }
-  }, 60_000);
+  });
 
   it('with every connection of the pool held by a lock', async () => {
     {
@@ -137,7 +133,7 @@ describe('PostgreSQL', () => {
     // Who is remembered needs no connection.
     load.unharmed(begun, ['me', 'token']);
     await verify('pool exhausted by locks', recovery, 4_000);
-  }, 60_000);
+  });
 
   it('with no connection left for this server', async () => {
     // Before the places are taken; three are kept for such as this.
@@ -166,7 +162,7 @@ describe('PostgreSQL', () => {
     const recovery = await load.recovered(performance.now());
     await server.logs(NO_NOTICES, lines);
     await verify('out of connections', recovery, 3_000);
-  }, 60_000);
+  });
 
   it('read-only', async () => {
     await postgres.administer('ALTER SYSTEM SET default_transaction_read_only = on', 'SELECT pg_reload_conf()');
@@ -183,5 +179,5 @@ describe('PostgreSQL', () => {
     load.unharmed(begun, ['me', 'token', 'token with a wrong']);
     await server.logs(/^Writing the sign-in log works again, rows lost meanwhile: 0$/, lines);
     await verify('read-only', recovery, 3_000);
-  }, 60_000);
+  });
 });

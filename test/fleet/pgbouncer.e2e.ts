@@ -34,7 +34,7 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
     account = await fleet.newAccount({ scopes: ['calendar:write'] });
     token = await fleet.newToken(account);
     for (const text of [account.password, token]) secret(text);
-  }, 120_000);
+  });
 
   afterAll(() => started.disposeAsync());
 
@@ -101,7 +101,7 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
     expect(pooled.reduce((sum, { count }) => sum + count, 0)).toBeLessThanOrEqual(SERVER_CONNECTIONS);
     // Each instance listens on a connection of its own, past the pooler.
     expect(backends.rows.find(({ name }) => name === 'latchkey-changes')?.count).toBe(2);
-  }, 60_000);
+  });
 
   it('a change on one instance applies to the other within a second', async () => {
     const victim = await fleet.newAccount();
@@ -117,7 +117,7 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
       expect([status, begun < 1_000]).toEqual([200, true]);
       return undefined;
     }, 'the token is refused');
-  }, 60_000);
+  });
 
   it('a start warns about timeouts that the role lacks', async () => {
     const [, instance] = fleet.instances as [Fleet['instances'][0], Fleet['instances'][0]];
@@ -138,7 +138,7 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
     await instance.stop();
     await instance.start();
     expect(lacking()).toHaveLength(2);
-  }, 60_000);
+  });
 
   it('a statement that takes too long is ended by the server and answered with 503 in time', async () => {
     await direct(async (client) => {
@@ -160,7 +160,7 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
       await client.query('ROLLBACK');
     });
     expect((await fleet.admin({ path: '/admin/channel-users' }, fleet.instance(1))).status).toBe(200);
-  }, 60_000);
+  });
 
   it('replacing its process costs at most the requests of that moment, which get 503', async () => {
     const load = new Load(fleet.instance(1).url, mix, 12);
@@ -179,7 +179,7 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
     expect(load.failures.filter((outcome) => !isOfMoment(outcome))).toEqual([]);
     expect(Object.keys(load.failureKinds).filter((kind) => !kind.endsWith(': 503'))).toEqual([]);
     expect(load.outcomes.slice(-100).filter(({ status }) => status >= 300)).toEqual([]);
-  }, 60_000);
+  });
 
   it('a kill causes only 503s until it is started again', async () => {
     const load = new Load(fleet.instance(1).url, mix, 12);
@@ -192,7 +192,7 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
     await load.stop();
     expect([...new Set(load.failures.map(({ status }) => status))]).toEqual([503]);
     expect(load.outcomes.slice(-100).filter(({ status }) => status >= 300)).toEqual([]);
-  }, 60_000);
+  });
 
   it('the server does not start without the direct connection and quotes PgBouncer', async () => {
     const env = {
@@ -211,5 +211,5 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
       code: 1,
       stderr: expect.stringMatching(/cannot be used: unsupported startup parameter/) as string,
     });
-  }, 60_000);
+  });
 });

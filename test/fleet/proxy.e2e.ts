@@ -28,7 +28,7 @@ describeWith('/usr/sbin/nginx')('the proxy example', () => {
     secret(fleet.staffToken);
     nginx = await Nginx.start(fleet.ports);
     started.defer(() => nginx.remove());
-  }, 120_000);
+  });
   afterAll(() => started.disposeAsync());
 
   /** Sends a path as it is, which a URL would clean up. */
@@ -97,7 +97,7 @@ describeWith('/usr/sbin/nginx')('the proxy example', () => {
     expect(sent.filter((password) => text.includes(password))).toEqual([]);
     expect(text).not.toMatch(/username=|password=/i);
     await fleet.instance(0).start();
-  }, 60_000);
+  });
 
   it('logs paths without secrets', async () => {
     const id = randomUUID();
@@ -164,7 +164,7 @@ describeWith('/usr/sbin/nginx')('the proxy example', () => {
     expect([answer.status, answer.text]).toEqual([200, expect.stringContaining('"rows":20000')]);
     expect(await meanwhile).not.toContain('imported-1');
     expect(await nginx.written()).not.toContain('imported-1');
-  }, 60_000);
+  });
 
   it('answers a body that is too large with the words of Latchkey', async () => {
     const json = { username: 'x'.repeat(1_100_000) };

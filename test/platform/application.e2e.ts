@@ -363,7 +363,7 @@ describe('an application outside of src', () => {
     const late = serve('--application', EXAMPLE);
     expect(await refusal(late)).toBe(1);
     expect(late.stderr).toContain('pending migrations');
-  }, 120_000);
+  });
 
   it('is refused in a sentence when it is missing or invalid', async () => {
     const missing = serve('--application', 'dist/nowhere.js');
@@ -383,5 +383,5 @@ describe('an application outside of src', () => {
     expect(none.stderr).toBe(
       'Latchkey did not start. dist/src/server/exit.js must have an application as its default export: an object with features or migrations.\n',
     );
-  }, 60_000);
+  });
 });

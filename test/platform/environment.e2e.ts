@@ -9,7 +9,6 @@ import { isRunning, ServerProcess } from '../support/server.ts';
 
 /** What the environment of the process and the settings of the database server may hold for other programs. */
 
-const LONG_MS = 120_000;
 const running: ServerProcess[] = [];
 
 afterEach(async () => {
@@ -122,81 +121,71 @@ describe('a configured database server', () => {
   let cluster: PostgresCluster;
   beforeAll(async () => {
     cluster = await PostgresCluster.start();
-  }, LONG_MS);
+  });
   afterAll(() => cluster.remove());
 
-  it(
-    'works with a password of any characters',
-    async () => {
-      const url = new URL(cluster.url);
-      const password = secret(`p/a+s=s%w?o#r d@:é${randomBytes(8).toString('hex')}`);
-      const [role, database] = [url.username, url.pathname.slice(1)];
-      await cluster.administer(
-        `ALTER ROLE ${role} PASSWORD '${password}'`,
-        ...[
-          `DateStyle = 'German, DMY'`,
-          `IntervalStyle = 'iso_8601'`,
-          `TimeZone = 'Asia/Kathmandu'`,
-          `standard_conforming_strings = off`,
-          `default_transaction_isolation = 'serializable'`,
-          `client_encoding = 'LATIN1'`,
-          `bytea_output = 'escape'`,
-          `extra_float_digits = -10`,
-        ].map((setting) => `ALTER DATABASE ${database} SET ${setting}`),
-      );
-      url.password = '';
-      const env = { ...settings, KEY_ENCRYPTION_KEY: key, DATABASE_URL: url.href, DATABASE_PASSWORD: password };
-      expect(await cli(env, 'migrate', 'run').exited).toBe(0);
-      const create = cli(env, 'staff', 'create', '--email', 'a@staff.example', '--name', 'A');
-      expect(await create.exited).toBe(0);
-      // The same password, in the address.
-      const { DATABASE_PASSWORD: _, ...inUrl } = env;
-      const [before, after] = url.href.split('@') as [string, string];
-      const server = start({ ...inUrl, DATABASE_URL: `${before}:${encodeURIComponent(password)}@${after}` });
-      await use(await server.listening(), 'a@staff.example', secret(create.line('Password: ')));
-      expect(await cli(env, 'audit', 'verify').exited).toBe(0);
-      const complaints = server.stdout.split('\n').filter((line) => /"level":"(warn|error)"/.test(line));
-      expect(complaints).toEqual([]);
-    },
-    LONG_MS,
-  );
+  it('works with a password of any characters', async () => {
+    const url = new URL(cluster.url);
+    const password = secret(`p/a+s=s%w?o#r d@:é${randomBytes(8).toString('hex')}`);
+    const [role, database] = [url.username, url.pathname.slice(1)];
+    await cluster.administer(
+      `ALTER ROLE ${role} PASSWORD '${password}'`,
+      ...[
+        `DateStyle = 'German, DMY'`,
+        `IntervalStyle = 'iso_8601'`,
+        `TimeZone = 'Asia/Kathmandu'`,
+        `standard_conforming_strings = off`,
+        `default_transaction_isolation = 'serializable'`,
+        `client_encoding = 'LATIN1'`,
+        `bytea_output = 'escape'`,
+        `extra_float_digits = -10`,
+      ].map((setting) => `ALTER DATABASE ${database} SET ${setting}`),
+    );
+    url.password = '';
+    const env = { ...settings, KEY_ENCRYPTION_KEY: key, DATABASE_URL: url.href, DATABASE_PASSWORD: password };
+    expect(await cli(env, 'migrate', 'run').exited).toBe(0);
+    const create = cli(env, 'staff', 'create', '--email', 'a@staff.example', '--name', 'A');
+    expect(await create.exited).toBe(0);
+    // The same password, in the address.
+    const { DATABASE_PASSWORD: _, ...inUrl } = env;
+    const [before, after] = url.href.split('@') as [string, string];
+    const server = start({ ...inUrl, DATABASE_URL: `${before}:${encodeURIComponent(password)}@${after}` });
+    await use(await server.listening(), 'a@staff.example', secret(create.line('Password: ')));
+    expect(await cli(env, 'audit', 'verify').exited).toBe(0);
+    const complaints = server.stdout.split('\n').filter((line) => /"level":"(warn|error)"/.test(line));
+    expect(complaints).toEqual([]);
+  });
 
   it.each([
     ['main', []],
     ['migrate', ['migrate', 'run']],
     ['verify', ['audit', 'verify']],
-  ])(
-    'is refused in one sentence when it is unusable: %s',
-    async (_, command) => {
-      const env = { ...settings, KEY_ENCRYPTION_KEY: key };
-      const run = (url: string): ServerProcess =>
-        command.length === 0 ? start({ ...env, DATABASE_URL: url }) : cli({ ...env, DATABASE_URL: url }, ...command);
+  ])('is refused in one sentence when it is unusable: %s', async (_, command) => {
+    const env = { ...settings, KEY_ENCRYPTION_KEY: key };
+    const run = (url: string): ServerProcess =>
+      command.length === 0 ? start({ ...env, DATABASE_URL: url }) : cli({ ...env, DATABASE_URL: url }, ...command);
 
-      expect(await refusal(run(`postgres://u:${secret('hunter2-hunter2')}@127.0.0.1:1/x`))).toContain(
-        'The database at 127.0.0.1:1/x cannot be used: connect ECONNREFUSED 127.0.0.1:1. Check DATABASE_URL.',
-      );
-      const wrong = new URL(cluster.url);
-      wrong.password = secret('not-the-right-password');
-      expect(await refusal(run(wrong.href))).toContain('password authentication failed');
+    expect(await refusal(run(`postgres://u:${secret('hunter2-hunter2')}@127.0.0.1:1/x`))).toContain(
+      'The database at 127.0.0.1:1/x cannot be used: connect ECONNREFUSED 127.0.0.1:1. Check DATABASE_URL.',
+    );
+    const wrong = new URL(cluster.url);
+    wrong.password = secret('not-the-right-password');
+    expect(await refusal(run(wrong.href))).toContain('password authentication failed');
 
-      const name = `latchkey_environment_${randomBytes(4).toString('hex')}`;
-      await administer(`CREATE DATABASE ${name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0`);
-      try {
-        expect(await refusal(run(databaseUrl(name)))).toContain('its encoding is LATIN1, and Latchkey needs UTF8');
-      } finally {
-        await administer(`DROP DATABASE ${name} WITH (FORCE)`);
-      }
-      const { url, drop } = await createDatabase({ migrated: false });
-      try {
-        expect(await refusal(run(`${url}?options=-c%20search_path%3Dnowhere`))).toContain(
-          'search_path names no schema',
-        );
-      } finally {
-        await drop();
-      }
-    },
-    LONG_MS,
-  );
+    const name = `latchkey_environment_${randomBytes(4).toString('hex')}`;
+    await administer(`CREATE DATABASE ${name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0`);
+    try {
+      expect(await refusal(run(databaseUrl(name)))).toContain('its encoding is LATIN1, and Latchkey needs UTF8');
+    } finally {
+      await administer(`DROP DATABASE ${name} WITH (FORCE)`);
+    }
+    const { url, drop } = await createDatabase({ migrated: false });
+    try {
+      expect(await refusal(run(`${url}?options=-c%20search_path%3Dnowhere`))).toContain('search_path names no schema');
+    } finally {
+      await drop();
+    }
+  });
 });
 
 describe('secrets in files', () => {

@@ -60,7 +60,7 @@ beforeAll(async () => {
   await client.query('SET synchronous_commit = on');
   await client.query(EVENTS_SEED, [EVENTS]);
   await client.query('VACUUM ANALYZE');
-}, 600_000);
+});
 afterAll(async () => {
   const file = process.env['LATCHKEY_PLAN_FILE'];
   if (file !== undefined) writeFileSync(file, JSON.stringify(measured, null, 2));

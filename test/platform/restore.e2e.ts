@@ -133,7 +133,6 @@ const me = async (app: TestApp, token: string): Promise<number> => (await app.re
     await database.drop();
     await app.close();
   },
-  180_000,
 );
 
 describe('the application with a role of its own', () => {
@@ -202,5 +201,5 @@ describe('the application with a role of its own', () => {
       await owner.close();
       await administer(`DROP OWNED BY ${role}`, `DROP ROLE ${role}`);
     }
-  }, 120_000);
+  });
 });

@@ -599,7 +599,7 @@ describe('the key encryption key of waiting links', () => {
     await after.generateToken({ username, password: secret(password) });
     await after.close();
     await origin.close();
-  }, 90_000);
+  });
 });
 
 describe('staff and links', () => {

@@ -99,7 +99,7 @@ it('ends an upload after an hour, however steadily bytes arrive', async () => {
   ]);
   await isState(upload.id, 'interrupted');
   expect(await accounts('for-an-hour')).toBe(0);
-}, 30_000);
+});
 
 it('lets an admin end an upload, which imports nothing, tells its sender and frees the next one', async () => {
   const admin = (await app.asStaff('admin')).token;
@@ -128,7 +128,7 @@ it('lets an admin end an upload, which imports nothing, tells its sender and fre
   const next = await send('username,displayName\nafter-ended,Blue\n');
   expect(next.status).toBe(200);
   for (const { password } of next.json<{ credentials: { password: string }[] }>().credentials) secret(password);
-}, 30_000);
+});
 
 it.each(['removed', 'demoted', 'signed out'] as const)(
   'imports nothing for an operator who is %s during the upload, and says so at once',
@@ -149,7 +149,6 @@ it.each(['removed', 'demoted', 'signed out'] as const)(
     expect([status, json['credentials']]).toEqual([401, undefined]);
     expect([await stateOf(upload.id), await accounts(username)]).toEqual(['interrupted', 0]);
   },
-  30_000,
 );
 
 it('tells a waiting sender how long to wait', async () => {
@@ -173,7 +172,7 @@ it('tells a waiting sender how long to wait', async () => {
   upload.end();
   const { json } = await upload.answered;
   for (const { password } of json['credentials'] as { password: string }[]) secret(password);
-}, 30_000);
+});
 
 describe('a slow statement', () => {
   /** Makes the insertion of one account misbehave. */
@@ -194,7 +193,7 @@ describe('a slow statement', () => {
       Array.from({ length: 8 }, () => app.dataSource.query('SELECT pg_sleep(3.3)')),
     );
     expect(slow.map(({ status }) => status)).toEqual(Array<string>(8).fill('rejected'));
-  }, 30_000);
+  });
 
   it('that breaks the connection undoes the import, and the sender is told what to do', async () => {
     await onInsert('fatal-one', 'pg_terminate_backend(pg_backend_pid())');

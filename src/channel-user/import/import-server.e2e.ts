@@ -66,7 +66,7 @@ beforeAll(async () => {
     body: JSON.stringify({ email: 'a@staff.example', password }),
   });
   token = secret(((await signedIn.json()) as { accessToken: string }).accessToken);
-}, 120_000);
+});
 
 afterAll(async () => {
   await server.kill('SIGKILL').catch(() => undefined);
@@ -118,7 +118,7 @@ it('uses as much memory for 20,000 rows as for few', async () => {
   expect(most).toBeGreaterThan(50);
   // The file has 6 MB and the answer 3; 20,000 rows as objects would be far more.
   expect(most - before).toBeLessThan(60);
-}, 120_000);
+});
 
 /** An upload that goes on until the test ends it. */
 function uploading(id: string): {
@@ -212,7 +212,7 @@ it('leaves nothing half done when the instance is killed, and the next import ma
   const late = await cli('channel-user', 'import', file);
   for (const line of late.stdout.trim().split('\r\n').slice(1)) secret(line.split(',')[4] ?? '');
   expect(late.code).toBe(0);
-}, 120_000);
+});
 
 it('imports nothing when the instance stops during an upload, and the next import may begin', async () => {
   const id = randomUUID();
@@ -235,7 +235,7 @@ it('imports nothing when the instance stops during an upload, and the next impor
   for (const { password } of (JSON.parse(text) as { credentials: { password: string }[] }).credentials)
     secret(password);
   expect(status).toBe(200);
-}, 120_000);
+});
 
 it('finishes and answers an import that was received before the stop', async () => {
   const { id, answered, letGo } = await heldAtTheEnd('finished');
@@ -251,7 +251,7 @@ it('finishes and answers an import that was received before the stop', async () 
   expect(await stateOf(id)).toBe('imported');
   await start();
   await nothingIsStaged();
-}, 120_000);
+});
 
 it('lets a sender that hung up ask for the result, and keeps nothing staged', async () => {
   const { id, upload, answered, letGo } = await heldAtTheEnd('hung-up');
@@ -265,7 +265,7 @@ it('lets a sender that hung up ask for the result, and keeps nothing staged', as
   const accounts = await countOf(`channel_user WHERE starts_with(username_key, 'hung-up')`);
   expect([state, accounts]).toEqual(state === 'imported' ? ['imported', 1_000] : ['interrupted', 0]);
   await nothingIsStaged();
-}, 120_000);
+});
 
 it('checks, reports rows and writes passwords to a private file on the command line', async () => {
   const file = path.join(folder, 'partners.csv');
@@ -298,4 +298,4 @@ it('checks, reports rows and writes passwords to a private file on the command l
   const again = await cli('channel-user', 'import', file, '--passwords-to', passwords);
   expect([again.code, again.stderr]).toEqual([1, expect.stringMatching(/passwords\.csv cannot be created: EEXIST/)]);
   expect(await countOf(`channel_user WHERE username_key = 'third-one'`)).toBe(0);
-}, 120_000);
+});

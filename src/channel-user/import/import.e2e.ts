@@ -744,7 +744,7 @@ describe('while a file arrives', () => {
     } finally {
       Object.assign(server, { requestTimeout, headersTimeout });
     }
-  }, 120_000);
+  });
 
   describe('with lower limits', () => {
     /** 100 MB and half a minute, which would keep the tests waiting. */
