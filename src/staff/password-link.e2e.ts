@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { type Answer, type StaffMember, TestApp } from '../../test/support/app.ts';
+import { passLimits } from '../../test/support/inside.ts';
 import { secret } from '../../test/support/secrets.ts';
 import { inParallel, LOOPBACK_PROXIES, newAddress, tally } from '../../test/support/sign-ins.ts';
 
@@ -288,6 +289,10 @@ describe('a link for choosing a password', () => {
     for (const wait of waits) expect(wait).toMatch(/^[1-9]\d*$/);
     // A guess during a wait does not lengthen it.
     expect(Number(waits[1])).toBeLessThanOrEqual(Number(waits[0]));
+    // A guess after a wait begins a longer one.
+    passLimits(app, 15_000);
+    const later = await guess();
+    expect([later.status, Number(later.headers.get('retry-after'))]).toEqual([429, 30]);
     expect((await choose(await invite(), CHOSEN, address)).status).toBe(200);
   });
 });

@@ -167,6 +167,12 @@ describe('POST /oauth2/token', () => {
     release();
   });
 
+  it('grants all scopes when the scope parameter names none', async () => {
+    const answer = await call('token', { ...GRANT, scope: ' ' }, asClient(partner));
+    const whole = await call('token', GRANT, asClient(partner));
+    expect([answer.status, answer.json()['scope']]).toEqual([200, whole.json()['scope']]);
+  });
+
   it('refuses right credentials in a header that is not quite base64', async () => {
     const header = asClient(partner);
     const spoilt = `${header.slice(0, -8)}!${header.slice(-8)}`;

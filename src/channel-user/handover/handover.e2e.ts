@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import pg from 'pg';
 import { type Answer, TestApp } from '../../../test/support/app.ts';
 import { reencrypt } from '../../../test/support/command.ts';
-import { reencryptHandovers } from '../../../test/support/inside.ts';
+import { passLimits, reencryptHandovers } from '../../../test/support/inside.ts';
 import { secret } from '../../../test/support/secrets.ts';
 import { inParallel, LOOPBACK_PROXIES, newAddress, tally } from '../../../test/support/sign-ins.ts';
 
@@ -726,6 +726,10 @@ describe('failed reveals', () => {
       code: 'handover.too-many-attempts',
     });
     expect(limited.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
+    // An attempt after a wait begins a longer one.
+    passLimits(app, 15_000);
+    const later = await unknown();
+    expect([later.status, Number(later.headers.get('retry-after'))]).toEqual([429, 30]);
     expectGone(await tryToReveal({ secret: randomBytes(32).toString('base64url') }));
     await reveal(await newLink(), address);
     const signIn = await app.request('POST', '/generateToken', {
