@@ -17,6 +17,13 @@ type Problem = Partial<Schemas['ProblemDto']> & Counts;
 export const sentenceOf = (messages: readonly string[]): string =>
   `${messages.join('; ').replace(/^./, (first) => first.toUpperCase())}.`.replace(/([.!?])\.$/, '$1');
 
+/** What the own answers of a proxy mean, which have no detail. */
+const PROXY_ANSWERS: Record<number, string> = {
+  413: 'A proxy in front of Latchkey refuses requests of this size. Whoever runs it can allow them, see the deployment guide.',
+  502: 'A proxy in front of Latchkey got no answer from it. Try again in a minute.',
+  504: 'A proxy in front of Latchkey got no answer from it. Try again in a minute.',
+};
+
 /** The API refused a request or could not be reached. `message` is a sentence for staff. */
 export class ApiError extends Error {
   /** HTTP status; 0 when no answer came. */
@@ -31,7 +38,7 @@ export class ApiError extends Error {
   readonly body: { errors: Record<string, string> };
 
   constructor(status: number, { detail, code, requestId, errors = [], ...extension }: Problem) {
-    super(detail ?? `The server answered ${String(status)}.`);
+    super(detail ?? PROXY_ANSWERS[status] ?? `The server answered ${String(status)}.`);
     this.name = 'ApiError';
     this.status = status;
     this.code = code ?? 'server.error';

@@ -1,4 +1,5 @@
 import { csvLines } from '../platform/common/csv.ts';
+import { defused } from '../platform/common/formula.ts';
 import type { ReadableEvent } from './audit-query.service.ts';
 
 const COLUMNS = [
@@ -16,12 +17,6 @@ const COLUMNS = [
   'changes',
 ];
 
-/** Matches text that a spreadsheet may take for a formula, full-width signs included. */
-const FORMULA = /^[\s']*[=+\-@＝＋－＠]|^[\t\r\n]/;
-
-/** Escapes text that people typed. The other columns cannot begin like a formula. */
-const freeText = (text: string): string => (FORMULA.test(text) ? `'${text}` : text);
-
 /** The header line. */
 export const CSV_HEADER = csvLines([COLUMNS]);
 
@@ -32,11 +27,11 @@ function cellsOf({ at, actor, action, target, reason, address, requestId, change
     action,
     actor.type,
     actor.id ?? '',
-    freeText(actor.name),
+    defused(actor.name),
     target.type,
     target.id,
-    freeText(target.name),
-    freeText(reason ?? ''),
+    defused(target.name),
+    defused(reason ?? ''),
     address ?? '',
     requestId ?? '',
     JSON.stringify(changes),

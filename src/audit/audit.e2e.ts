@@ -753,7 +753,7 @@ describe('the export of events', () => {
   it('is also available as CSV, in which no cell is a formula', async () => {
     const { token } = await app.asStaff('viewer');
     const partner = await app.newPartner();
-    const reasons = ['=1+1', '\uff1d1+1', ' @SUM(A1)', 'a "quoted", reason', 'plain'];
+    const reasons = ['=1+1', '\uff1d1+1', '\ufe661+1', ' @SUM(A1)', 'a "quoted", reason', 'plain'];
     for (const reason of reasons) {
       await as(operator, 'POST', `${USERS}/${partner.id}/suspend`, { reason });
       await as(operator, 'POST', `${USERS}/${partner.id}/reactivate`, {});

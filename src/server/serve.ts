@@ -119,7 +119,8 @@ export async function serve(file?: string): Promise<void> {
     stopOnSignals(logger, (lingerMs) => (stopping ??= shutDown(lingerMs)));
     serveReference(app.nest);
     await app.nest.init();
-    checkMemory(process.constrainedMemory(), (await app.nest.get(TallyService).read()).accounts);
+    const { accounts } = await app.nest.get(TallyService).read();
+    checkMemory(process.constrainedMemory(), accounts, runtime.config.accountCacheSize);
     const quickstart = app.nest.get(QuickstartService);
     const firstStart = runtime.embedded ? await quickstart.provisionOnce() : undefined;
     const demo =

@@ -69,7 +69,10 @@ describe('a start', () => {
 });
 
 /** Starts a server in a container of 256 MiB with this number of partners. */
-async function startWith(partners: number): Promise<{ server: ServerProcess; drop: () => Promise<void> }> {
+async function startWith(
+  partners: number,
+  env: Record<string, string> = {},
+): Promise<{ server: ServerProcess; drop: () => Promise<void> }> {
   const { url, drop } = await createDatabase();
   await onDatabase(url, (client) =>
     client.query('INSERT INTO channel_user_tally (scope, accounts) VALUES (NULL, $1)', [partners]),
@@ -87,6 +90,7 @@ async function startWith(partners: number): Promise<{ server: ServerProcess; dro
       PUBLIC_URL: 'http://127.0.0.1:3000',
       KEY_ENCRYPTION_KEY: randomBytes(32).toString('base64'),
       PORT: '0',
+      ...env,
     },
   });
   return { server, drop };
@@ -98,15 +102,18 @@ describe('a start with 256 MiB of memory', () => {
     try {
       expect(await server.exited).toBe(1);
       expect(server.stderr).toContain(
-        'Latchkey did not start. The memory limit of this process is 256 MiB, but 100000 partners need about 439 MiB. Raise the limit.\n',
+        'Latchkey did not start. The memory limit of this process is 256 MiB, but 100000 partners in memory need about 439 MiB. Raise the limit or lower CACHE_SIZE.\n',
       );
     } finally {
       await drop();
     }
   });
 
-  it('succeeds when they fit', async () => {
-    const { server, drop } = await startWith(10_000);
+  it.each([
+    ['they fit', 10_000, {}],
+    ['those fit that are kept in memory', 5_000_000, { CACHE_SIZE: '10000' }],
+  ])('succeeds when %s', async (_, partners, env: Record<string, string>) => {
+    const { server, drop } = await startWith(partners, env);
     try {
       await server.listening();
     } finally {

@@ -76,6 +76,23 @@ story('the import page', () => {
     findings.push(...(await inspect(page, 'import-warnings')));
   });
 
+  it('says whom to ask when a proxy refuses the size of the file', async () => {
+    const imports = '**/admin/channel-users/import?**';
+    await page.route(imports, (route) =>
+      route.fulfill({ status: 413, contentType: 'text/html', body: '<h1>413</h1>' }),
+    );
+    await page
+      .locator('input[type=file]')
+      .setInputFiles({
+        name: 'partners.csv',
+        mimeType: 'text/csv',
+        buffer: Buffer.from('username,displayName\na,A\n'),
+      });
+    await page.getByRole('button', { name: 'Check the file' }).click();
+    await page.getByText('A proxy in front of Latchkey refuses requests of this size.').waitFor();
+    await page.unroute(imports);
+  });
+
   it('lets an admin end the import of another person', async () => {
     const id = randomUUID();
     const upload = httpRequest(`${stage.url}/admin/channel-users/import?id=${id}`, {

@@ -165,7 +165,7 @@ describe('the lockfile', () => {
 });
 
 describe('the install scripts', () => {
-  it('are only those that somebody has read, and npm refuses others', () => {
+  it('are only those that somebody has read, and a new npm is told to refuse others', () => {
     const scripted = new Set(
       entries.filter(([, { hasInstallScript }]) => hasInstallScript).map(([location]) => nameOf(location)),
     );

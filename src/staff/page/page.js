@@ -48,6 +48,11 @@ async function showRefusal(response) {
   byId('password').focus();
 }
 
+function showDone({ email }, options) {
+  byId('email').textContent = email;
+  show('done', options);
+}
+
 let isSaving = false;
 
 async function save() {
@@ -66,11 +71,11 @@ async function save() {
     }).catch(() => undefined);
     const body = response?.status === 200 ? await response.json().catch(() => undefined) : undefined;
     if (body !== undefined) {
-      // Removes the used secret from the address bar and the history.
-      history.replaceState(null, '', location.pathname);
+      // Removes the used secret from the address bar and the history. The state that stays tells a reload of this tab
+      // that the password was set here.
+      history.replaceState({ email: body.email }, '', location.pathname);
       byId('form').reset();
-      byId('email').textContent = body.email;
-      show('done');
+      showDone(body);
     } else if (response?.status === 410) show('gone');
     else if (response?.status === 400) await showRefusal(response);
     else byId('problem').textContent = problemOf(response?.status);
@@ -93,7 +98,13 @@ byId('form').addEventListener('submit', (event) => {
 });
 byId('show').addEventListener('click', toggle);
 for (const name of ['password', 'repeated']) byId(name).addEventListener('input', () => setProblem(name));
+// Asks before the page is left with a typed password.
+addEventListener('beforeunload', (event) => {
+  if (!byId('waiting').hidden && byId('password').value !== '') event.preventDefault();
+});
 // A changed fragment alone does not reload the page, as when another link is pasted into the same tab.
 addEventListener('hashchange', () => location.reload());
 
-show(SECRET.test(location.hash) ? 'waiting' : 'incomplete', { focus: false });
+if (SECRET.test(location.hash)) show('waiting', { focus: false });
+else if (history.state?.email !== undefined) showDone(history.state, { focus: false });
+else show('incomplete', { focus: false });
