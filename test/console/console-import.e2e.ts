@@ -81,13 +81,11 @@ story('the import page', () => {
     await page.route(imports, (route) =>
       route.fulfill({ status: 413, contentType: 'text/html', body: '<h1>413</h1>' }),
     );
-    await page
-      .locator('input[type=file]')
-      .setInputFiles({
-        name: 'partners.csv',
-        mimeType: 'text/csv',
-        buffer: Buffer.from('username,displayName\na,A\n'),
-      });
+    await page.locator('input[type=file]').setInputFiles({
+      name: 'partners.csv',
+      mimeType: 'text/csv',
+      buffer: Buffer.from('username,displayName\na,A\n'),
+    });
     await page.getByRole('button', { name: 'Check the file' }).click();
     await page.getByText('A proxy in front of Latchkey refuses requests of this size.').waitFor();
     await page.unroute(imports);
