@@ -132,10 +132,15 @@ describeWithRedis('with REDIS_URL', () => {
   });
 
   it('lets the wait grow with each further failure up to the window', async () => {
-    const { username } = await a.newPartner();
-    const address = newAddress();
-    expect(tally(await failures(a, 10, address, username))).toEqual({ 401: 10 });
-    const waits = [waitOf(await signInFrom(b, address, wrong(username)))];
+    // Redis counts real time: on a machine that stalls until the first wait is over, begins again.
+    const { username, address, refused } = await eventually(async () => {
+      const { username } = await a.newPartner();
+      const address = newAddress();
+      expect(tally(await failures(a, 10, address, username))).toEqual({ 401: 10 });
+      const refused = await signInFrom(b, address, wrong(username));
+      return refused.status === 429 ? { username, address, refused } : undefined;
+    }, 'a wait');
+    const waits = [waitOf(refused)];
     for (let i = 0; i < 8; i++) {
       // Ends the waits, as if their time had passed.
       await redis.use(async (client) => {
@@ -158,15 +163,20 @@ describeWithRedis('with REDIS_URL', () => {
     await failures(a, 11, address, username);
     await redis.use(async (client) => {
       const keys = await client.keys('*');
+      let alive = 0;
       expect(keys.length).toBeGreaterThan(3);
       for (const key of keys) {
         expect(key).toMatch(/^latchkey:[0-9a-f]{8}:[a-z-]+(:[a-z-]+)?:[\w-]+$/);
         expect(key).not.toContain(username);
         expect(key).not.toContain(address);
         const seconds = await client.ttl(key);
-        expect(seconds).toBeGreaterThan(0);
+        // It may end just now. A key without an end has -1.
+        if (seconds === -2) continue;
+        expect(seconds).toBeGreaterThanOrEqual(0);
         expect(seconds).toBeLessThanOrEqual(900);
+        alive++;
       }
+      expect(alive).toBeGreaterThan(0);
     });
   });
 

@@ -550,6 +550,7 @@ const MEANINGS: Record<string, { adds?: Record<string, Meaning>; removes?: strin
     adds: { 'credential.superseded': (value, { id }) => value === String(id === uuid(203)) },
   },
   ExternalId1796700000000: { adds: { 'channel_user.external_id': isNull } },
+  SuspendedIndex1796710000000: {},
 };
 
 /** Modules prove theirs where they stand. */
