@@ -86,7 +86,7 @@ export interface Wanted {
 /** A part of a walk. */
 export interface Walked {
   readonly ids: string[];
-  /** Sort key and id of the last channel user that the walk looked at; nothing if there are no more. */
+  /** Sort key and id of the last channel user that the walk looked at; nothing if it looked as far as it had to. */
   readonly end: string[] | undefined;
 }
 
@@ -99,9 +99,11 @@ const FILTERS = [
   ...FIELD_FILTERS.map(({ parameter }) => parameter),
 ] as const;
 
+const countOfFilters = (filter: ChannelUserFilterQuery): number =>
+  FILTERS.filter((parameter) => String(filter[parameter] ?? '').trim() !== '').length;
+
 /** Whether a filter has no other part. */
-const isAlone = (filter: ChannelUserFilterQuery): boolean =>
-  FILTERS.filter((parameter) => String(filter[parameter] ?? '').trim() !== '').length === 1;
+const isAlone = (filter: ChannelUserFilterQuery): boolean => countOfFilters(filter) === 1;
 
 const directionOf = ({ descending }: PagePlace) => (descending ? (['DESC', '<'] as const) : (['ASC', '>'] as const));
 
@@ -162,7 +164,8 @@ export class ChannelUserSearch {
     const { order, seen, limit } = page;
     const { column, id, cast } = ORDERS[order];
     const [direction, comparison] = directionOf(page);
-    const end = await this.#endOfWalk(page);
+    // Without a filter, the next channel users are the page.
+    const end = countOfFilters(wanted.filter) === 0 ? undefined : await this.#endOfWalk(page);
     const query = this.#filtered(wanted, wanted.walk).select('channelUser.id', 'id');
     if (order === 'lastTokenAt') query.innerJoin(LastUse, 'lastUse', 'lastUse.channelUserId = channelUser.id');
     query.orderBy(column, direction).addOrderBy(id, direction).limit(limit);

@@ -373,9 +373,7 @@ describe('a grant', () => {
     expect(await status('/boats/sail', { json: { boatId: '7' } }, b)).toBe(200);
     await a.dataSource.query(`UPDATE resource_grant SET permissions = '{}' WHERE channel_user_id = $1`, [partner.id]);
     await until(
-      async () => {
-        return (await status('/boats/sail', { json: { boatId: '7' } }, b)) === 404;
-      },
+      async () => (await status('/boats/sail', { json: { boatId: '7' } }, b)) === 404,
       'the permission is gone',
       1_000,
     );
