@@ -8,6 +8,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { isRunning, ServerProcess } from './support/server.ts';
+import { signInStaff } from './support/staff-sign-in.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'latchkey-smoke-'));
 const dataDir = path.join(folder, 'data');
@@ -39,9 +40,7 @@ try {
 
   const email = server.line('Admin e-mail: ');
   const password = server.line('Admin password: ');
-  const session = (await (await call(`${url}/admin/session`, json({ email, password }))).json()) as {
-    accessToken: string;
-  };
+  const session = (await (await signInStaff(url, { email, password })).json()) as { accessToken: string };
   const created = (await (
     await call(`${url}/admin/channel-users`, json({ username: 'smoke', displayName: 'Smoke' }, session.accessToken))
   ).json()) as { credential: { password: string } };

@@ -33,11 +33,13 @@ export class ApiError extends Error {
   readonly detail: string;
   readonly errors: FieldError[];
   readonly requestId: string | undefined;
+  /** Seconds after which the server wants to be asked again. */
+  readonly retryAfter: number | undefined;
   readonly extension: Counts;
   /** Where react-admin looks for the messages of a form's fields. */
   readonly body: { errors: Record<string, string> };
 
-  constructor(status: number, { detail, code, requestId, errors = [], ...extension }: Problem) {
+  constructor(status: number, { detail, code, requestId, errors = [], ...extension }: Problem, retryAfter?: number) {
     super(detail ?? PROXY_ANSWERS[status] ?? `The server answered ${String(status)}.`);
     this.name = 'ApiError';
     this.status = status;
@@ -45,6 +47,7 @@ export class ApiError extends Error {
     this.detail = this.message;
     this.errors = errors;
     this.requestId = requestId;
+    this.retryAfter = retryAfter;
     this.extension = extension;
     const messages: Record<string, string> = {};
     for (const { field, messages: broken } of errors) {
@@ -67,9 +70,13 @@ export const idleFor = (): number => Date.now() - answeredAt;
 /** Event on `window` when the person has to set up a second factor first. */
 export const ENROLMENT_REQUIRED = 'latchkey:enrolment-required';
 
-const wait = (headers: Headers): string => {
+function retryAfterOf({ headers }: Response): number | undefined {
   const seconds = Number(headers.get('retry-after'));
-  if (!(seconds > 0)) return 'Try again shortly.';
+  return seconds > 0 ? seconds : undefined;
+}
+
+const advice = (seconds: number | undefined): string => {
+  if (seconds === undefined) return 'Try again shortly.';
   return seconds < 120
     ? `Try again in ${String(seconds)} ${seconds === 1 ? 'second' : 'seconds'}.`
     : `Try again in ${String(Math.ceil(seconds / 60))} minutes.`;
@@ -78,11 +85,11 @@ const wait = (headers: Headers): string => {
 async function problemOf(response: Response): Promise<Problem> {
   const problem = (await response.json().catch(() => ({}))) as Problem;
   if (response.status === 429) {
-    return { ...problem, detail: `${problem.detail ?? 'Too many requests.'} ${wait(response.headers)}` };
+    return { ...problem, detail: `${problem.detail ?? 'Too many requests.'} ${advice(retryAfterOf(response))}` };
   }
   // The detail of an interrupted import is more precise.
   if (response.status === 503 && problem.code?.startsWith('import.') !== true) {
-    return { ...problem, detail: `The service cannot answer right now. ${wait(response.headers)}` };
+    return { ...problem, detail: `The service cannot answer right now. ${advice(retryAfterOf(response))}` };
   }
   return problem;
 }
@@ -152,7 +159,11 @@ export async function api<T>(
   if (!response.ok) {
     const problem = await problemOf(response);
     const isOver = response.status === 401 && !(method === 'POST' && path === '/admin/session');
-    const error = new ApiError(response.status, isOver ? { ...problem, detail: SESSION_OVER } : problem);
+    const error = new ApiError(
+      response.status,
+      isOver ? { ...problem, detail: SESSION_OVER } : problem,
+      retryAfterOf(response),
+    );
     if (isOver) window.dispatchEvent(new Event(SIGNED_OUT));
     if (error.code === 'session.enrolment-required') window.dispatchEvent(new Event(ENROLMENT_REQUIRED));
     throw error;

@@ -39,12 +39,27 @@ export interface SignInFields {
   readonly code?: string | undefined;
 }
 
+/** How often a sign-in is sent while the server has no time to check the password. */
+const ATTEMPTS = 4;
+/** The longest `Retry-After` that a person is left waiting for without a word. */
+const MAX_WAIT_SECONDS = 5;
+
+/** Opens a session. A busy server answers 503 before it has checked the password, which changes nothing. */
+async function openSession(json: object, attempts = ATTEMPTS): Promise<void> {
+  try {
+    await api('POST', '/admin/session', { json });
+  } catch (error) {
+    const seconds = error instanceof ApiError && error.status === 503 ? error.retryAfter : undefined;
+    if (attempts === 1 || seconds === undefined || seconds > MAX_WAIT_SECONDS) throw error;
+    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    await openSession(json, attempts - 1);
+  }
+}
+
 /** Opens a session and checks that the browser has kept its cookie. @throws ApiError */
 export async function signIn({ email, password, code }: SignInFields): Promise<Session> {
   forgetSession();
-  await api('POST', '/admin/session', {
-    json: { email, password, cookie: true, ...(code !== undefined && code !== '' && { code }) },
-  });
+  await openSession({ email, password, cookie: true, ...(code !== undefined && code !== '' && { code }) });
   ended = false;
   try {
     return await currentSession();

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { type Answer, TestApp } from '../../test/support/app.ts';
-import { eventually, inParallel } from '../../test/support/sign-ins.ts';
+import { eventually, inParallel, until } from '../../test/support/sign-ins.ts';
 
 const USERS = '/admin/channel-users';
 
@@ -160,6 +160,6 @@ it('notifies instances of another credential and a revocation, but not of new ac
   await app.request('DELETE', `${USERS}/${partner.id}/credentials/${partner.credentialId}`, { token });
   // Notifications arrive in the order of the commits, so this one comes last.
   await app.dataSource.query(`SELECT pg_notify('latchkey_change', 'test:end')`);
-  await eventually(() => (payloads.includes('test:end') ? true : undefined), 'the last notification');
+  await until(() => payloads.includes('test:end'), 'the last notification');
   expect(payloads).toEqual([`channel_user:${partner.id}`, `channel_user:${partner.id}`, 'test:end']);
 });

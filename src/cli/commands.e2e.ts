@@ -8,6 +8,7 @@ import { Receiver } from '../../test/support/receiver.ts';
 import { keepOutput, secret } from '../../test/support/secrets.ts';
 import { ServerProcess } from '../../test/support/server.ts';
 import { eventually } from '../../test/support/sign-ins.ts';
+import { staffTokenOf } from '../../test/support/staff-sign-in.ts';
 
 // These tests run the built command line on the database of a built server that has stopped.
 
@@ -63,8 +64,7 @@ it('runs a command without the background work of a server', async () => {
     });
     return (await answer.json()) as Record<string, unknown>;
   };
-  const { accessToken } = await asStaff('POST', '/admin/session', { email: 'a@staff.example', password });
-  const token = secret(String(accessToken));
+  const token = await staffTokenOf(url, { email: 'a@staff.example', password });
   secret(String((await asStaff('POST', '/admin/webhooks', { url: receiver.url }, token))['secret']));
   const provisioned = await asStaff('POST', '/admin/channel-users', { username: 'one', displayName: 'One' }, token);
   const { id } = provisioned['channelUser'] as { id: string };

@@ -7,7 +7,7 @@ import { TestApp } from '../../test/support/app.ts';
 import { freePort } from '../../test/support/ports.ts';
 import { secret } from '../../test/support/secrets.ts';
 import { ServerProcess } from '../../test/support/server.ts';
-import { eventually } from '../../test/support/sign-ins.ts';
+import { eventually, until } from '../../test/support/sign-ins.ts';
 
 /** The page whose receiver without a library is tested as it is printed. */
 const page = readFileSync('docs/notices.md', 'utf8');
@@ -65,7 +65,7 @@ describe('a receiver written from the documentation', () => {
         () => true as const,
         () => undefined,
       );
-    await eventually(answers, 'the receiver', 20_000);
+    await eventually(answers, 'the receiver');
     return process;
   }
 
@@ -84,17 +84,17 @@ describe('a receiver written from the documentation', () => {
     const webhook = await addWebhook(port);
     const old = await receive(port, webhook.secret);
     await sendTest(webhook.id);
-    await eventually(() => old.lines.find((line) => line.endsWith(' webhook.test')), 'the first notice', 20_000);
+    await eventually(() => old.lines.find((line) => line.endsWith(' webhook.test')), 'the first notice');
 
     const rotated = await app.request('POST', `/admin/webhooks/${webhook.id}/rotate-secret`, { token, json: {} });
     const next = secret(rotated.json<{ secret: string }>().secret);
     await sendTest(webhook.id);
-    await eventually(() => (old.lines.length === 2 ? true : undefined), 'one that the old secret verifies', 20_000);
+    await until(() => old.lines.length === 2, 'one that the old secret verifies');
     await old.kill('SIGKILL');
     running.splice(0);
     const both = await receive(port, `${next},${webhook.secret}`);
     await sendTest(webhook.id);
-    await eventually(() => both.lines[0], 'one that either secret verifies', 20_000);
+    await eventually(() => both.lines[0], 'one that either secret verifies');
   });
 
   it('refuses forged, changed, old, future and incomplete messages', async () => {

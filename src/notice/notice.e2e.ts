@@ -13,7 +13,8 @@ import { NameServer } from '../../test/support/name-server.ts';
 import { type Message, Receiver, verified } from '../../test/support/receiver.ts';
 import { keepOutput, secret } from '../../test/support/secrets.ts';
 import { ServerProcess } from '../../test/support/server.ts';
-import { eventually, inParallel, logLines } from '../../test/support/sign-ins.ts';
+import { eventually, inParallel, logLines, until } from '../../test/support/sign-ins.ts';
+import { staffTokenOf } from '../../test/support/staff-sign-in.ts';
 
 interface Webhook {
   id: string;
@@ -580,17 +581,12 @@ describe('several instances with webhooks', () => {
       });
       try {
         const url = await server.listening();
-        const post = async (path: string, json: object, bearer?: string): Promise<Response> =>
-          fetch(url + path, {
-            method: 'POST',
-            headers: { 'content-type': 'application/json', ...(bearer && { authorization: `Bearer ${bearer}` }) },
-            body: JSON.stringify(json),
-          });
-        const session = await eventually(async () => {
-          const answer = await post('/admin/session', { email, password });
-          return answer.ok ? ((await answer.json()) as { accessToken: string }) : undefined;
-        }, 'signed in');
-        await post(`${USERS}/${blue.id}/suspend`, { reason: 'test' }, secret(session.accessToken));
+        const bearer = await staffTokenOf(url, { email, password });
+        await fetch(`${url}${USERS}/${blue.id}/suspend`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', authorization: `Bearer ${bearer}` },
+          body: JSON.stringify({ reason: 'test' }),
+        });
         await receiver.received('channel_user.suspended');
       } finally {
         await server.kill('SIGKILL');
@@ -653,7 +649,7 @@ describe('several instances with webhooks', () => {
       const rows = (): Promise<unknown[]> =>
         successor.dataSource.query('SELECT DISTINCT state, attempts, claim FROM notice_delivery');
       await receiver.received('channel_user.suspended', 12);
-      await eventually(async () => ((await rows()).length === 1 ? true : undefined), 'noted');
+      await until(async () => (await rows()).length === 1, 'noted');
       // A delivery that was given back counts one attempt.
       expect(await rows()).toEqual([{ state: 'delivered', attempts: 1, claim: null }]);
       expect(new Set(receiver.messages.map(({ id }) => id)).size).toBe(8);
@@ -703,8 +699,8 @@ describe('instances that allow webhooks into different networks', () => {
     const start = async (webhookAllowedNetworks: BlockList): Promise<void> => {
       kept(await TestApp.start({ ...origin.config, webhookAllowedNetworks }));
     };
-    const said = (count: number): Promise<boolean> =>
-      eventually(() => (warnings().length === count ? true : undefined), `${String(count)} warnings`);
+    const said = (count: number): Promise<void> =>
+      until(() => warnings().length === count, `${String(count)} warnings`);
     const same = new BlockList();
     same.addSubnet('127.0.0.0', 8, 'ipv4');
     await start(same);
@@ -899,7 +895,6 @@ describe('a delivery', () => {
           .find(({ id }) => id === first?.id)
           ?.deliveries.find(({ webhookId, state }) => webhookId === stuck.id && state === 'failed'),
       'failed',
-      30_000,
     );
     expect(failed).toMatchObject({ lastStatus: null, lastError: 'timed_out' });
     expect(failed.lastDurationMs).toBeGreaterThanOrEqual(9_900);
@@ -928,7 +923,7 @@ describe('a delivery', () => {
     ]);
     const waiting = async (): Promise<number> =>
       (await scrape(app.opsUrl)).value('latchkey_queue_depth', { queue: 'notices' });
-    await eventually(async () => ((await waiting()) === 1 ? true : undefined), 'counted', 15_000);
+    await until(async () => (await waiting()) === 1, 'counted');
   });
 });
 

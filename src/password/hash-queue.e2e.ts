@@ -5,7 +5,14 @@ import type { ResponseDelayService } from './response-delay.service.ts';
 import { type Answer, type StaffMember, TestApp } from '../../test/support/app.ts';
 import { slowHashesOf } from '../../test/support/inside.ts';
 import { secret } from '../../test/support/secrets.ts';
-import { eventually, importPassword, LOOPBACK_PROXIES, newAddress, signInFrom } from '../../test/support/sign-ins.ts';
+import {
+  LOOPBACK_PROXIES,
+  eventually,
+  importPassword,
+  newAddress,
+  signInFrom,
+  until,
+} from '../../test/support/sign-ins.ts';
 
 const SESSION = '/admin/session';
 
@@ -80,7 +87,7 @@ describe('while all memory for slow hashes is in use', () => {
     await expectSignsIn(member, member.password);
     // The sign-in also renews the partner's hash, which needs memory. The next test must not wait for that.
     const { queue } = responseDelay.partnerHashes;
-    await eventually(() => (queue.jobs === 0 ? true : undefined), 'an empty queue');
+    await until(() => queue.jobs === 0, 'an empty queue');
   });
 
   it('a partner with a bcrypt hash, which needs none, signs in', async () => {

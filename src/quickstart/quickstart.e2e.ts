@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { createDatabase } from '../../test/support/database.ts';
 import { keepOutput, secret } from '../../test/support/secrets.ts';
 import { isRunning, ServerProcess } from '../../test/support/server.ts';
+import { signInStaff, staffTokenOf } from '../../test/support/staff-sign-in.ts';
 
 const shell = promisify(execFile);
 const FIRST_START_SECRETS = /^(Admin password: |curl ).*$/gm;
@@ -70,7 +71,7 @@ describe('the quickstart', () => {
       username: 'demo-partner',
       status: 'active',
     });
-    expect((await post(`${url}/admin/session`, { email, password })).status).toBe(200);
+    expect((await signInStaff(url, { email, password })).status).toBe(200);
     const postgres = await postmasterPid();
     expect(await server.interrupt()).toBe(0);
     expect(isRunning(postgres)).toBe(false);
@@ -81,7 +82,7 @@ describe('the quickstart', () => {
     expect(again).not.toBe(url);
     expect(server.lines).toEqual([`Listening on ${again}`]);
     expect(await me(again, token)).toBe(200);
-    expect((await post(`${again}/admin/session`, { email, password })).status).toBe(200);
+    expect((await signInStaff(again, { email, password })).status).toBe(200);
     expect(await server.kill('SIGTERM')).toBe(0);
   });
 
@@ -131,8 +132,7 @@ describe('the quickstart', () => {
     let url = await server.listening();
     secret(/Password=([0-9a-f-]{36})/.exec(server.stdout)?.[1] ?? '');
     const admin = { email: server.line('Admin e-mail: '), password: secret(server.line('Admin password: ')) };
-    const { accessToken } = (await (await post(`${url}/admin/session`, admin)).json()) as { accessToken: string };
-    const headers = { authorization: `Bearer ${secret(accessToken)}` };
+    const headers = { authorization: `Bearer ${await staffTokenOf(url, admin)}` };
     const users = `${url}/admin/channel-users`;
     const { items } = (await (await fetch(`${users}?q=demo-partner`, { headers })).json()) as {
       items: { id: string }[];
@@ -174,19 +174,18 @@ describe('the quickstart', () => {
     expect(await created.exited).toBe(0);
     const password = secret(created.line('Password: '));
     created.stdout = '';
-    expect((await post(`${url}/admin/session`, { email: 'OPS@staff.example', password })).status).toBe(200);
+    expect((await signInStaff(url, { email: 'OPS@staff.example', password })).status).toBe(200);
 
     const reset = cli(['staff', 'reset-password', '--email', 'ops@staff.example']);
     expect(await reset.exited).toBe(0);
     const renewed = secret(reset.line('Password: '));
     reset.stdout = '';
-    expect((await post(`${url}/admin/session`, { email: 'ops@staff.example', password })).status).toBe(401);
-    expect((await post(`${url}/admin/session`, { email: 'ops@staff.example', password: renewed })).status).toBe(200);
+    expect((await signInStaff(url, { email: 'ops@staff.example', password })).status).toBe(401);
+    expect((await signInStaff(url, { email: 'ops@staff.example', password: renewed })).status).toBe(200);
 
     const admin = { email: server.line('Admin e-mail: '), password: secret(server.line('Admin password: ')) };
-    const { accessToken } = (await (await post(`${url}/admin/session`, admin)).json()) as { accessToken: string };
     const events = await fetch(`${url}/admin/audit-events?actor=cli`, {
-      headers: { authorization: `Bearer ${secret(accessToken)}` },
+      headers: { authorization: `Bearer ${await staffTokenOf(url, admin)}` },
     });
     expect(await events.json()).toMatchObject({
       items: [
@@ -244,7 +243,7 @@ describe('a start that cannot succeed', () => {
     const server = start(env);
     const url = await server.listening();
     expect(server.lines).toEqual([`Listening on ${url}`]);
-    expect((await post(`${url}/admin/session`, { email: 'a@staff.example', password })).status).toBe(200);
+    expect((await signInStaff(url, { email: 'a@staff.example', password })).status).toBe(200);
     expect(await server.kill('SIGTERM')).toBe(0);
 
     expect(await refused(start({ ...env, KEY_ENCRYPTION_KEY: key() }))).toContain(
@@ -277,7 +276,7 @@ describe('a start that cannot succeed', () => {
     const url = await server.listening();
     const [email, password] = [server.line('Admin e-mail: '), secret(server.line('Admin password: '))];
     secret(/Password=([0-9a-f-]{36})/.exec(server.stdout)?.[1] ?? '');
-    expect((await post(`${url}/admin/session`, { email, password })).status).toBe(200);
+    expect((await signInStaff(url, { email, password })).status).toBe(200);
     expect(await server.interrupt()).toBe(0);
   });
 

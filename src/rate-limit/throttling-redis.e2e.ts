@@ -7,14 +7,15 @@ import { realTime } from '../../test/support/real-time.ts';
 import { describeWithRedis, RedisServer } from '../../test/support/redis.ts';
 import { secret } from '../../test/support/secrets.ts';
 import {
+  LOOPBACK_PROXIES,
   eventually,
   importPassword,
   inParallel,
   logLines,
-  LOOPBACK_PROXIES,
   newAddress,
   signInFrom,
   tally,
+  until,
 } from '../../test/support/sign-ins.ts';
 
 describeWithRedis('with REDIS_URL', () => {
@@ -209,7 +210,7 @@ describeWithRedis('with REDIS_URL', () => {
     const lines = logLines().length;
     await redis.restart();
     await bothAre('redis');
-    await eventually(() => (linesSince(lines).length === 2 ? true : undefined), 'two lines in the log');
+    await until(() => linesSince(lines).length === 2, 'two lines in the log');
     const line = 'warn Redis answers again: all instances share the limits';
     expect(linesSince(lines)).toEqual([line, line]);
     const { username } = await a.newPartner();
@@ -349,7 +350,7 @@ describeWithRedis('with REDIS_URL', () => {
   it('uses a database number that Redis has', async () => {
     const c = await TestApp.start({ ...a.config, redisUrl: `${redis.url}/7` });
     try {
-      await eventually(async () => ((await stateOf(c)) === 'redis' ? true : undefined), 'it counts in Redis');
+      await until(async () => (await stateOf(c)) === 'redis', 'it counts in Redis');
       const partner = await a.newPartner();
       const address = newAddress();
       await failures(c, 1, address, partner.username);
@@ -371,7 +372,7 @@ describeWithRedis('with REDIS_URL', () => {
     url.password = encodeURIComponent(password);
     const c = await TestApp.start({ ...a.config, redisUrl: url.href });
     try {
-      await eventually(async () => ((await stateOf(c)) === 'redis' ? true : undefined), 'it counts in Redis');
+      await until(async () => (await stateOf(c)) === 'redis', 'it counts in Redis');
     } finally {
       await c.close();
     }

@@ -12,14 +12,15 @@ import { expectSlowHashes, holdRefusals, passLimits, slowHashesOf } from '../../
 import { realTime } from '../../test/support/real-time.ts';
 import { secret } from '../../test/support/secrets.ts';
 import {
+  LOOPBACK_PROXIES,
   eventually,
   importPassword,
   inParallel,
-  LOOPBACK_PROXIES,
   newAddress,
   requestLine,
   signInFrom,
   tally,
+  until,
 } from '../../test/support/sign-ins.ts';
 
 const INVALID = 'invalid username or password';
@@ -536,9 +537,7 @@ describe('a password from an older system', () => {
     expectToken(await from(newAddress(), imported));
     expect(await code()).toBe('too_many_requests');
     await app.dataSource.query('UPDATE credential SET expires_at = now() WHERE id = $1', [credentialId]);
-    expect(await eventually(async () => ((await code()) === 'credential_expired' ? true : undefined), '403')).toBe(
-      true,
-    );
+    await until(async () => (await code()) === 'credential_expired', '403');
     await app.request('POST', `${path}/suspend`, { token, json: { reason: 'unpaid' } });
     expect(await code()).toBe('account_suspended');
     expect((await app.request('DELETE', `${path}/credentials/${credentialId}`, { token })).status).toBe(204);
@@ -571,7 +570,7 @@ describe('a password from an older system', () => {
     await useUpPair(address, imported.username);
     const { queue } = slowHashesOf(app).partnerHashes;
     // On a slow machine, hashes of the failures so far, or of the test before, may still wait.
-    await eventually(() => (queue.jobs === 0 ? true : undefined), 'an empty queue');
+    await until(() => queue.jobs === 0, 'an empty queue');
     const verified = async (): Promise<number> => (await scrape(app.opsUrl)).value('latchkey_slow_hashes_total');
     const before = await verified();
     let longest = 0;
@@ -634,7 +633,7 @@ describe('a password from an older system that others guess', () => {
     });
     const work = partnerAtWork();
     const { queue } = slowHashesOf(app).partnerHashes;
-    await eventually(() => (queue.length >= 3 ? true : undefined), 'a queue of slow hashes');
+    await until(() => queue.length >= 3, 'a queue of slow hashes');
     const first = await from(newAddress(), neighbour);
     const [answers] = await Promise.all([flood, work]);
     // A password that was not checked in time is not called wrong.
@@ -986,7 +985,7 @@ describe('the response delay', () => {
           limiter: 'partner_failures',
           decision: 'allowed',
         });
-      await eventually(async () => ((await counted()) === 2_600 ? true : undefined), 'all requests', 60_000);
+      await until(async () => (await counted()) === 2_600, 'all requests', 60_000);
       expect(slowHashesOf(busy).waiting).toBe(2_000);
       expectToken(await signInFrom(busy, newAddress(), partner));
       release();

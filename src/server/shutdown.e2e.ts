@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { TestApp } from '../../test/support/app.ts';
 import { holdRefusals, slowHashesOf } from '../../test/support/inside.ts';
-import { eventually } from '../../test/support/sign-ins.ts';
+import { until } from '../../test/support/sign-ins.ts';
 
 /** Sends a request on a pooled keep-alive connection. */
 async function send(agent: Agent, url: string, options: { token?: string; form?: string }): Promise<IncomingMessage> {
@@ -36,7 +36,7 @@ describe('a server that stops', () => {
       const form = new URLSearchParams({ Username: partner.username, Password: 'wrong' }).toString();
       const release = holdRefusals(app);
       const refusals = Array.from({ length: 3 }, () => send(agent, `${app.url}/generateToken`, { form }));
-      await eventually(() => (slowHashesOf(app).waiting === 3 ? true : undefined), 'three refusals that wait');
+      await until(() => slowHashesOf(app).waiting === 3, 'three refusals that wait');
       closed = app.close();
       // These arrive while the server waits for the refusals, and are the last requests on their connections.
       const late = Array.from({ length: 2 }, () => send(agent, `${app.url}/me`, { token }));

@@ -3,7 +3,7 @@ import { TestApp } from '../../test/support/app.ts';
 import { createDatabase, onDatabase } from '../../test/support/database.ts';
 import { slowHashesOf } from '../../test/support/inside.ts';
 import { ServerProcess } from '../../test/support/server.ts';
-import { eventually } from '../../test/support/sign-ins.ts';
+import { until } from '../../test/support/sign-ins.ts';
 
 const ROWS = 20_000;
 /** Rows that a start may read of one table: far fewer than {@link ROWS}, so that no statement may scan a table. */
@@ -58,7 +58,7 @@ describe('a start', () => {
       await app.close();
       const read = await onDatabase(url, async (client) => {
         // A connection's statistics are complete only when it has ended.
-        await eventually(async () => ((await client.query(OTHERS)).rowCount === 0 ? true : undefined), 'the end');
+        await until(async () => (await client.query(OTHERS)).rowCount === 0, 'the end');
         return (await client.query<{ table: string; read: number }>(READ)).rows;
       });
       expect(read.filter((row) => row.read > FEW)).toEqual([]);

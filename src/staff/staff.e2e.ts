@@ -1,7 +1,7 @@
 import { type Answer, type RequestOptions, type StaffMember, TestApp } from '../../test/support/app.ts';
 import { scrape } from '../../test/support/metrics.ts';
 import { secret } from '../../test/support/secrets.ts';
-import { eventually, inParallel, tally } from '../../test/support/sign-ins.ts';
+import { eventually, inParallel, tally, until } from '../../test/support/sign-ins.ts';
 
 interface Staff {
   id: string;
@@ -455,7 +455,7 @@ describe('failed sign-ins of staff', () => {
     // Failures are recorded in order, so an earlier one would be there when this one is.
     const late = await app.newStaff('viewer');
     await signInAs({ email: late.email, password: 'wrong' });
-    await eventually(async () => ((await failuresOf(late)).length === 1 ? true : undefined), 'the last failure');
+    await until(async () => (await failuresOf(late)).length === 1, 'the last failure');
     expect(await count()).toBe(before + 1);
   });
 });

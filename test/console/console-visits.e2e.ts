@@ -128,6 +128,19 @@ browserStory('visits to the console', () => {
     await context.close();
   });
 
+  it('sign in by themselves once a busy server has time to check the password', async () => {
+    const { context, page } = await stage.somebody();
+    let answers = 0;
+    await page.route('**/admin/session', async (route) => {
+      if (route.request().method() !== 'POST' || answers++ > 1) return route.continue();
+      await route.fulfill({ status: 503, headers: { 'retry-after': '1' }, json: { code: 'server.unavailable' } });
+    });
+    await stage.signIn(page, stage.admin);
+    await page.getByRole('menuitem', { name: 'Overview' }).waitFor();
+    expect(answers).toBe(3);
+    await context.close();
+  });
+
   it('work behind a proxy with Basic authentication', async () => {
     const { context, page } = await stage.somebody();
     await context.setExtraHTTPHeaders({ authorization: 'Basic cHJveHk6cHJveHk=' });

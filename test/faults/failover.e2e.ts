@@ -3,7 +3,7 @@ import { FaultLoad, obtain, provision, report, send } from '../support/fault-loa
 import { FaultServer } from '../support/fault-server.ts';
 import { PostgresCluster } from '../support/postgres-cluster.ts';
 import { PostgresProxy } from '../support/postgres-proxy.ts';
-import { eventually } from '../support/sign-ins.ts';
+import { until } from '../support/sign-ins.ts';
 
 /** Contract §3: on every other instance. */
 const VISIBLE_MS = 1_000;
@@ -37,7 +37,7 @@ async function timeOfSuspension(): Promise<number> {
   expect(await status()).toBe(200);
   await primary.administer(`UPDATE channel_user SET suspended_at = now() WHERE id = '${partner.id}'`);
   const suspended = performance.now();
-  await eventually(async () => ((await status()) === 401 ? true : undefined), 'the token is refused', 30_000);
+  await until(async () => (await status()) === 401, 'the token is refused');
   return Math.round(performance.now() - suspended);
 }
 

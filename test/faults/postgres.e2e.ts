@@ -4,7 +4,7 @@ import { FaultServer } from '../support/fault-server.ts';
 import { PostgresCluster } from '../support/postgres-cluster.ts';
 import { PostgresProxy } from '../support/postgres-proxy.ts';
 import { realTime } from '../support/real-time.ts';
-import { eventually } from '../support/sign-ins.ts';
+import { eventually, until } from '../support/sign-ins.ts';
 
 const MAX_CONNECTIONS = 40;
 const NO_NOTICES = /^Change notifications do not arrive \(.+\): bypassing the caches until they do$/;
@@ -111,7 +111,7 @@ describe('PostgreSQL', () => {
       }, 'ten connections are terminated');
       expect(behind.isRunning).toBe(true);
       proxy.mend();
-      await eventually(async () => ((await list()).status === 200 ? true : undefined), 'staff are served again');
+      await until(async () => (await list()).status === 200, 'staff are served again');
     } finally {
       await behind.remove();
       await proxy.shut();

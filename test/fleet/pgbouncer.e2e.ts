@@ -5,7 +5,7 @@ import { Fleet, type FleetAccount, Load, type Mix, type Outcome, send } from '..
 import { PgBouncer } from '../support/pgbouncer.ts';
 import { describeWith } from '../support/programs.ts';
 import { keepOutput, secret } from '../support/secrets.ts';
-import { eventually } from '../support/sign-ins.ts';
+import { eventually, until } from '../support/sign-ins.ts';
 
 /** Far fewer than the instances' pools have together. */
 const SERVER_CONNECTIONS = 3;
@@ -188,7 +188,7 @@ describeWith('/usr/sbin/pgbouncer')('behind PgBouncer with transaction pooling',
     await load.further(50);
     await bouncer.run();
     const from = load.outcomes.length;
-    await eventually(() => (load.outcomes.slice(from).length > 300 ? true : undefined), 'the load goes on', 30_000);
+    await until(() => load.outcomes.slice(from).length > 300, 'the load goes on');
     await load.stop();
     expect([...new Set(load.failures.map(({ status }) => status))]).toEqual([503]);
     expect(load.outcomes.slice(-100).filter(({ status }) => status >= 300)).toEqual([]);

@@ -4,7 +4,7 @@ import { Fleet, send } from '../support/fleet.ts';
 import { isLong } from '../support/long.ts';
 import { realTime } from '../support/real-time.ts';
 import { secret } from '../support/secrets.ts';
-import { eventually } from '../support/sign-ins.ts';
+import { until } from '../support/sign-ins.ts';
 
 /** Each instance looks once a minute. */
 const LOOK_MS = 60_000;
@@ -31,7 +31,7 @@ const LOOK_MS = 60_000;
       );
       return rows[0]?.count ?? 0;
     };
-    await eventually(async () => ((await rotated()) > 0 ? true : undefined), 'the keys are rotated', 2 * LOOK_MS);
+    await until(async () => (await rotated()) > 0, 'the keys are rotated', 2 * LOOK_MS);
     await realTime('every instance looks at the schedule');
     const { rows } = await client.query(
       `SELECT purpose, state, count(*)::int FROM signing_key GROUP BY 1, 2 ORDER BY purpose, state`,

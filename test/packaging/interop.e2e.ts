@@ -14,6 +14,7 @@ import { HTTPD_COMMAND, httpdModule, startHttpd } from '../support/httpd.ts';
 import { freePort } from '../support/ports.ts';
 import { isRunning, ServerProcess } from '../support/server.ts';
 import { eventually } from '../support/sign-ins.ts';
+import { staffTokenOf } from '../support/staff-sign-in.ts';
 
 /**
  * The code blocks of docs/resource-servers.md, as they stand there, against the built server: software that nobody
@@ -235,7 +236,7 @@ beforeAll(async () => {
   const created = new ServerProcess({ env, command });
   expect(await created.exited).toBe(0);
   const password = secret(created.line('Password: '));
-  admin = secret((await post('/admin/session', { email, password }))['accessToken'] as string);
+  admin = await staffTokenOf(issuer, { email, password });
   const config = { publicUrl: issuer, tokenAudience: AUDIENCE };
   late = await TestApp.start({ ...config, databaseUrl, keyEncryptionKeys: [keyEncryptionKey] });
   foreign = await TestApp.start(config);

@@ -12,6 +12,7 @@ import { freePort } from '../support/ports.ts';
 import { keepOutput, secret } from '../support/secrets.ts';
 import { ServerProcess } from '../support/server.ts';
 import { eventually } from '../support/sign-ins.ts';
+import { staffTokenOf } from '../support/staff-sign-in.ts';
 
 /** Every command of every manual, run as it is printed in a copy of the repository, beside a built server. */
 const PATIENCE_MS = 1_200_000;
@@ -229,8 +230,7 @@ async function provision(): Promise<string> {
     });
     return (await answer.json()) as Record<string, unknown>;
   };
-  const { accessToken } = await post('/admin/session', { email: 'admin@latchkey.local', password });
-  env['TOKEN'] = secret(accessToken as string);
+  env['TOKEN'] = await staffTokenOf(url, { email: 'admin@latchkey.local', password });
   const made = await post('/admin/channel-users', { username: 'to-be-deleted', displayName: 'Deleted' });
   env['ID'] = (made['channelUser'] as { id: string }).id;
   secret((made['credential'] as { password: string }).password);

@@ -8,7 +8,7 @@ import { Public } from '../../src/platform/api/security.ts';
 import { CONNECTION_LIMITS } from '../../src/platform/http/connections.ts';
 import { TestApp } from '../support/app.ts';
 import { realTime } from '../support/real-time.ts';
-import { eventually } from '../support/sign-ins.ts';
+import { until } from '../support/sign-ins.ts';
 
 const FILE = 'swagger-ui-bundle.js';
 const HOST = 'Host: latchkey.test\r\n';
@@ -97,7 +97,7 @@ describe('pipelined requests', () => {
   beforeAll(async () => {
     app = await TestApp.start();
     // Sockets of fetch() would be counted among the connections.
-    await eventually(async () => ((await connectionsOf(app)) === 0 ? true : undefined), 'no connection');
+    await until(async () => (await connectionsOf(app)) === 0, 'no connection');
   });
   afterAll(() => app.close());
 
@@ -113,7 +113,7 @@ describe('pipelined requests', () => {
     expect(most).toBeGreaterThan(0);
     expect(most).toBeLessThanOrEqual(4 * CONNECTION_LIMITS.maxHandled);
     for (const socket of sockets) socket.destroy();
-    await eventually(() => (openFiles() === 0 ? true : undefined), 'the files are closed');
+    await until(() => openFiles() === 0, 'the files are closed');
   });
 
   it('leave no file open when their connection ends first', async () => {
@@ -122,8 +122,8 @@ describe('pipelined requests', () => {
       await new Promise(setImmediate);
       socket.resetAndDestroy();
     }
-    await eventually(async () => ((await connectionsOf(app)) === 0 ? true : undefined), 'the connections end');
-    await eventually(() => (openFiles() === 0 ? true : undefined), 'the files are closed');
+    await until(async () => (await connectionsOf(app)) === 0, 'the connections end');
+    await until(() => openFiles() === 0, 'the files are closed');
   });
 
   it('are all answered in order to a client that reads', async () => {
@@ -178,8 +178,8 @@ describe('with lower limits', () => {
     const request = of === 'a file' ? FILE_REQUEST.repeat(50) : `GET /streams/endless HTTP/1.1\r\n${HOST}\r\n`;
     const socket = (await connect(app.url, request, false)).pause();
     const opened = (): number => (of === 'a file' ? openFiles() : openStreams);
-    await eventually(() => (opened() > 0 ? true : undefined), 'the answer begins');
-    await eventually(() => (opened() === 0 ? true : undefined), 'it is given up', 10 * STALL_MS);
+    await until(() => opened() > 0, 'the answer begins');
+    await until(() => opened() === 0, 'it is given up', 10 * STALL_MS);
     await once(socket.resume(), 'close');
   });
 
@@ -197,7 +197,7 @@ describe('with lower limits', () => {
   });
 
   const noneIsOpen = (): Promise<unknown> =>
-    eventually(async () => ((await connectionsOf(app)) === 0 ? true : undefined), 'the server ends the connections');
+    until(async () => (await connectionsOf(app)) === 0, 'the server ends the connections');
 
   it.each([
     ['what is no request', 'NONSENSE\r\n\r\n', 400],

@@ -6,6 +6,7 @@ import { administer, createDatabase, databaseUrl } from '../support/database.ts'
 import { PostgresCluster } from '../support/postgres-cluster.ts';
 import { keepOutput, secret } from '../support/secrets.ts';
 import { isRunning, ServerProcess } from '../support/server.ts';
+import { staffTokenOf } from '../support/staff-sign-in.ts';
 
 /** What the environment of the process and the settings of the database server may hold for other programs. */
 
@@ -46,8 +47,7 @@ async function post(url: string, json: unknown, token?: string): Promise<Record<
 
 /** Signs staff in, provisions a partner, signs it in, and reads what both may see. */
 async function use(url: string, email: string, password: string): Promise<void> {
-  const { accessToken } = await post(`${url}/admin/session`, { email, password });
-  const staffToken = secret(accessToken as string);
+  const staffToken = await staffTokenOf(url, { email, password });
   const displayName = 'Ünïted Ключ 日本 \\ \'"';
   const created = await post(`${url}/admin/channel-users`, { username: 'some-one', displayName }, staffToken);
   const { channelUser, credential } = created as {

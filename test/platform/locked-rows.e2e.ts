@@ -3,7 +3,7 @@ import pg from 'pg';
 import type { DataSource } from 'typeorm';
 import { type Answer, type Partner, TestApp } from '../support/app.ts';
 import { recordCalls, recordUses } from '../support/inside.ts';
-import { eventually } from '../support/sign-ins.ts';
+import { eventually, until } from '../support/sign-ins.ts';
 
 const USERS = '/admin/channel-users';
 
@@ -206,7 +206,7 @@ describe('a backlog of records', () => {
         app,
         all.map((use) => ({ ...use, at, address: '192.0.2.1', userAgent: 'x'.repeat(256) })),
       );
-      await eventually(async () => ((await written()) === COUNT - 1 ? true : undefined), 'all but one are written');
+      await until(async () => (await written()) === COUNT - 1, 'all but one are written');
     });
     const sizes = sent
       .filter(([text]) => text.includes('SKIP LOCKED') && text.includes('channel_user_use'))
@@ -214,7 +214,7 @@ describe('a backlog of records', () => {
     expect(sizes.length).toBeGreaterThanOrEqual(COUNT / 500);
     expect(Math.max(...sizes)).toBeLessThanOrEqual(500);
     await other.query('ROLLBACK');
-    await eventually(async () => ((await written()) === COUNT ? true : undefined), 'the last one is written');
+    await until(async () => (await written()) === COUNT, 'the last one is written');
   });
 
   it('of call counts is written past a batch that cannot be written', async () => {

@@ -10,7 +10,8 @@ import { freePort } from '../support/ports.ts';
 import { itWithRedis, RedisServer } from '../support/redis.ts';
 import { secret } from '../support/secrets.ts';
 import { ServerProcess } from '../support/server.ts';
-import { eventually, importPassword } from '../support/sign-ins.ts';
+import { eventually, importPassword, until } from '../support/sign-ins.ts';
+import { signInStaff } from '../support/staff-sign-in.ts';
 
 const [INTERNAL, SERVER, CLIENT] = [1, 2, 3];
 
@@ -159,11 +160,7 @@ describe('with a collector', () => {
     const server = start({ ...exportTo(receiver.url), LEGACY_QUERY_CREDENTIALS: 'true' });
     const url = await server.listening();
     const token = secret(await (await signIn(url, partner)).text());
-    const session = await fetch(`${url}/admin/session`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ email: `${mistyped}@staff.example`, password: mistyped }),
-    });
+    const session = await signInStaff(url, { email: `${mistyped}@staff.example`, password: mistyped });
     const query = new URLSearchParams({ username: partner.username, password: partner.password }).toString();
     const legacy = await fetch(`${url}/generateToken?${query}`, { method: 'POST' });
     secret(await legacy.text());
@@ -273,11 +270,11 @@ describe('with a collector', () => {
     await eventually(() => told('Sending telemetry failed')[0], 'The outage is told');
     // Both signals fail, again and again.
     const before = receiver.requests;
-    await eventually(() => (receiver.requests >= before + 4 ? true : undefined), 'Batches go on', 20_000);
+    await until(() => receiver.requests >= before + 4, 'Batches go on');
     expect(told('Sending telemetry failed')).toHaveLength(1);
     receiver.thaw();
     await fetch(`${url}/me`);
-    await eventually(() => told('Sending telemetry works again')[0], 'The return is told', 20_000);
+    await eventually(() => told('Sending telemetry works again')[0], 'The return is told');
   });
 
   it('stops in time although the collector is frozen', async () => {
@@ -286,7 +283,7 @@ describe('with a collector', () => {
     const server = start(exportTo(receiver.url));
     const url = await server.listening();
     await fetch(`${url}/me`);
-    await eventually(() => (receiver.requests > 0 ? true : undefined), 'Something is on its way');
+    await until(() => receiver.requests > 0, 'Something is on its way');
     const begun = performance.now();
     // SIGTERM keeps idle connections for a while.
     expect(await server.interrupt()).toBe(0);

@@ -245,7 +245,7 @@ export class TestApp {
       method,
       headers: sent,
       redirect: 'manual',
-      ...(payload !== undefined && { body: payload as BodyInit }),
+      ...(payload !== undefined && { body: payload as NonNullable<RequestInit['body']> }),
     });
     return answerOf(`${method} ${path}`, response);
   }

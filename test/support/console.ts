@@ -5,6 +5,7 @@ import { createDatabase } from './database.ts';
 import { keepOutput, secret } from './secrets.ts';
 import { freePort } from './ports.ts';
 import { isRunning, ServerProcess } from './server.ts';
+import { type StaffCredentials, staffTokenOf } from './staff-sign-in.ts';
 
 /** The built server with its console on its own database, an admin, and a browser. */
 export class ConsoleStage {
@@ -93,22 +94,23 @@ export class ConsoleStage {
   }
 
   /** @param url the URL of the server, for a test that uses another of its names */
-  async signIn(page: Page, { email, password }: { email: string; password: string }, url = this.url): Promise<void> {
+  async signIn(page: Page, { email, password }: StaffCredentials, url = this.url): Promise<void> {
     await page.goto(`${url}/console/`);
     await page.getByLabel('E-mail').fill(email);
     await page.getByLabel('Password').fill(password);
     await this.pressSignIn(page);
   }
 
-  /** Presses *Sign in*, again when a busy machine had no time to check the password. */
+  /** Presses *Sign in* and waits for the answer. While a busy machine has no time to check the password, the page waits. */
   async pressSignIn(page: Page, within: Page | Locator = page): Promise<void> {
-    for (let i = 0; i < 20; i++) {
-      const answered = page.waitForResponse(
-        (response) => response.url().endsWith('/admin/session') && response.request().method() === 'POST',
-      );
-      await within.getByRole('button', { name: 'Sign in', exact: true }).click();
-      if ((await answered).status() !== 503) return;
-    }
+    const answered = page.waitForResponse(
+      (response) =>
+        response.url().endsWith('/admin/session') &&
+        response.request().method() === 'POST' &&
+        response.status() !== 503,
+    );
+    await within.getByRole('button', { name: 'Sign in', exact: true }).click();
+    await answered;
   }
 
   /** Chooses a password with the secret of a one-time link, as a new colleague does. @returns the password */
@@ -143,13 +145,8 @@ export class ConsoleStage {
   }
 
   /** A token of a staff member, for calls without the browser. */
-  async tokenOf({ email, password }: { email: string; password: string }): Promise<string> {
-    const answer = await fetch(`${this.url}/admin/session`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ email, password }),
-    });
-    return secret(((await answer.json()) as { accessToken: string }).accessToken);
+  tokenOf(credentials: StaffCredentials): Promise<string> {
+    return staffTokenOf(this.url, credentials);
   }
 
   asStaff(token: string, method: string, path: string, json?: object): Promise<Response> {

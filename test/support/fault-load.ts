@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import type { FaultServer } from './fault-server.ts';
 import { secret } from './secrets.ts';
-import { eventually, newAddress } from './sign-ins.ts';
+import { eventually, newAddress, until } from './sign-ins.ts';
 
 /** Milliseconds in which every call must be answered (contract §5). */
 const LONGEST_MS = 5_000;
@@ -164,7 +164,7 @@ export class FaultLoad {
     const failed = (kind: Kind): boolean =>
       this.calls.some((call) => call.kind === kind && call.startedAt >= from && call.status === 503);
     // A call in progress does not count, so this may take as long as two calls.
-    await eventually(() => (kinds.every(failed) ? true : undefined), `503 for ${kinds.join(', ')}`, 3 * LONGEST_MS);
+    await until(() => kinds.every(failed), `503 for ${kinds.join(', ')}`, 3 * LONGEST_MS);
   }
 
   /**
@@ -174,17 +174,15 @@ export class FaultLoad {
    * @returns milliseconds from then to the last answer with an unexpected status
    */
   async recovered(since = performance.now(), withinMs = 20_000): Promise<number> {
-    await eventually(
-      () => (ALL_KINDS.every((kind) => this.#isSteady(kind, since)) ? true : undefined),
-      'everything works again',
-      withinMs,
-    ).catch((error: unknown) => {
-      const waiting = ALL_KINDS.filter((kind) => !this.#isSteady(kind, since));
-      // A server that has ended says why.
-      const ended = this.server.isRunning ? '' : `; the server has ended:\n${this.server.process.stderr}`;
-      const seen = JSON.stringify(this.seen(since));
-      throw new Error(`Not recovered: ${waiting.join(', ')}; ${seen}${ended}`, { cause: error });
-    });
+    await until(() => ALL_KINDS.every((kind) => this.#isSteady(kind, since)), 'everything works again', withinMs).catch(
+      (error: unknown) => {
+        const waiting = ALL_KINDS.filter((kind) => !this.#isSteady(kind, since));
+        // A server that has ended says why.
+        const ended = this.server.isRunning ? '' : `; the server has ended:\n${this.server.process.stderr}`;
+        const seen = JSON.stringify(this.seen(since));
+        throw new Error(`Not recovered: ${waiting.join(', ')}; ${seen}${ended}`, { cause: error });
+      },
+    );
     const failed = this.calls.filter(({ kind, status }) => status !== KINDS[kind]).map(({ endedAt }) => endedAt);
     return Math.round(Math.max(0, Math.max(0, ...failed) - since));
   }

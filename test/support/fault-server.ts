@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { freePort } from './ports.ts';
 import { keepOutput, secret } from './secrets.ts';
 import { isRunning, ServerProcess } from './server.ts';
-import { eventually } from './sign-ins.ts';
+import { eventually, until } from './sign-ins.ts';
+import { staffTokenOf } from './staff-sign-in.ts';
 
 /** The secrets that the quickstart prints once, at its first start. */
 const FIRST_START_SECRETS = /^(Admin password: |curl ).*$/gm;
@@ -109,16 +110,7 @@ export class FaultServer {
     });
     if ((await create.exited) !== 0) throw new Error(create.stderr);
     const password = secret(create.line('Password: '));
-    return eventually(async () => {
-      const answer = await fetch(`${this.url}/admin/session`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ email, password }),
-      });
-      // On a busy machine, the slow hash may miss the response delay.
-      if (answer.status !== 200) return undefined;
-      return secret(((await answer.json()) as { accessToken: string }).accessToken);
-    }, 'the admin signs in');
+    return staffTokenOf(this.url, { email, password });
   }
 
   /** Every line of the log since the first start. */
@@ -158,13 +150,11 @@ export class FaultServer {
     withinMs = 10_000,
   ): Promise<void> {
     let last: number | undefined;
-    await eventually(
-      async () => (isThis((last = await this.metric(name, labels))) ? true : undefined),
-      `${name} as expected`,
-      withinMs,
-    ).catch((error: unknown) => {
-      throw new Error(`${name}${JSON.stringify(labels)} is ${String(last)}`, { cause: error });
-    });
+    await until(async () => isThis((last = await this.metric(name, labels))), `${name} as expected`, withinMs).catch(
+      (error: unknown) => {
+        throw new Error(`${name}${JSON.stringify(labels)} is ${String(last)}`, { cause: error });
+      },
+    );
   }
 
   /** Status of a health endpoint. */

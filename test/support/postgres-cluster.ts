@@ -13,7 +13,7 @@ import {
 import { startEmbeddedPostgres } from '../../src/platform/embedded-postgres/embedded-postgres.ts';
 import { freePort } from './ports.ts';
 import { isRunning } from './server.ts';
-import { eventually } from './sign-ins.ts';
+import { eventually, until } from './sign-ins.ts';
 
 /** The superuser of an embedded cluster. */
 const SUPERUSER = 'latchkey';
@@ -98,9 +98,8 @@ export class PostgresCluster {
     if (this.user) await giveAll(folder, this.user);
     await standby.run();
     await eventually(
-      async () => ((await this.ask("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'")) ? true : undefined),
+      async () => (await this.ask("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'")) || undefined,
       'the standby follows',
-      30_000,
     );
     return standby;
   }
@@ -109,8 +108,8 @@ export class PostgresCluster {
   async caughtUpWith(primary: PostgresCluster): Promise<void> {
     if (!primary.isRunning) return;
     const end = String(await primary.ask('SELECT pg_current_wal_lsn()'));
-    await eventually(
-      async () => ((await this.ask(`SELECT pg_last_wal_replay_lsn() >= '${end}'`)) === true ? true : undefined),
+    await until(
+      async () => (await this.ask(`SELECT pg_last_wal_replay_lsn() >= '${end}'`)) === true,
       'the standby has everything',
     );
   }

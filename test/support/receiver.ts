@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
-import { eventually } from './sign-ins.ts';
+import { until } from './sign-ins.ts';
 
 /** A message as received. */
 export interface Message {
@@ -70,7 +70,7 @@ export class Receiver {
 
   /** Waits until `count` messages of a type have arrived. */
   async received(type: string, count = 1): Promise<Message[]> {
-    await eventually(() => (this.of(type).length >= count ? true : undefined), `${String(count)} ${type}`, 20_000);
+    await until(() => this.of(type).length >= count, `${String(count)} ${type}`, 20_000);
     return this.of(type);
   }
 

@@ -11,8 +11,10 @@ const folder = (): string => {
  * Notes a secret that a test uses. At the end of the run, no output may contain a noted secret.
  *
  * @returns the same secret
+ * @throws Error if it is none, as when an answer is an error
  */
 export function secret(value: string): string {
+  if (typeof (value as unknown) !== 'string') throw new Error(`Not a secret: ${JSON.stringify(value)}`);
   appendFileSync(path.join(folder(), `secrets-${String(process.pid)}`), `${JSON.stringify(value)}\n`);
   return value;
 }

@@ -1,6 +1,6 @@
 import type { DataSource } from 'typeorm';
 import { type Answer, type Partner, TestApp } from '../../../test/support/app.ts';
-import { eventually } from '../../../test/support/sign-ins.ts';
+import { eventually, until } from '../../../test/support/sign-ins.ts';
 
 interface Overview {
   at: string;
@@ -332,10 +332,7 @@ describe('the list of failing partners', () => {
       other.clockOffset = app.clockOffset;
       const partner = await app.newPartner();
       await fail(partner, other);
-      await eventually(
-        async () => ((await readAnew()).failing.total === 1 ? true : undefined),
-        'the refusal on the other instance',
-      );
+      await until(async () => (await readAnew()).failing.total === 1, 'the refusal on the other instance');
       await app.generateToken(partner);
       expect((await readAnew()).failing.total).toBe(0);
       expect(await listed('failing=true', other)).toEqual([]);

@@ -8,14 +8,15 @@ import { onDatabase } from '../../../test/support/database.ts';
 import { realTime } from '../../../test/support/real-time.ts';
 import { secret } from '../../../test/support/secrets.ts';
 import {
+  LOOPBACK_PROXIES,
   eventually,
   importPassword,
   inParallel,
   logLines,
-  LOOPBACK_PROXIES,
   newAddress,
   signInFrom,
   tally,
+  until,
 } from '../../../test/support/sign-ins.ts';
 
 interface Item {
@@ -193,8 +194,8 @@ describe('an item of the sign-in log', () => {
     const stored = await argon2id(password, { memoryCost: 4096, timeCost: 1 });
     const credentialId = await importPassword(app, partner.id, stored);
     await signIn(wrong(partner));
-    await eventually(
-      async () => ((await signIn({ ...partner, password })).status === 200 ? true : undefined),
+    await until(
+      async () => (await signIn({ ...partner, password })).status === 200,
       'a sign-in with the imported password',
     );
     const items = await itemsOf(partner.id);
@@ -583,7 +584,7 @@ describe('the use of a credential', () => {
       await change('POST', partner.id, '/suspend', { reason: 'unpaid' });
       // Notifications arrive in the order of the commits, so this one is the last.
       await app.dataSource.query(`SELECT pg_notify('latchkey_change', 'test:end')`);
-      await eventually(() => (payloads.includes('test:end') ? true : undefined), 'the last notification');
+      await until(() => payloads.includes('test:end'), 'the last notification');
       expect(payloads).toEqual([`channel_user:${partner.id}`, 'test:end']);
     });
   });

@@ -1,6 +1,6 @@
 import { type Answer, type Partner, TestApp } from '../../../test/support/app.ts';
 import { secret } from '../../../test/support/secrets.ts';
-import { eventually, inParallel, LOOPBACK_PROXIES, newAddress, signInFrom } from '../../../test/support/sign-ins.ts';
+import { LOOPBACK_PROXIES, inParallel, newAddress, signInFrom, until } from '../../../test/support/sign-ins.ts';
 
 interface Impact {
   liveTokens: number;
@@ -207,7 +207,7 @@ describe('the last use of a credential', () => {
       await credentialsOf(partner);
       // A suspension does notify, so a notification of what came before would arrive first.
       await change('POST', `${partner.id}/suspend`, { reason: 'r' });
-      await eventually(() => (heard.length > 0 ? true : undefined), 'the suspension');
+      await until(() => heard.length > 0, 'the suspension');
       expect(heard).toEqual([`channel_user:${partner.id}`]);
     } finally {
       await runner.query('UNLISTEN *');

@@ -12,7 +12,7 @@ import { auditOf, freezeWithHead, verifyTrail } from '../../../test/support/insi
 import { administer, createDatabase } from '../../../test/support/database.ts';
 import { scrape } from '../../../test/support/metrics.ts';
 import { secret } from '../../../test/support/secrets.ts';
-import { eventually, inParallel, logLines } from '../../../test/support/sign-ins.ts';
+import { inParallel, logLines, until } from '../../../test/support/sign-ins.ts';
 
 const CHAIN = '/admin/audit-events/chain';
 const USERS = '/admin/channel-users';
@@ -449,7 +449,7 @@ describe('writing events', () => {
         )
       ).rows.map(({ query }) => query);
     try {
-      await eventually(async () => ((await waiting()).some((query) => query.includes(last)) ? true : undefined), last);
+      await until(async () => (await waiting()).some((query) => query.includes(last)), last);
       expect(await waiting()).toHaveLength(1);
     } finally {
       await holder.query('COMMIT');

@@ -2,7 +2,7 @@ import pg from 'pg';
 import { type Answer, type Partner, TestApp } from '../../../test/support/app.ts';
 import { holdRefusals } from '../../../test/support/inside.ts';
 import { secret } from '../../../test/support/secrets.ts';
-import { eventually } from '../../../test/support/sign-ins.ts';
+import { until } from '../../../test/support/sign-ins.ts';
 
 let app: TestApp;
 let partner: Partner;
@@ -342,7 +342,7 @@ describe('revoking one token', () => {
       await listener.query('LISTEN latchkey_change');
       for (let i = 0; i < 5; i++) expect((await call('revoke', { token }, asClient(partner))).status).toBe(200);
       await app.dataSource.query(`SELECT pg_notify('latchkey_change', 'test:end')`);
-      await eventually(() => (payloads.includes('test:end') ? true : undefined), 'the last notification');
+      await until(() => payloads.includes('test:end'), 'the last notification');
       expect(payloads.filter((payload) => payload.startsWith('revoked_token'))).toHaveLength(1);
     } finally {
       await listener.end();

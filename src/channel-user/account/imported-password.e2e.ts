@@ -8,13 +8,14 @@ import { holdSlowHashes, slowHashesOf } from '../../../test/support/inside.ts';
 import { realTime } from '../../../test/support/real-time.ts';
 import { secret } from '../../../test/support/secrets.ts';
 import {
+  LOOPBACK_PROXIES,
   eventually,
   importPassword,
   inParallel,
-  LOOPBACK_PROXIES,
   newAddress,
   signInFrom,
   tally,
+  until,
 } from '../../../test/support/sign-ins.ts';
 
 interface Imported {
@@ -116,7 +117,7 @@ describe('while slow hashes of partners cannot be verified in time', () => {
     }
     release();
     const { queue } = slowHashesOf(app).partnerHashes;
-    await eventually(() => (queue.jobs === 0 ? true : undefined), 'an empty queue');
+    await until(() => queue.jobs === 0, 'an empty queue');
     // None of them was counted, so the first wrong password is not throttled.
     const first = await eventually(async () => {
       const answer = await signInFrom(app, address, wrong(insistent.partner.username));

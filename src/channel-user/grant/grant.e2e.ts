@@ -424,7 +424,7 @@ describe('a grant', () => {
     proxy.cut('pool');
     await until(async () => (await status('/boats/7', {}, b)) === 503, 'unavailable', 2_000);
     proxy.mend();
-    await until(async () => (await status('/boats/7', {}, b)) === 200, 'available', 5_000);
+    await until(async () => (await status('/boats/7', {}, b)) === 200, 'available');
   });
 });
 

@@ -3,7 +3,7 @@ import { request as httpRequest } from 'node:http';
 import { CONNECTION_LIMITS } from '../../platform/http/connections.ts';
 import { type Answer, TestApp } from '../../../test/support/app.ts';
 import { secret } from '../../../test/support/secrets.ts';
-import { eventually } from '../../../test/support/sign-ins.ts';
+import { eventually, until } from '../../../test/support/sign-ins.ts';
 
 let app: TestApp;
 let operator: string;
@@ -52,8 +52,8 @@ function sending(token = operator): Sending {
 
 const stateOf = async (id: string): Promise<unknown> =>
   (await app.request('GET', `${PATH}s/${id}`, { token: operator })).json()['state'];
-const isState = (id: string, state: string): Promise<true> =>
-  eventually(async () => ((await stateOf(id)) === state ? true : undefined), `it is ${state}`);
+const isState = (id: string, state: string): Promise<void> =>
+  until(async () => (await stateOf(id)) === state, `it is ${state}`);
 /** Waits for the next heartbeat of an import. */
 const heartbeatOf = async (id: string): Promise<void> => {
   const last = async (): Promise<number | undefined> => {

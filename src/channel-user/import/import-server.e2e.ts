@@ -9,7 +9,8 @@ import { createDatabase } from '../../../test/support/database.ts';
 import { realTime } from '../../../test/support/real-time.ts';
 import { keepOutput, secret } from '../../../test/support/secrets.ts';
 import { ServerProcess } from '../../../test/support/server.ts';
-import { eventually } from '../../../test/support/sign-ins.ts';
+import { eventually, until } from '../../../test/support/sign-ins.ts';
+import { staffTokenOf } from '../../../test/support/staff-sign-in.ts';
 
 /** On the built server and the built command line. */
 let folder: string;
@@ -60,12 +61,7 @@ beforeAll(async () => {
   const password = secret(/^Password: (.+)$/m.exec(stdout)?.[1] ?? '');
   // The heap is too small to hold the file and its answer many times.
   await start(['--max-old-space-size=96', '--max-semi-space-size=8']);
-  const signedIn = await fetch(`${url}/admin/session`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ email: 'a@staff.example', password }),
-  });
-  token = secret(((await signedIn.json()) as { accessToken: string }).accessToken);
+  token = await staffTokenOf(url, { email: 'a@staff.example', password });
 });
 
 afterAll(async () => {
@@ -148,14 +144,10 @@ const stateOf = async (id: string): Promise<string | undefined> => {
   const { rows } = await client.query<{ state: string }>('SELECT state FROM channel_user_import WHERE id = $1', [id]);
   return rows[0]?.state;
 };
-const isStaged = (id: string, count: number): Promise<true> =>
-  eventually(
-    async () => ((await countOf(`channel_user_import_row WHERE import_id = '${id}'`)) >= count ? true : undefined),
-    'rows wait',
-    60_000,
-  );
-const nothingIsStaged = (): Promise<true> =>
-  eventually(async () => ((await countOf('channel_user_import_row')) === 0 ? true : undefined), 'it is swept', 30_000);
+const isStaged = (id: string, count: number): Promise<void> =>
+  until(async () => (await countOf(`channel_user_import_row WHERE import_id = '${id}'`)) >= count, 'rows wait');
+const nothingIsStaged = (): Promise<void> =>
+  until(async () => (await countOf('channel_user_import_row')) === 0, 'it is swept');
 
 /** Blocks the audit trail, which an import writes last. @returns a function that releases it */
 async function holdTrail(): Promise<() => Promise<void>> {
@@ -177,12 +169,9 @@ async function heldAtTheEnd(prefix: string) {
   await waitsForTrail();
   return { id, upload, answered, letGo };
 }
-const waitsForTrail = (): Promise<true> =>
-  eventually(
-    async () =>
-      (await countOf(`pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)) > 0
-        ? true
-        : undefined,
+const waitsForTrail = (): Promise<void> =>
+  until(
+    async () => (await countOf(`pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)) > 0,
     'it waits',
     60_000,
   );

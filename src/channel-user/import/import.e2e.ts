@@ -8,7 +8,7 @@ import { type Answer, TestApp } from '../../../test/support/app.ts';
 import { importFrom, importLimitsOf, verifyTrail } from '../../../test/support/inside.ts';
 import { realTime } from '../../../test/support/real-time.ts';
 import { secret } from '../../../test/support/secrets.ts';
-import { eventually } from '../../../test/support/sign-ins.ts';
+import { eventually, until } from '../../../test/support/sign-ins.ts';
 
 interface RowError {
   field: string;
@@ -333,8 +333,8 @@ describe('a file to import', () => {
 });
 
 /** Waits until no row is staged: rows are deleted after the answer was sent. */
-const nothingStaged = (): Promise<true> =>
-  eventually(async () => ((await countOf('channel_user_import_row')) === 0 ? true : undefined), 'what was staged goes');
+const nothingStaged = (): Promise<void> =>
+  until(async () => (await countOf('channel_user_import_row')) === 0, 'what was staged goes');
 
 describe('an import', () => {
   const file = (prefix: string): string =>
@@ -679,10 +679,10 @@ describe('while a file arrives', () => {
     const [id, prefix] = [randomUUID(), newName()];
     const upload = sending(`/admin/channel-users/import?id=${id}`);
     upload.write(`username,displayName\n${rowsOf(prefix, 0, 600)}`);
-    await eventually(async () => ((await staged(id)) > 0 ? true : undefined), 'rows are staged');
+    await until(async () => (await staged(id)) > 0, 'rows are staged');
     upload.hangUp();
-    await eventually(async () => ((await importOf(id))?.['state'] === 'interrupted' ? true : undefined), 'it ends');
-    await eventually(async () => ((await staged(id)) === 0 ? true : undefined), 'what was staged goes');
+    await until(async () => (await importOf(id))?.['state'] === 'interrupted', 'it ends');
+    await until(async () => (await staged(id)) === 0, 'what was staged goes');
     expect(await accounts(prefix)).toBe(0);
     expect((await importing(`username,displayName\n${newName()},Blue\n`)).created).toBe(1);
   });
@@ -703,7 +703,7 @@ describe('while a file arrives', () => {
     const [id, username] = [randomUUID(), newName()];
     const upload = sending(`/admin/channel-users/import?partial=true&id=${id}`);
     upload.write(`username,displayName\n${username},Late\n${rowsOf(username, 0, 600)}`);
-    await eventually(async () => ((await staged(id)) > 0 ? true : undefined), 'rows are staged');
+    await until(async () => (await staged(id)) > 0, 'rows are staged');
     const posted = await app.newPartner({ username });
     upload.end();
     const answer = await upload.answered;

@@ -10,13 +10,14 @@ import { type Metrics, scrape } from '../../../test/support/metrics.ts';
 import { PostgresProxy } from '../../../test/support/postgres-proxy.ts';
 import { secret } from '../../../test/support/secrets.ts';
 import {
+  LOOPBACK_PROXIES,
   eventually,
   importPassword,
   inParallel,
   logLines,
-  LOOPBACK_PROXIES,
   newAddress,
   signInFrom,
+  until,
 } from '../../../test/support/sign-ins.ts';
 
 let app: TestApp;
@@ -507,7 +508,7 @@ it('shows the age of the signing keys, which a rotation resets', async () => {
   const { token } = await app.newStaff('admin');
   const rotated = await app.request('POST', '/admin/signing-keys/rotate', { token, json: { reason: 'test' } });
   expect(rotated.status).toBeLessThan(300);
-  await eventually(async () => ((await ageOf('partner')) < 600 ? true : undefined), 'the new key is young');
+  await until(async () => (await ageOf('partner')) < 600, 'the new key is young');
   expect(await ageOf('staff')).toBeGreaterThanOrEqual(3_600);
 });
 
