@@ -42,21 +42,25 @@ function To({ to, children, title }: { to: string; children: ReactNode; title?: 
 /** The name of an event's target, with a link to its page. */
 export function Target({ target }: Pick<AuditEvent, 'target'>): ReactNode {
   const path = pathOf(target);
-  return path === undefined ? target.name : <To to={path}>{target.name}</To>;
+  const name = <bdi>{target.name}</bdi>;
+  return path === undefined ? name : <To to={path}>{name}</To>;
 }
 
 /** The name of an event's actor, with a link to all events of this person. */
 export function Actor({ actor }: Pick<AuditEvent, 'actor'>): ReactNode {
+  const name = <bdi>{actor.name}</bdi>;
   return actor.id === null ? (
-    actor.name
+    name
   ) : (
     <To to={eventsWith({ actor: actor.id })} title={`Everything that ${actor.name} did`}>
-      {actor.name}
+      {name}
     </To>
   );
 }
 
 /** A link to all events about the same target. */
 export const SameTarget = ({ target }: Pick<AuditEvent, 'target'>): ReactNode => (
-  <To to={eventsWith({ target: target.id })}>Everything about {target.name}</To>
+  <To to={eventsWith({ target: target.id })}>
+    Everything about <bdi>{target.name}</bdi>
+  </To>
 );

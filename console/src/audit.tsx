@@ -331,9 +331,9 @@ function Events({ onOpen }: { onOpen: (event: AuditEvent) => void }): ReactNode 
       primaryText={(event) => actionTitle(event.action)}
       secondaryText={(event) => (
         <Box component="span" sx={WRAPPED}>
-          {event.actor.name} → {event.target.name}
+          <bdi>{event.actor.name}</bdi> → <bdi>{event.target.name}</bdi>
           <br />
-          <Time value={event.at} relative />
+          <Time value={event.at} seconds />
         </Box>
       )}
       rowClick={open as never}

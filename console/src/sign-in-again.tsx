@@ -32,7 +32,13 @@ export function SignInAgain({ onDone }: { onDone: () => void }): ReactNode {
       <DialogContent>
         <Stack spacing={2.5}>
           <span>
-            Sign in again{before && `, ${before.name},`} to continue where you were. Nothing on this page is lost.
+            Sign in again
+            {before && (
+              <>
+                , <bdi>{before.name}</bdi>,
+              </>
+            )}{' '}
+            to continue where you were. Nothing on this page is lost.
           </span>
           <SignInForm
             {...(before && { email: before.email })}

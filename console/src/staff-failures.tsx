@@ -37,7 +37,7 @@ export function StaffFailures(): ReactNode {
                   sx={{ py: 1, borderTop: 1, borderColor: 'divider', overflowWrap: 'anywhere' }}
                 >
                   <Typography sx={{ fontWeight: 500 }}>
-                    {staff.name} ({staff.email})
+                    <bdi>{staff.name}</bdi> ({staff.email})
                   </Typography>
                   <Typography variant="body2" color="textSecondary">
                     {count.toLocaleString()} × {REASONS[reason]} within an hour, last <Time value={lastAt} seconds />{' '}

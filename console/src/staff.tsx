@@ -380,7 +380,7 @@ function StaffList(): ReactNode {
     >
       {isSmall ? (
         <SimpleList<Staff>
-          primaryText={(person) => person.name}
+          primaryText={(person) => <bdi>{person.name}</bdi>}
           secondaryText={(person) => (
             <>
               {person.email}

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { chromiumPath, inspect } from '../support/browser.ts';
 import { ConsoleStage } from '../support/console.ts';
 import { secret } from '../support/secrets.ts';
@@ -165,6 +165,25 @@ story('staff', () => {
     expect(await inspect(page, 'overview-failing')).toEqual([]);
     await context.close();
     expect(stage.complaints).toEqual([]);
+  });
+
+  it('shows that an import added a partner as suspended, and isolates names', async () => {
+    const { context, page } = await stage.somebody();
+    await stage.signIn(page, stage.admin);
+    const imported = await page.request.post(`${stage.url}/admin/channel-users/import?id=${randomUUID()}`, {
+      headers: { origin: stage.url, 'content-type': 'text/csv' },
+      data: 'username,displayName,status\nasleep,ערוץ תכלת,suspended\n',
+    });
+    const { credentials } = (await imported.json()) as { credentials: { id: string; password: string }[] };
+    const [{ id, password } = { id: '', password: '' }] = credentials;
+    secret(password);
+    await page.goto(`${stage.url}/console/channel-users/${id}/show`);
+    await page.getByText('Suspended by the import that added it', { exact: true }).waitFor();
+    await page.getByText(/Since \d+ \w+ \d{4}, \d\d:\d\d:\d\d\./).waitFor();
+    await page.getByRole('heading').locator('bdi').getByText('ערוץ תכלת', { exact: true }).waitFor();
+    await page.goto(`${stage.url}/console/audit-events`);
+    await page.getByRole('row').locator('bdi').getByText('Ada Admin', { exact: true }).first().waitFor();
+    await context.close();
   });
 
   it('links trail entries to their objects, shows recent days, exports a table and lists failed sign-ins', async () => {

@@ -105,7 +105,7 @@ function NoticeRow({ notice, webhooks }: { notice: Notice; webhooks: Map<string,
         </Typography>
         {channelUser && (
           <Typography component={Link} to={`/channel-users/${channelUser.id}`} color="primary">
-            {channelUser.displayName}
+            <bdi>{channelUser.displayName}</bdi>
           </Typography>
         )}
         <Typography variant="body2" color="textSecondary" component="span">

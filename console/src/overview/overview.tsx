@@ -88,7 +88,7 @@ function Lines<T extends Named>({
             to={`/channel-users/${item.id}/show?tab=${tab}`}
             sx={{ color: 'primary.main', fontWeight: 500 }}
           >
-            {item.displayName}
+            <bdi>{item.displayName}</bdi>
           </Typography>
           <Typography variant="body2" color="textSecondary">
             {children(item)}

@@ -163,7 +163,10 @@ export function BulkDialog({ change, ids, onClose }: BulkChange & { onClose: () 
               <Box component="ul" aria-label="What failed" sx={{ m: 0, pl: 2.5, maxHeight: 240, overflow: 'auto' }}>
                 {progress.failures.map(({ id, message }) => (
                   <li key={id}>
-                    <strong>{nameOf(id)}</strong>: {message}
+                    <strong>
+                      <bdi>{nameOf(id)}</bdi>
+                    </strong>
+                    : {message}
                   </li>
                 ))}
               </Box>

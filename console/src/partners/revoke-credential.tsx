@@ -69,7 +69,8 @@ export function RevokeCredential({ partner, credential, isLast, onClose }: Revok
         </Typography>
         {isLast && (
           <Alert severity="warning">
-            This is the only password that works. {partner.displayName} cannot sign in until you create a new one.
+            This is the only password that works. <bdi>{partner.displayName}</bdi> cannot sign in until you create a new
+            one.
           </Alert>
         )}
         <Loaded query={impact} what="its use" rows={2}>

@@ -5,7 +5,7 @@ import { Time } from '../feedback.tsx';
 import { type ChannelUser, partnerApi } from './partner-api.ts';
 
 /** Who suspended a partner, when and why. Reloaded when the partner changes. */
-function Suspension({ partner: { id, version } }: { partner: ChannelUser }) {
+function Suspension({ partner: { id, version, createdAt } }: { partner: ChannelUser }) {
   const { data: event } = useQuery({
     queryKey: ['channel-users', 'suspension', id, version],
     queryFn: () => partnerApi.suspension(id),
@@ -15,18 +15,19 @@ function Suspension({ partner: { id, version } }: { partner: ChannelUser }) {
       <AlertTitle sx={{ mb: 0 }}>
         {event ? (
           <>
-            Suspended <Time value={event.at} relative /> by {event.actor.name}
+            Suspended <Time value={event.at} relative /> by <bdi>{event.actor.name}</bdi>
             {event.reason !== null && `: ${event.reason}`}
           </>
         ) : (
-          'Suspended'
+          // Only an import adds partners that are suspended already, and records one event for all of them.
+          `Suspended${event === null ? ' by the import that added it' : ''}`
         )}
       </AlertTitle>
       The partner gets no new tokens, and its existing tokens are refused until it is reactivated.
-      {event && (
+      {event !== undefined && (
         <>
           {' '}
-          Since <Time value={event.at} seconds />.
+          Since <Time value={event?.at ?? createdAt} seconds />.
         </>
       )}
     </Alert>
