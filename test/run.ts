@@ -7,10 +7,11 @@
  * - `npm test -- --changed`: the tests of what differs from the last commit.
  * - `npm test -- --server`: those whose result depends on PostgreSQL's version, on the server of `TEST_DATABASE_URL`.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { testsOf } from './runner/changed.ts';
 
-/** Several instances, and faults of what they need. These tests make a load of their own and run alone. */
+/** Several instances, and faults of what they need. These tests make a load of their own: one at a time. */
 const FLEET_AND_FAULTS = 'test/(faults|fleet)/';
 /**
  * Slow tests that few changes concern: more of the browser, packaging, telemetry, data of older versions, and what is
@@ -42,14 +43,16 @@ const MODULES = '/node_modules/';
 /** Fewer and larger collections of garbage, for workers that keep the application loaded. */
 const RUNTIME = ['--max-semi-space-size=64'];
 
-function jest(...args: string[]): boolean {
+/** @returns whether all passed */
+async function jest(...args: string[]): Promise<boolean> {
   const command = [...RUNTIME, 'node_modules/jest/bin/jest.js', '--config', 'test/jest.config.js', ...args];
-  return spawnSync(process.execPath, command, { stdio: 'inherit' }).status === 0;
+  const [code] = (await once(spawn(process.execPath, command, { stdio: 'inherit' }), 'exit')) as [number | null];
+  return code === 0;
 }
 
-const allBut = (...patterns: string[]): boolean => jest('--testPathIgnorePatterns', MODULES, ...patterns);
+const allBut = (...patterns: string[]): Promise<boolean> => jest('--testPathIgnorePatterns', MODULES, ...patterns);
 
-function changed(): boolean {
+async function changed(): Promise<boolean> {
   const git = (...args: string[]): string[] =>
     execFileSync('git', args, { encoding: 'utf8' })
       .split('\0')
@@ -62,14 +65,15 @@ function changed(): boolean {
   return true;
 }
 
-function run(args: string[]): boolean {
+async function run(args: string[]): Promise<boolean> {
   const [first] = args;
   if (first === undefined) return allBut(FLEET_AND_FAULTS, ...SLOW);
   if (first === '--changed') return changed();
   if (first === '--server') return jest(...ON_SERVER);
   if (first !== '--rest') return jest(...args);
-  const passed = [jest(...SLOW), jest('--runInBand', FLEET_AND_FAULTS)];
+  // Both leave a core idle for half of the time.
+  const passed = await Promise.all([jest('--maxWorkers=2', ...SLOW), jest('--runInBand', FLEET_AND_FAULTS)]);
   return passed.every(Boolean);
 }
 
-process.exitCode = run(process.argv.slice(2)) ? 0 : 1;
+process.exitCode = (await run(process.argv.slice(2))) ? 0 : 1;

@@ -5,6 +5,7 @@ import { type Answer, type Partner, TestApp } from '../../../test/support/app.ts
 import { scrape } from '../../../test/support/metrics.ts';
 import { reencrypt } from '../../../test/support/command.ts';
 import { holdSlowHashes, slowHashesOf } from '../../../test/support/inside.ts';
+import { isLong } from '../../../test/support/long.ts';
 import { realTime } from '../../../test/support/real-time.ts';
 import { secret } from '../../../test/support/secrets.ts';
 import {
@@ -203,6 +204,57 @@ describe('while slow hashes of partners cannot be verified in time', () => {
       }
     });
     expect([...statuses].sort()).toEqual([200, 503]);
+  });
+
+  // The hashes alone take a minute of one core.
+  const long = isLong ? it : it.skip;
+
+  long('300 accounts with bcrypt 10 are all in within the time of their hashes and 30 s', async () => {
+    const stored = await bcrypt.hash('Sommer 2019', 10);
+    const partners = await inParallel(300, 8, async () => {
+      const { id, username } = await app.newPartner();
+      await importPassword(app, id, stored);
+      return { username, password: 'Sommer 2019' };
+    });
+    const addresses = [newAddress(), newAddress(), newAddress()];
+    app.waits = 'real';
+    const began = performance.now();
+    let last = began;
+    const over = new AbortController();
+    const statuses: number[] = [];
+    const signIns = inParallel(300, 300, async (i) => {
+      for (;;) {
+        const answer = await signInFrom(app, addresses[i % 3] ?? '', partners[i] ?? unknown());
+        statuses.push(answer.status);
+        if (answer.status === 200) {
+          last = performance.now();
+          return secret(answer.text);
+        }
+        await realTime('Retry-After is over', Number(answer.headers.get('retry-after')) * 1000);
+      }
+    }).finally(() => {
+      over.abort();
+    });
+    // Meanwhile nobody learns which names exist.
+    const pairs: [number, number][] = [];
+    for (let i = 0; !over.signal.aborted; i++) {
+      const names = [partners[i % 300]?.username ?? '', unknown().username];
+      const address = newAddress();
+      const [known, nobody] = await Promise.all(names.map((name) => signInFrom(app, address, wrong(name))));
+      pairs.push([known?.status ?? 0, nobody?.status ?? 0]);
+    }
+    await signIns;
+    const reference = performance.now();
+    for (let i = 0; i < 20; i++) await bcrypt.verify('Sommer 2019', stored);
+    const hashesMs = ((performance.now() - reference) / 20) * (300 + pairs.length);
+    process.stdout.write(
+      `300 accounts with bcrypt 10: in after ${String(Math.round(last - began))} ms, hashes alone ` +
+        `${String(Math.round(hashesMs))} ms, answers ${JSON.stringify(tally(statuses.map((status) => ({ status }))))}, ` +
+        `${String(pairs.length)} pairs of a known and an unknown name\n`,
+    );
+    expect(new Set(statuses)).toEqual(new Set([200, 503]));
+    expect(pairs.filter(([known, nobody]) => known !== nobody)).toEqual([]);
+    expect(last - began).toBeLessThan(hashesMs + 30_000);
   });
 });
 
