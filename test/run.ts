@@ -2,7 +2,7 @@
  * Runs tests with Jest.
  *
  * - `npm test`: the tests to run before a commit.
- * - `npm test -- --rest`: everything else, which CI runs too.
+ * - `npm test -- --rest`: everything else, which CI runs too, in two parts at once: `--slow` and `--faults`.
  * - `npm test -- import handover`: the files whose path matches one of the words. Other arguments are Jest's.
  * - `npm test -- --changed`: the tests of what differs from the last commit.
  * - `npm test -- --server`: those whose result depends on PostgreSQL's version, on the server of `TEST_DATABASE_URL`.
@@ -65,14 +65,20 @@ async function changed(): Promise<boolean> {
   return true;
 }
 
+// Each leaves a core idle for half of the time, so that two of them take little longer than one.
+const slow = (): Promise<boolean> => jest('--maxWorkers=2', ...SLOW);
+const faults = (): Promise<boolean> => jest('--runInBand', FLEET_AND_FAULTS);
+const onServer = (): Promise<boolean> => jest('--maxWorkers=2', ...ON_SERVER);
+const PARTS: Record<string, () => Promise<boolean>> = { '--slow': slow, '--faults': faults, '--server': onServer };
+
 async function run(args: string[]): Promise<boolean> {
   const [first] = args;
   if (first === undefined) return allBut(FLEET_AND_FAULTS, ...SLOW);
   if (first === '--changed') return changed();
-  if (first === '--server') return jest(...ON_SERVER);
+  const part = PARTS[first];
+  if (part) return part();
   if (first !== '--rest') return jest(...args);
-  // Both leave a core idle for half of the time.
-  const passed = await Promise.all([jest('--maxWorkers=2', ...SLOW), jest('--runInBand', FLEET_AND_FAULTS)]);
+  const passed = await Promise.all([slow(), faults()]);
   return passed.every(Boolean);
 }
 
