@@ -61,7 +61,7 @@ async function verify(cli: CliContext, options: { head?: string; export?: string
     });
     return;
   }
-  const { keyEncryptionKeys } = cli.environment();
+  const { keyEncryptionKeys } = await cli.environment();
   if (keyEncryptionKeys) {
     sayReport(await verifyExport(file, new EncryptionService({ ...OFFLINE_CONFIG, keyEncryptionKeys }), head));
     return;
@@ -71,9 +71,7 @@ async function verify(cli: CliContext, options: { head?: string; export?: string
   });
 }
 
-export function addAuditCommands(program: Command, cli: CliContext): void {
-  const audit = program.command('audit').description('verify and export the audit trail');
-
+export function completeAudit(audit: Command, cli: CliContext): void {
   audit
     .command('verify')
     .description('verify the whole chain and list every problem; exits with 1 if there are any')

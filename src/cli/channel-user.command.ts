@@ -8,9 +8,7 @@ import { addImportCommand } from './channel-user-import.command.ts';
 import { CLI, type CliContext } from './cli-context.ts';
 import { say, writeTo } from './output.ts';
 
-export function addChannelUserCommands(program: Command, cli: CliContext): void {
-  const channelUser = program.command('channel-user').description('import and export channel users');
-
+export function completeChannelUser(channelUser: Command, cli: CliContext): void {
   addImportCommand(channelUser, cli);
 
   channelUser

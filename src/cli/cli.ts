@@ -1,13 +1,47 @@
 import { Command } from 'commander';
 import { AppError } from '../platform/common/errors.ts';
-import { addAuditCommands } from './audit.command.ts';
-import { addChannelUserCommands } from './channel-user.command.ts';
 import { CliContext } from './cli-context.ts';
-import { addAfterRestoreCommand, addKeysCommands } from './keys.command.ts';
-import { addMigrateCommands } from './migrate.command.ts';
-import { addOpenApiCommand } from './openapi.command.ts';
 import { sayFieldError } from './output.ts';
-import { addStaffCommands } from './staff.command.ts';
+
+type Complete = (command: Command, cli: CliContext) => void;
+
+interface Group {
+  readonly description: string;
+  /** Loads what completes the command, since the services behind all commands take seconds to load. */
+  readonly load: () => Promise<Complete>;
+}
+
+/** The commands, in the order of the help text. */
+const GROUPS: Readonly<Record<string, Group>> = {
+  staff: {
+    description: 'manage staff accounts',
+    load: async () => (await import('./staff.command.ts')).completeStaff,
+  },
+  keys: {
+    description: 'manage signing keys and encryption at rest',
+    load: async () => (await import('./keys.command.ts')).completeKeys,
+  },
+  'after-restore': {
+    description: 'after restoring an older backup: refuse every token ever issued',
+    load: async () => (await import('./keys.command.ts')).completeAfterRestore,
+  },
+  audit: {
+    description: 'verify and export the audit trail',
+    load: async () => (await import('./audit.command.ts')).completeAudit,
+  },
+  'channel-user': {
+    description: 'import and export channel users',
+    load: async () => (await import('./channel-user.command.ts')).completeChannelUser,
+  },
+  migrate: {
+    description: 'migrate the database schema',
+    load: async () => (await import('./migrate.command.ts')).completeMigrate,
+  },
+  openapi: {
+    description: 'write openapi.json',
+    load: async () => (await import('./openapi.command.ts')).completeOpenApi,
+  },
+};
 
 /**
  * Runs the command that the arguments of the process name. If the command is refused, prints the reason and ends the
@@ -19,14 +53,22 @@ export async function runCommand(): Promise<void> {
     .option('--application <file>', 'the built file of an application outside src')
     .showHelpAfterError();
   const cli = new CliContext(program);
-  // The help text has the same order.
-  addStaffCommands(program, cli);
-  addKeysCommands(program, cli);
-  addAfterRestoreCommand(program, cli);
-  addAuditCommands(program, cli);
-  addChannelUserCommands(program, cli);
-  addMigrateCommands(program, cli);
-  addOpenApiCommand(program, cli);
+  for (const [name, { description }] of Object.entries(GROUPS)) program.command(name).description(description);
+  const complete = async (command: Command): Promise<void> => {
+    (await GROUPS[command.name()]?.load())?.(command, cli);
+  };
+  program.hook('preSubcommand', (_, command) => complete(command));
+  // Commander's own would show a command that is not complete.
+  program
+    .helpCommand(false)
+    .command('help')
+    .argument('[command]')
+    .description('display help for command')
+    .action(async (name?: string) => {
+      const command = program.commands.find((each) => each.name() === name) ?? program;
+      await complete(command);
+      command.outputHelp();
+    });
   try {
     await program.parseAsync();
   } catch (error) {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
@@ -101,4 +101,22 @@ it('runs a command without the background work of a server', async () => {
   );
   expect(deliveries.rows).toEqual([{ state: 'failed', attempts: 1 }]);
   expect(receiver.messages).toHaveLength(1);
+});
+
+it('shows its help without loading the services, and that of each command', async () => {
+  const file = path.join(folder, 'loaded');
+  const hooks = ['--import', './test/support/loaded-modules.mjs'];
+  const command = [process.execPath, ...hooks, 'dist/src/cli.js', '--help'];
+  const help = new ServerProcess({ env: { LOADED_MODULES: file }, command });
+  expect(await help.exited).toBe(0);
+  const loaded = (await readFile(file, 'utf8')).trim().split('\n');
+  expect(loaded.filter((url) => /@nestjs|typeorm|\.command\.js/.test(url))).toEqual([]);
+  expect(loaded.length).toBeGreaterThan(5);
+  const names = [...help.stdout.matchAll(/^ {2}([a-z-]+) {2,}/gm)].map(([, name = '']) => name);
+  expect(names).toEqual(['staff', 'keys', 'after-restore', 'audit', 'channel-user', 'migrate', 'openapi']);
+  for (const name of names) {
+    const [own, asked] = [await cli(name, '--help'), await cli('help', name)];
+    expect([name, asked.stdout]).toEqual([name, own.stdout]);
+    expect([name, own.stdout]).toEqual([name, expect.stringContaining(`Usage: latchkey ${name}`)]);
+  }
 });

@@ -38,9 +38,7 @@ async function reencrypt(context: INestApplicationContext): Promise<void> {
   );
 }
 
-export function addKeysCommands(program: Command, cli: CliContext): void {
-  const keys = program.command('keys').description('manage signing keys and encryption at rest');
-
+export function completeKeys(keys: Command, cli: CliContext): void {
   keys
     .command('list')
     .description('list all signing keys, past ones included, newest first')
@@ -78,17 +76,13 @@ export function addKeysCommands(program: Command, cli: CliContext): void {
     .action(() => cli.withServices(reencrypt));
 }
 
-export function addAfterRestoreCommand(program: Command, cli: CliContext): void {
-  program
-    .command('after-restore')
-    .description('after restoring an older backup: refuse every token ever issued')
-    .option(...REASON)
-    .action((options: { reason?: string }) =>
-      cli.withServices(async (context) => {
-        const count = await context.get(KeyRotationService).revokeAll(options.reason ?? 'after a restore', CLI);
-        say(`${String(count)} signing keys revoked. Partners must obtain new tokens, and staff must sign in again.`);
-        const links = await context.get(StaffService).revokePasswordLinks(CLI);
-        if (links > 0) say(`${String(links)} links for choosing a staff password revoked. Send new ones.`);
-      }),
-    );
+export function completeAfterRestore(afterRestore: Command, cli: CliContext): void {
+  afterRestore.option(...REASON).action((options: { reason?: string }) =>
+    cli.withServices(async (context) => {
+      const count = await context.get(KeyRotationService).revokeAll(options.reason ?? 'after a restore', CLI);
+      say(`${String(count)} signing keys revoked. Partners must obtain new tokens, and staff must sign in again.`);
+      const links = await context.get(StaffService).revokePasswordLinks(CLI);
+      if (links > 0) say(`${String(links)} links for choosing a staff password revoked. Send new ones.`);
+    }),
+  );
 }

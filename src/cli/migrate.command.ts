@@ -3,9 +3,7 @@ import { revertMigration, runMigrations } from '../platform/database/migrate.ts'
 import type { CliContext } from './cli-context.ts';
 import { say } from './output.ts';
 
-export function addMigrateCommands(program: Command, cli: CliContext): void {
-  const migrate = program.command('migrate').description('migrate the database schema');
-
+export function completeMigrate(migrate: Command, cli: CliContext): void {
   migrate
     .command('run', { isDefault: true })
     .description('apply all pending migrations')

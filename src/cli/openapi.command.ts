@@ -6,14 +6,10 @@ import { buildOpenApi } from '../server/openapi-document.ts';
 import type { CliContext } from './cli-context.ts';
 import { OFFLINE_CONFIG } from './offline-config.ts';
 
-export function addOpenApiCommand(program: Command, cli: CliContext): void {
-  program
-    .command('openapi')
-    .description('write openapi.json')
-    .argument('[file]', 'the file to write', 'openapi.json')
-    .action(async (file: string) => {
-      const application = await cli.application();
-      const { nest } = await createApp(OFFLINE_CONFIG, createLogger('silent'), { preview: true, application });
-      await writeFile(file, `${JSON.stringify(buildOpenApi(nest), null, 2)}\n`);
-    });
+export function completeOpenApi(openapi: Command, cli: CliContext): void {
+  openapi.argument('[file]', 'the file to write', 'openapi.json').action(async (file: string) => {
+    const application = await cli.application();
+    const { nest } = await createApp(OFFLINE_CONFIG, createLogger('silent'), { preview: true, application });
+    await writeFile(file, `${JSON.stringify(buildOpenApi(nest), null, 2)}\n`);
+  });
 }

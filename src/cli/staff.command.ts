@@ -10,9 +10,7 @@ import { say } from './output.ts';
 const checked = (options: { email: string; name: string; role: Role }): CreateStaffRequest =>
   new DtoPipe().transform(options, { type: 'body', metatype: CreateStaffRequest }) as CreateStaffRequest;
 
-export function addStaffCommands(program: Command, cli: CliContext): void {
-  const staff = program.command('staff').description('manage staff accounts');
-
+export function completeStaff(staff: Command, cli: CliContext): void {
   staff
     .command('create')
     .description('create an account and print its password, only this once')
