@@ -13,7 +13,7 @@ import { MAX_PARAM_LENGTH, RouteTable } from '../platform/http/route-table.ts';
 import { SERVER_OPTIONS } from '../platform/http/server-options.ts';
 import { Lifecycle } from '../platform/common/lifecycle.ts';
 import { ListenError, Listeners, urlOf } from '../platform/http/listeners.ts';
-import { NestLogger, withoutRedaction } from '../platform/common/logging.ts';
+import { NestLogger, requestLines } from '../platform/common/logging.ts';
 import { DtoPipe } from '../platform/api/validation.ts';
 import type { Config } from '../platform/config/config.ts';
 
@@ -136,7 +136,7 @@ export async function createApp(
     listeners,
     connections,
     options: config,
-    requestLog: withoutRedaction(logger),
+    writeRequestLine: requestLines(logger),
   });
   const nest = await NestFactory.create<NestFastifyApplication>(
     AppModule.for(config, application),

@@ -61,15 +61,56 @@ export function createLogger(
   return pino(commonFields ? { ...options, mixin: commonFields } : options, destination);
 }
 
-/** For lines with a fixed set of fields, none of them secret. Redaction costs more than writing such a line. */
-export function withoutRedaction(logger: Logger): Logger {
+/** The fields of a request's line. No text but `route` and `code` may need escaping, and of these there are few. */
+export interface RequestLine {
+  readonly level: 'debug' | 'info';
+  /** The UUID of the request. */
+  readonly requestId: string;
+  readonly method: string;
+  /** The template of the route, never the URL, which may contain a credential. */
+  readonly route: string | undefined;
+  readonly status: number;
+  readonly code: string | undefined;
+  readonly durationMs: number;
+  /** An IP address. */
+  readonly address: string | undefined;
+  /** A UUID. */
+  readonly channelUser: string | undefined;
+  /** A UUID. */
+  readonly staff: string | undefined;
+}
+
+const quotedTexts = new Map<string, string>();
+/** A text as JSON, remembered. */
+function quoted(text: string): string {
+  let json = quotedTexts.get(text);
+  if (json === undefined) quotedTexts.set(text, (json = JSON.stringify(text)));
+  return json;
+}
+const ofText = (name: string, text: string | undefined): string => (text === undefined ? '' : `,"${name}":"${text}"`);
+const ofQuoted = (name: string, text: string | undefined): string =>
+  text === undefined ? '' : `,"${name}":${quoted(text)}`;
+
+/**
+ * A function that writes the lines of requests as the logger would, but puts them together by hand: pino takes 7 µs
+ * longer for each, a tenth of the processor time of a guarded call. None of the fields is redacted.
+ */
+export function requestLines(logger: Logger): (line: RequestLine) => void {
   const { streamSym, mixinSym } = pino.symbols as unknown as Record<'streamSym' | 'mixinSym', symbol>;
-  const { [streamSym]: destination, [mixinSym]: commonFields } = logger as unknown as Record<symbol, unknown>;
-  const options = { ...OPTIONS, level: logger.level };
-  return pino(
-    commonFields ? { ...options, mixin: commonFields as CommonFields } : options,
-    destination as DestinationStream,
-  );
+  const internals = logger as unknown as Record<symbol, unknown>;
+  const destination = internals[streamSym] as DestinationStream;
+  const commonFields = internals[mixinSym] as CommonFields | undefined;
+  const common = (): string => (commonFields ? JSON.stringify(commonFields()).slice(1, -1) : '');
+  return ({ level, requestId, method, route, status, code, durationMs, address, channelUser, staff }) => {
+    if (!logger.isLevelEnabled(level)) return;
+    const fields = common();
+    destination.write(
+      `{"level":"${level}"${pino.stdTimeFunctions.isoTime()}${fields === '' ? '' : `,${fields}`}` +
+        `,"requestId":"${requestId}","method":"${method}"${ofQuoted('route', route)},"status":${String(status)}` +
+        `${ofQuoted('code', code)},"durationMs":${String(durationMs)}${ofText('address', address)}` +
+        `${ofText('channelUser', channelUser)}${ofText('staff', staff)},"msg":"request"}\n`,
+    );
+  };
 }
 
 /**

@@ -2,7 +2,7 @@ import { fastify, type FastifyInstance } from 'fastify';
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import { pino } from 'pino';
+import { createLogger, requestLines } from '../common/logging.ts';
 import { RequestLog } from './request-log.ts';
 import { HttpStats } from './route-stats.ts';
 
@@ -21,7 +21,7 @@ beforeEach(() => {
     logged.resolve(undefined);
   };
   stats = new HttpStats(() => 0);
-  const log = new RequestLog(pino({ level: 'info' }, { write }), () => ended++);
+  const log = new RequestLog(requestLines(createLogger('info', { write })), () => ended++);
   server = fastify();
   server.addHook('onRequest', (request, reply, done) => {
     request.arrivedAt = performance.now();

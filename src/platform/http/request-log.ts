@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { performance } from 'node:perf_hooks';
-import type { BaseLogger } from 'pino';
+import type { RequestLine } from '../common/logging.ts';
 
 /** The status of a request whose client hung up before the answer, for log and metrics. nginx uses the same number. */
 const CLIENT_GONE = 499;
@@ -8,11 +8,11 @@ const CLIENT_GONE = 499;
 /** Counts and logs each request once, when its answer has been sent or its client has gone. */
 export class RequestLog {
   /**
-   * @param logger a logger without redaction, since no field of these lines is secret
+   * @param write writes a line
    * @param ended called when a request ends, before its line is written
    */
   constructor(
-    private readonly logger: BaseLogger,
+    private readonly write: (line: RequestLine) => void,
     private readonly ended: (request: FastifyRequest) => void,
   ) {}
 
@@ -33,21 +33,18 @@ export class RequestLog {
     this.ended(request);
     const { stats } = request;
     stats?.count(request.method, status, durationMs, code);
-    // Probes and scrapes are frequent and would fill the log.
-    this.logger[stats?.api === 'ops' ? 'debug' : 'info'](
-      {
-        requestId: request.id,
-        method: request.method,
-        // Logs the route's template, never the URL, which may contain a credential.
-        route: request.unknownRoute === undefined ? stats?.route : undefined,
-        status,
-        code,
-        durationMs: Math.round(durationMs * 10) / 10,
-        address: request.clientAddress,
-        channelUser: request.channelUser?.id,
-        staff: request.staff?.id,
-      },
-      'request',
-    );
+    this.write({
+      // Probes and scrapes are frequent and would fill the log.
+      level: stats?.api === 'ops' ? 'debug' : 'info',
+      requestId: request.id,
+      method: request.method,
+      route: request.unknownRoute === undefined ? stats?.route : undefined,
+      status,
+      code,
+      durationMs: Math.round(durationMs * 10) / 10,
+      address: request.clientAddress,
+      channelUser: request.channelUser?.id,
+      staff: request.staff?.id,
+    });
   }
 }

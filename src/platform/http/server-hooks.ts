@@ -1,9 +1,9 @@
 import type { FastifyInstance } from 'fastify';
 import { performance } from 'node:perf_hooks';
-import type { BaseLogger } from 'pino';
 import { addBodyParsers, checkBody } from './body-types.ts';
 import { clientAddress } from './client-address.ts';
 import type { Connections } from './connections.ts';
+import type { RequestLine } from '../common/logging.ts';
 import { answerOverdue, Deadline } from './deadline.ts';
 import type { ErrorFilter } from './error.filter.ts';
 import type { HttpOptions } from './fastify-types.ts';
@@ -24,7 +24,7 @@ interface Http {
   readonly listeners: Listeners;
   readonly connections: Connections;
   readonly options: HttpOptions;
-  readonly requestLog: BaseLogger;
+  readonly writeRequestLine: (line: RequestLine) => void;
 }
 
 /** Declares the fields of requests in advance, so that all request objects have one hidden class. */
@@ -56,7 +56,7 @@ export function prepareFastify(fastify: FastifyInstance, http: Http): void {
   fastify.decorate('stats', stats);
   fastify.decorate('uploads', uploads);
   const shutdown = new GracefulShutdown(listeners, connections, deadline);
-  const log = new RequestLog(http.requestLog, (request) => {
+  const log = new RequestLog(http.writeRequestLine, (request) => {
     deadline.end(request);
     uploads.end(request);
     shutdown.requestEnded();
