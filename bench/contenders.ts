@@ -8,7 +8,7 @@ import { type LoadResult, type RandomPace, type RequestSet, runLoad } from './lo
 import { residentMiB } from './proc.ts';
 import { migrate, seedChannelUsers } from './seed.ts';
 import { type ServerDefinition, ServerProcess } from './server-process.ts';
-import { floor, latchkey, limit, oidcProvider, tutorial } from './variants.ts';
+import { floor, guardPeers, latchkey, limit, oauth2Server, oidcProvider, tutorial } from './variants.ts';
 
 /** Accounts of the other servers. */
 const ACCOUNTS = 1000;
@@ -100,17 +100,21 @@ async function obtainTokens(
   return { tokens: answersFile, result };
 }
 
-/** The servers that only generate tokens: the floor and oidc-provider. */
-export async function prepareOthers(around: Surroundings): Promise<{ floor: Contender; oidcProvider: Contender }> {
+/** The servers that only generate tokens: the floor and two libraries. */
+export async function prepareOthers(
+  around: Surroundings,
+): Promise<{ floor: Contender; oidcProvider: Contender; oauth2Server: Contender }> {
   const forms = await writeLines(around.folder, 'floor-forms', accountNumbers(ACCOUNTS).map(signInForm));
   const clients = await writeLines(around.folder, 'oidc-forms', accountNumbers(ACCOUNTS).map(clientCredentialsForm));
+  const library = async (definition: ServerDefinition): Promise<Contender> => ({
+    name: definition.name,
+    server: await start(definition, around),
+    requests: post('/token', clients),
+  });
   return {
     floor: { name: 'floor', server: await start(floor(), around), requests: post('/generateToken', forms) },
-    oidcProvider: {
-      name: 'oidc-provider',
-      server: await start(oidcProvider(ACCOUNTS), around),
-      requests: post('/token', clients),
-    },
+    oidcProvider: await library(oidcProvider(ACCOUNTS)),
+    oauth2Server: await library(oauth2Server(ACCOUNTS)),
   };
 }
 
@@ -121,6 +125,15 @@ export async function prepareLimit(around: Surroundings): Promise<{ generate: Co
   const generate = { name: 'limit', server, requests: post('/generateToken', forms) };
   const { tokens } = await obtainTokens(server, generate.requests);
   return { generate, guard: { name: 'limit', server, requests: me(tokens) } };
+}
+
+/** Resource servers that verify the tokens of a Latchkey, with nothing of it but its keys. */
+export async function prepareGuardPeers(around: Surroundings, { guard }: LatchkeyAtSize): Promise<Contender[]> {
+  const peers: Contender[] = [];
+  for (const definition of await guardPeers(`${guard.server.origin}/.well-known/jwks.json`)) {
+    peers.push({ name: definition.name, server: await start(definition, around), requests: guard.requests });
+  }
+  return peers;
 }
 
 /** The server of a common tutorial, for both loads. */

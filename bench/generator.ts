@@ -77,6 +77,7 @@ class Gauge {
       perSecond: latenciesMs.length / seconds,
       p50Ms: percentile(latenciesMs, 0.5),
       p99Ms: percentile(latenciesMs, 0.99),
+      cpuMicroseconds: (server * 1e6) / latenciesMs.length,
       serverBusy: server / seconds,
       generatorBusy: (user + system) / 1e6 / seconds,
       othersBusy: Math.max(0, coreSeconds(SERVER_CORE) - this.#core - server) / seconds,

@@ -45,6 +45,8 @@ export interface LoadResult {
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+  /** Processor time of the server for each answer, user and system time of all its threads, in microseconds. */
+  readonly cpuMicroseconds: number;
   /** The share of its core's time that the server used, 0 to 1. */
   readonly serverBusy: number;
   /** The share of its core's time that the generator used: near 1, the generator was the limit and not the server. */

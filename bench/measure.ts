@@ -1,6 +1,7 @@
 import {
   type Contender,
   type LatchkeyAtSize,
+  prepareGuardPeers,
   prepareLatchkey,
   prepareLimit,
   prepareOthers,
@@ -27,8 +28,11 @@ export interface Measured {
   readonly scale: Scale;
   readonly floor: Contender;
   readonly oidcProvider: Contender;
+  readonly oauth2Server: Contender;
   readonly limit: { readonly generate: Contender; readonly guard: Contender };
   readonly tutorial: { readonly generate: Contender; readonly guard: Contender };
+  /** Resource servers that verify Latchkey's tokens. */
+  readonly guardPeers: readonly Contender[];
   /** One for each size. */
   readonly latchkey: readonly LatchkeyAtSize[];
   readonly rounds: Rounds;
@@ -58,7 +62,7 @@ export async function measure(scale: Scale, folder: string): Promise<Measured> {
   await using stack = new AsyncDisposableStack();
   const around = { stack, folder, warmUp: WARM_UP };
   tell('preparing the other servers');
-  const { floor, oidcProvider } = await prepareOthers(around);
+  const { floor, oidcProvider, oauth2Server } = await prepareOthers(around);
   const limit = await prepareLimit(around);
   const tutorial = await prepareTutorial(around);
   const sizes: LatchkeyAtSize[] = [];
@@ -67,16 +71,20 @@ export async function measure(scale: Scale, folder: string): Promise<Measured> {
     tell(`preparing Latchkey with ${String(users)} channel users`);
     sizes.push(await prepareLatchkey(users, around));
   }
+  const [smallest] = sizes;
+  const guardPeers = smallest ? await prepareGuardPeers(around, smallest) : [];
   const contenders = [
     floor,
     limit.generate,
     oidcProvider,
+    oauth2Server,
     tutorial.generate,
     ...sizes.map(({ generate }) => generate),
     limit.guard,
     tutorial.guard,
+    ...guardPeers,
     ...sizes.map(({ guard }) => guard),
   ];
   const rounds = await runRounds(contenders, scale);
-  return { scale, floor, oidcProvider, limit, tutorial, latchkey: sizes, rounds, starts };
+  return { scale, floor, oidcProvider, oauth2Server, limit, tutorial, guardPeers, latchkey: sizes, rounds, starts };
 }

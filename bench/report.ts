@@ -25,6 +25,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 const count = (value: number): string => Math.round(value).toLocaleString('en');
 const rate = (value: number): string => (value < 100 ? value.toFixed(1) : count(value));
 const ratio = (value: number): string => (value < 10 ? value.toFixed(2) : value.toFixed(0));
+const seconds = (value: number): string => value.toFixed(2);
 const share = (value: number): string => `${(value * 100).toFixed(0)} %`;
 const withRange = ({ median: middle, min, max }: Spread, format: (value: number) => string): string =>
   `${format(middle)} (${format(min)}–${format(max)})`;
@@ -39,13 +40,11 @@ function contenderRow(measured: Measured, contender: Contender, limit: Contender
   const middle = (pick: (result: LoadResult) => number): number => median(results.map(pick));
   return [
     name,
+    withRange(spreadOf(results.map(({ cpuMicroseconds }) => cpuMicroseconds)), rate),
+    contender === limit ? '1' : withRange(ratios(measured, contender, limit), ratio),
     withRange(spreadOf(results.map(({ perSecond }) => perSecond)), rate),
-    contender === limit
-      ? '1'
-      : withRange(ratios(measured, contender, limit), (value) => value.toFixed(value < 0.1 ? 4 : 2)),
     middle(({ p50Ms }) => p50Ms).toFixed(2),
     middle(({ p99Ms }) => p99Ms).toFixed(2),
-    share(middle(({ serverBusy }) => serverBusy)),
     share(middle(({ othersBusy }) => othersBusy)),
     share(middle(({ generatorBusy }) => generatorBusy)),
   ];
@@ -53,11 +52,11 @@ function contenderRow(measured: Measured, contender: Contender, limit: Contender
 
 const CONTENDER_HEAD = [
   'variant',
-  'answers a second',
+  'CPU µs an answer',
   '÷ limit',
+  'answers a second',
   'p50 ms',
   'p99 ms',
-  'server’s core: server',
   'server’s core: others',
   'generator’s core',
 ];
@@ -90,7 +89,8 @@ function doubts(measured: Measured): string {
 }
 
 function conditions(measured: Measured, machine: readonly (readonly [string, string])[]): Section {
-  const { rounds, pace } = measured.scale;
+  const { pace } = measured.scale;
+  const rounds = resultsOf(measured, measured.limit.generate).length;
   const lines = machine.map(([name, value]) => `- ${name}: ${value}`);
   return {
     title: 'Conditions',
@@ -103,14 +103,15 @@ connections,
 each with one request in progress, and are drawn at random from those of all accounts in use. ${String(rounds)} rounds of ${String(pace.seconds)}
 s, after
 ${String(pace.warmUpSeconds)} s of warm-up; each round runs all variants in turn. Figures are medians of the rounds, with the lowest and the
-highest in parentheses; ratios compare figures of the same round. Any response other than 2xx fails the run.
+highest in parentheses. CPU is the processor time of the server, user and system time of all its threads, which a busy
+machine changes less than rates; ratios compare it in the same round. Any response other than 2xx fails the run.
 Latchkey's audit,
 activity, limiter and account checks are on; its settings are the defaults.${doubts(measured)}`,
   };
 }
 
 function generating(measured: Measured): Section {
-  const { floor, limit, oidcProvider, tutorial, latchkey } = measured;
+  const { floor, limit, oidcProvider, oauth2Server, tutorial, latchkey } = measured;
   const row = (contender: Contender, name: string): string[] => contenderRow(measured, contender, limit.generate, name);
   return {
     title: 'Generating a token',
@@ -119,21 +120,25 @@ function generating(measured: Measured): Section {
       row(limit.generate, 'limit: bare node:http, form parsing, SHA-256, a Map, ES256 by node:crypto'),
       ...latchkey.map((size) => row(size.generate, latchkeyName(size))),
       row(oidcProvider, NAMES['oidc-provider'] ?? ''),
+      row(oauth2Server, '@node-oauth/oauth2-server: client credentials, JWT access token ES256, model in memory'),
       row(tutorial.generate, 'tutorial: NestJS on Express, passport-local, bcrypt 10, TypeORM, HS256'),
     ]),
   };
 }
 
 function guarding(measured: Measured): Section {
-  const { limit, tutorial, latchkey } = measured;
+  const { limit, tutorial, guardPeers, latchkey } = measured;
   const row = (contender: Contender, name: string): string[] => contenderRow(measured, contender, limit.guard, name);
   return {
     title: 'Using a token',
     text: table(CONTENDER_HEAD, [
       row(limit.guard, 'limit: bare node:http, a Map of verified tokens'),
       ...latchkey.map((size) => row(size.guard, latchkeyName(size))),
+      ...guardPeers.map((peer) => row(peer, `${peer.name}, verifying Latchkey’s tokens by its JWKS`)),
       row(tutorial.guard, 'tutorial: passport-jwt, a user read per call'),
-    ]),
+    ]).concat(`
+
+Of these, only Latchkey refuses a token within a second of its revocation: the others do not ask before it expires.`),
   };
 }
 
@@ -150,9 +155,9 @@ function growth(measured: Measured): Section {
       return [
         `${name}, ${count(size.users)}`,
         count(size.workingSet),
-        withRange(spreadOf(resultsOf(measured, contenderOf(size)).map(({ perSecond }) => perSecond)), rate),
+        withRange(spreadOf(resultsOf(measured, contenderOf(size)).map(({ cpuMicroseconds }) => cpuMicroseconds)), rate),
         withRange(ratios(measured, contenderOf(size), contenderOf(smallest)), ratio),
-        rate(cold.perSecond),
+        rate(cold.cpuMicroseconds),
         cold.p50Ms.toFixed(2),
         cold.p99Ms.toFixed(2),
       ];
@@ -160,7 +165,7 @@ function growth(measured: Measured): Section {
   );
   return {
     title: 'How cost grows with the number of channel users',
-    text: `${table(['load, channel users', 'in use', 'warm: a second', '÷ smallest', 'cold: a second', 'cold p50 ms', 'cold p99 ms'], rows)}
+    text: `${table(['load, channel users', 'in use', 'warm: CPU µs', '÷ smallest', 'cold: CPU µs', 'cold p50 ms', 'cold p99 ms'], rows)}
 
 Users in use are drawn uniformly from all. Warm: the process has seen each of them before. Cold: each of them once,
 in a process that has compiled its code but cached neither users nor tokens, so that every request reads the
@@ -193,6 +198,17 @@ ${table(
   [
     ['ready (`Listening on`)', withRange(starts.ready, count)],
     ['first token answered', withRange(starts.firstToken, count)],
+  ],
+)}
+
+Processor time in seconds:
+
+${table(
+  ['of', 's'],
+  [
+    ['a start until `Listening on`', withRange(starts.cpuSeconds, seconds)],
+    ['`cli.js --help`', withRange(starts.helpSeconds, seconds)],
+    ['`cli.js keys list`', withRange(starts.commandSeconds, seconds)],
   ],
 )}`,
   };

@@ -7,7 +7,7 @@ import { measure, type Scale } from './measure.ts';
 import { writePage } from './page.ts';
 import { performanceSections, refusals, render, replaceSection } from './report.ts';
 import { pinToGeneratorCore } from './server-process.ts';
-import { runProgram } from './terminal.ts';
+import { interruption, runProgram } from './terminal.ts';
 import { measureFailures } from './timing.ts';
 
 /**
@@ -44,6 +44,9 @@ async function runTiming(folder: string): Promise<void> {
 async function runAll(folder: string): Promise<void> {
   const measured = await measure(FULL, folder);
   const { before, after } = performanceSections(measured, await describeMachine());
+  // What is measured by now outlives whatever ends the rest.
+  await writePage(RESULTS, render([...before, ...after]));
+  if (interruption.aborted) return;
   const section = refusals(await measureFailures(folder), today());
   await writePage(RESULTS, render([...before, section, ...after]));
 }

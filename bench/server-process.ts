@@ -42,7 +42,7 @@ export class ServerProcess implements AsyncDisposable {
 
   private constructor({ name, args, env }: ServerDefinition, folder: string) {
     this.name = name;
-    this.#logFile = path.join(folder, `${name}-${String(Date.now())}.log`);
+    this.#logFile = path.join(folder, `${name.replaceAll(/\W+/g, '-')}-${String(Date.now())}.log`);
     const log = openSync(this.#logFile, 'a');
     this.#startedAt = performance.now();
     // taskset replaces itself with node, so this process id is the server's.

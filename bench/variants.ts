@@ -37,9 +37,33 @@ export const oidcProvider = (accounts: number): ServerDefinition => ({
   env: { PUBLIC_URL, ACCOUNTS: String(accounts) },
 });
 
-/** The tutorial's server is compiled first, because Node does not run decorators. */
+export const oauth2Server = (accounts: number): ServerDefinition => ({
+  name: '@node-oauth/oauth2-server',
+  args: ['bench/servers/oauth2-server.ts'],
+  env: { PUBLIC_URL, ACCOUNTS: String(accounts) },
+});
+
+/**
+ * Resource servers that verify Latchkey's tokens.
+ *
+ * @param jwksUri where the keys are
+ */
+export const guardPeers = async (jwksUri: string): Promise<ServerDefinition[]> => {
+  const env = { ISSUER: PUBLIC_URL, JWKS_URI: jwksUri };
+  return [
+    { name: 'express-oauth2-jwt-bearer', args: ['bench/servers/express-oauth2-jwt-bearer.ts'], env },
+    { name: '@fastify/jwt with get-jwks', args: ['bench/servers/fastify-jwt.ts'], env },
+    { name: 'passport-jwt with jwks-rsa', args: [await compiled('passport-jwks')], env },
+  ];
+};
+
 export async function tutorial(databaseUrl: string): Promise<ServerDefinition> {
-  const { code } = await transformFile(path.join(ROOT, 'bench/servers/tutorial.ts'), {
+  return { name: 'tutorial', args: [await compiled('tutorial')], env: { DATABASE_URL: databaseUrl, JWT_SECRET } };
+}
+
+/** Compiles a server with decorators, which Node does not run. @returns its path from the root of the repository */
+async function compiled(name: string): Promise<string> {
+  const { code } = await transformFile(path.join(ROOT, `bench/servers/${name}.ts`), {
     swcrc: false,
     jsc: {
       target: 'es2023',
@@ -48,8 +72,8 @@ export async function tutorial(databaseUrl: string): Promise<ServerDefinition> {
     },
     module: { type: 'es6' },
   });
-  const compiled = 'dist/bench/tutorial.js';
-  await mkdir(path.join(ROOT, path.dirname(compiled)), { recursive: true });
-  await writeFile(path.join(ROOT, compiled), code);
-  return { name: 'tutorial', args: [compiled], env: { DATABASE_URL: databaseUrl, JWT_SECRET } };
+  const file = `dist/bench/${name}.js`;
+  await mkdir(path.join(ROOT, path.dirname(file)), { recursive: true });
+  await writeFile(path.join(ROOT, file), code);
+  return file;
 }
