@@ -232,6 +232,9 @@ describe('signing in with a second factor', () => {
     const member = await newEnrolled();
     expectProblem(await signIn(member), 401, 'session.code-required');
     expectProblem(await signIn(member, wrongCode(member.totpSecret)), 401, 'session.invalid-code');
+    for (const code of ['12345', '1234567', 'no code', member.recoveryCodes[0]?.slice(1)]) {
+      expectProblem(await signIn(member, code), 401, 'session.invalid-code');
+    }
     const right = codeOf(member.totpSecret);
     const wrong = { ...member, password: 'wrong' };
     for (const code of [undefined, right, member.recoveryCodes[0]]) {
