@@ -131,7 +131,7 @@ it('serves others despite clients that do not read, and frees what these hold', 
   await verify('50 clients that do not read');
 });
 
-/** Opens idle connections, 10,000 unless `ulimit -n` allows fewer. @returns how many are open at the server at once */
+/** Opens idle connections, 10,000 unless `ulimit -n` allows fewer. @returns how many were answered and are open */
 async function openIdle(): Promise<number> {
   // Node raises its own limit to the hard one; the server has the same.
   const most = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]);
@@ -142,9 +142,8 @@ async function openIdle(): Promise<number> {
   await until(async () => {
     // On a slow machine, the server ends the first before the last are open.
     await inParallel(count - open().length, 200, async () => (await connect(`GET /health ${HEAD}\r\n`)).resume());
-    // Besides its own files and those of the load, whose number changes.
-    return openFiles() > count;
-  }, 'all are open at the server');
+    return open().filter(({ bytesRead }) => bytesRead > 0).length === count && openFiles() > count;
+  }, 'all are answered and open at the server');
   return count;
 }
 

@@ -180,13 +180,17 @@ describe('while slow hashes of partners cannot be verified in time', () => {
     await eventually(() => limited(nobody), '429');
   });
 
-  it('a burst larger than the queue is accepted as soon as its hashes are verified', async () => {
-    const stored = await bcrypt4('Sommer 2019');
-    const partners = await inParallel(300, 8, async () => {
+  /** 300 partners whose imported password is `Sommer 2019`. @param stored its hash */
+  const newPartners = (stored: string): Promise<{ username: string; password: string }[]> =>
+    inParallel(300, 8, async () => {
       const { id, username } = await app.newPartner();
       await importPassword(app, id, stored);
       return { username, password: 'Sommer 2019' };
     });
+
+  it('a burst larger than the queue is accepted as soon as its hashes are verified', async () => {
+    const stored = await bcrypt4('Sommer 2019');
+    const partners = await newPartners(stored);
     const addresses = [newAddress(), newAddress(), newAddress()];
     app.waits = 'real';
     const release = holdSlowHashes(app, 'partnerHashes');
@@ -211,11 +215,7 @@ describe('while slow hashes of partners cannot be verified in time', () => {
 
   long('300 accounts with bcrypt 10 are all in within the time of their hashes and 30 s', async () => {
     const stored = await bcrypt.hash('Sommer 2019', 10);
-    const partners = await inParallel(300, 8, async () => {
-      const { id, username } = await app.newPartner();
-      await importPassword(app, id, stored);
-      return { username, password: 'Sommer 2019' };
-    });
+    const partners = await newPartners(stored);
     const addresses = [newAddress(), newAddress(), newAddress()];
     app.waits = 'real';
     const began = performance.now();
