@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Clock } from '../../platform/common/clock.ts';
 import type { CurrentChannelUser } from '../../platform/common/principal.ts';
-import type { Account } from '../../channel-user/account/account.rules.ts';
+import { type Account, type AccountCredential, sharedScopes } from '../../channel-user/account/account.rules.ts';
 import { AccountCache } from '../../channel-user/account/account-cache.service.ts';
 import { InvalidTokenError } from './access-token.errors.ts';
 import { RevokedTokenService } from './revoked-token.service.ts';
@@ -13,6 +13,18 @@ const NO_LONGER_VALID = 'The token is no longer valid.';
 
 export const hasScopes = (principal: CurrentChannelUser, scopes: readonly string[]): boolean =>
   scopes.every((scope) => principal.scopes.includes(scope));
+
+function principalOf(token: VerifiedToken, account: Account, credential: AccountCredential): CurrentChannelUser {
+  const { id, label, expiresAt } = credential;
+  return {
+    id: account.id,
+    username: account.username,
+    displayName: account.displayName,
+    scopes: token.scopes,
+    token: { id: token.jti, issuedAt: new Date(token.iat * 1000), expiresAt: new Date(token.exp * 1000) },
+    credential: { id, label, expiresAt: expiresAt === null ? null : new Date(expiresAt) },
+  };
+}
 
 /** Says which channel user an access token belongs to, and whether that user may still use it. */
 @Injectable()
@@ -93,26 +105,14 @@ export class AccessTokenService {
   #admit(token: VerifiedToken, account: Account, address: Address): CurrentChannelUser | undefined {
     if (account.statusAt(this.clock.now()) !== 'active') return undefined;
     if (address !== ANYWHERE && !account.allows(address)) return undefined;
-    // Account objects are immutable, so the same account object gives the same principal.
-    if (token.memo?.account === account) return token.memo.principal;
-    const { claims } = token;
-    const credential = account.credential(claims['cid']);
+    const credential = account.credential(token.cid);
     // Revoking a credential ends its tokens. The expiry of a credential does not.
-    if (credential?.revoked !== false || account.tokenGeneration !== claims['epoch']) return undefined;
-    const granted = new Set(typeof claims['scope'] === 'string' ? claims['scope'].split(' ') : []);
-    const principal: CurrentChannelUser = {
-      id: account.id,
-      username: account.username,
-      displayName: account.displayName,
-      scopes: account.scopes.filter((scope) => granted.has(scope)),
-      token: { id: claims.jti, issuedAt: new Date(claims.iat * 1000), expiresAt: new Date(claims.exp * 1000) },
-      credential: {
-        id: credential.id,
-        label: credential.label,
-        expiresAt: credential.expiresAt === null ? null : new Date(credential.expiresAt),
-      },
-    };
-    token.memo = { account, principal };
-    return principal;
+    if (credential?.revoked !== false || account.tokenGeneration !== token.epoch) return undefined;
+    // Account objects are immutable, so the same account object gives the same scopes.
+    if (token.account !== account) {
+      const granted = new Set(token.scope?.split(' '));
+      token.accept(account, credential, sharedScopes(account.scopes.filter((scope) => granted.has(scope))));
+    }
+    return principalOf(token, account, credential);
   }
 }

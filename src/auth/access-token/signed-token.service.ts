@@ -1,10 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { JwtService } from '@nestjs/jwt';
 import { LRUCache } from 'lru-cache';
-import { randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
+import type { Account, AccountCredential } from '../../channel-user/account/account.rules.ts';
 import { Clock } from '../../platform/common/clock.ts';
+import { SharedValues } from '../../platform/common/shared-values.ts';
 import { UUID_PATTERN } from '../../platform/common/uuid.ts';
-import type { CurrentChannelUser } from '../../platform/common/principal.ts';
 import { signatureTraces } from '../../platform/common/tracing.ts';
 import { Config } from '../../platform/config/config.ts';
 import type { SigningKeyPurpose } from '../signing-key/signing-key.entity.ts';
@@ -25,22 +26,76 @@ const ALGORITHM = 'ES256';
 const MAX_TOKEN_LENGTH = 8192;
 const EXPIRED = 'The token has expired.';
 
-/** The claims that every token has; times are in seconds since the epoch. */
+/** The claims that Latchkey reads. Verification checks all others. Times are in seconds since the epoch. */
 export interface TokenClaims {
   readonly sub: string;
   readonly jti: string;
   readonly iat: number;
   readonly exp: number;
-  readonly [claim: string]: unknown;
+  /** Tokens of partners have the following claims: the credential, the token generation, and the scopes. */
+  readonly cid?: unknown;
+  readonly epoch?: unknown;
+  readonly scope?: string | undefined;
 }
 
-export interface VerifiedToken {
-  readonly api: TokenApi;
-  readonly claims: TokenClaims;
-  /** The key that verified the token. */
-  readonly key: VerificationKey;
-  /** The principal that the token last gave, and its account. While the account stays the same, the guard reuses it. */
-  memo?: { readonly account: object; readonly principal: CurrentChannelUser };
+/**
+ * A token whose signature, type and standard claims were verified. One flat object, because an instance keeps many.
+ */
+export class VerifiedToken implements TokenClaims {
+  readonly jti: string;
+  readonly iat: number;
+  readonly exp: number;
+  readonly epoch: unknown;
+  readonly scope: string | undefined;
+  #sub: string;
+  #cid: unknown;
+  #account: Account | undefined;
+  #scopes: readonly string[] = [];
+
+  constructor(
+    readonly api: TokenApi,
+    /** The key that verified the token. */
+    readonly key: VerificationKey,
+    { sub, jti, iat, exp, cid, epoch, scope }: TokenClaims,
+  ) {
+    this.#sub = sub;
+    this.jti = jti;
+    this.iat = iat;
+    this.exp = exp;
+    this.#cid = cid;
+    this.epoch = epoch;
+    this.scope = scope;
+  }
+
+  get claims(): TokenClaims {
+    return this;
+  }
+
+  get sub(): string {
+    return this.#sub;
+  }
+
+  get cid(): unknown {
+    return this.#cid;
+  }
+
+  /** The account that last accepted the token. */
+  get account(): Account | undefined {
+    return this.#account;
+  }
+
+  /** The token's scopes that {@link account} has. */
+  get scopes(): readonly string[] {
+    return this.#scopes;
+  }
+
+  /** Remembers who accepted the token, and shares the ids of account and credential instead of keeping copies. */
+  accept(account: Account, credential: AccountCredential, scopes: readonly string[]): void {
+    this.#account = account;
+    this.#scopes = scopes;
+    this.#sub = account.id;
+    this.#cid = credential.id;
+  }
 }
 
 export interface SignedToken {
@@ -74,8 +129,9 @@ function parseObject(bytes: Buffer): Record<string, unknown> {
  */
 @Injectable()
 export class SignedTokenService {
-  /** Verified tokens by their exact text. */
+  /** Verified tokens by the SHA-256 of their text, which takes less memory than the text. */
   readonly #verified: LRUCache<string, VerifiedToken>;
+  readonly #scopes = new SharedValues<string>();
 
   constructor(
     private readonly jwt: JwtService,
@@ -126,11 +182,13 @@ export class SignedTokenService {
    * @throws InvalidTokenError
    */
   verify(token: string): VerifiedToken | Promise<VerifiedToken> {
-    const known = this.#verified.get(token);
+    if (token.length > MAX_TOKEN_LENGTH) throw new InvalidTokenError();
+    const digest = hash('sha256', token, 'binary');
+    const known = this.#verified.get(digest);
     // An entry is valid only while its key verifies.
-    if (!known || this.keys.peek(known.key.kid) !== known.key) return this.#verify(token);
+    if (!known || this.keys.peek(known.key.kid) !== known.key) return this.#verify(token, digest);
     if (known.claims.exp <= Math.floor(this.clock.now() / 1000)) {
-      this.#verified.delete(token);
+      this.#verified.delete(digest);
       throw new InvalidTokenError(EXPIRED);
     }
     return known;
@@ -146,8 +204,8 @@ export class SignedTokenService {
     }
   }
 
-  async #verify(token: string): Promise<VerifiedToken> {
-    const parts = token.length <= MAX_TOKEN_LENGTH ? token.split('.', 4) : [];
+  async #verify(token: string, digest: string): Promise<VerifiedToken> {
+    const parts = token.split('.', 4);
     const [header, payload, signature] = parts;
     if (parts.length !== 3 || !header || !payload || !signature) throw new InvalidTokenError();
     decodePart(payload);
@@ -162,8 +220,8 @@ export class SignedTokenService {
     const key = /^[A-Za-z0-9_-]{43}$/.test(kid) ? await this.keys.find(kid) : undefined;
     if (key?.purpose !== api) throw new InvalidTokenError();
     const claims = this.#verifyClaims(token, api, key.publicKey as unknown as string);
-    const verified: VerifiedToken = { api, claims, key };
-    this.#verified.set(token, verified);
+    const verified = new VerifiedToken(api, key, claims);
+    this.#verified.set(digest, verified);
     return verified;
   }
 
@@ -182,11 +240,19 @@ export class SignedTokenService {
       throw new InvalidTokenError(expired ? EXPIRED : undefined, error);
     }
     // jsonwebtoken accepts tokens without these claims, and lists as audience.
-    const { sub, jti, iat, exp, aud } = claims;
+    const { sub, jti, iat, exp, aud, cid, epoch, scope } = claims;
     if (!isUuid(sub) || !isUuid(jti) || !isSeconds(iat) || !isSeconds(exp) || aud !== this.#audience(api)) {
       throw new InvalidTokenError();
     }
-    return { ...claims, sub, jti, iat, exp };
+    return {
+      sub,
+      jti,
+      iat,
+      exp,
+      cid,
+      epoch,
+      scope: typeof scope === 'string' ? this.#scopes.of(scope, scope) : undefined,
+    };
   }
 
   #audience(api: TokenApi): string {

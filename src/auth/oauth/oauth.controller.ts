@@ -1,3 +1,4 @@
+import { Config } from '../../platform/config/config.ts';
 import { applyDecorators, Controller, HttpCode, Post, Req, Res } from '@nestjs/common';
 import { RouteConfig } from '@nestjs/platform-fastify';
 import { ApiBasicAuth, ApiBody, ApiConsumes, ApiOkResponse, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
@@ -53,6 +54,7 @@ export class OAuthController {
     private readonly tokens: SignedTokenService,
     private readonly accessTokens: AccessTokenService,
     private readonly revokedTokens: RevokedTokenService,
+    private readonly config: Config,
   ) {}
 
   @Post('token')
@@ -98,7 +100,7 @@ export class OAuthController {
     if (token.claims.sub !== caller.id && !caller.scopes.includes(INTROSPECT_SCOPE)) return INACTIVE;
     const channelUser = await this.accessTokens.channelUserOf(token);
     if (!channelUser) return INACTIVE;
-    const { sub, jti, iat, exp, iss, aud } = token.claims;
+    const { sub, jti, iat, exp } = token.claims;
     return {
       active: true,
       scope: channelUser.scopes.join(' '),
@@ -108,8 +110,8 @@ export class OAuthController {
       exp,
       iat,
       sub,
-      aud: String(aud),
-      iss: String(iss),
+      aud: this.config.tokenAudience,
+      iss: this.config.publicUrl,
       jti,
     };
   }

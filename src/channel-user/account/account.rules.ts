@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import { BlockList, isIP } from 'node:net';
+import { SharedValues } from '../../platform/common/shared-values.ts';
 import { parseNetworks } from '../../platform/config/networks.ts';
 import type { ChannelUserStatus } from '../model/channel-user.entity.ts';
 import type { CredentialStatus } from '../model/credential.entity.ts';
@@ -51,15 +51,11 @@ export class AccountCredential {
   }
 }
 
-/** Accounts with equal scopes share one array, which saves memory since most have one of a few lists. */
-const scopeLists = new LRUCache<string, readonly string[]>({ max: 1_000 });
+const labels = new SharedValues<string>();
+const scopeLists = new SharedValues<readonly string[]>();
 
-function shared(scopes: string[]): readonly string[] {
-  const key = scopes.join(' ');
-  const known = scopeLists.get(key);
-  if (!known) scopeLists.set(key, scopes);
-  return known ?? scopes;
-}
+/** Returns the same array for equal scopes. Accounts and tokens share it. */
+export const sharedScopes = (scopes: readonly string[]): readonly string[] => scopeLists.of(scopes.join(' '), scopes);
 
 const EVERYWHERE = Symbol('everywhere');
 
@@ -86,13 +82,13 @@ export class Account {
     this.displayName = row.display_name;
     this.suspended = row.suspended;
     this.expiresAt = row.expires_at;
-    this.scopes = shared(row.scopes);
+    this.scopes = sharedScopes(row.scopes);
     this.tokenTtlSeconds = row.token_ttl_seconds;
     this.tokensPerMinute = row.tokens_per_minute;
     this.tokenGeneration = row.epoch;
     this.credentials = (row.credentials ?? []).map(
       ({ id, label, secret_hash, keyed_hash, expires_at, revoked }) =>
-        new AccountCredential(id, label, secret_hash, expires_at, revoked, keyed_hash),
+        new AccountCredential(id, labels.of(label, label), secret_hash, expires_at, revoked, keyed_hash),
     );
     // An allow-list that cannot be parsed allows no address.
     this.#networks =

@@ -86,16 +86,9 @@ export abstract class Config {
   abstract readonly legacyQueryCredentials: boolean;
 }
 
-/**
- * Default number of verified tokens kept in memory: up to this number as many as accounts, above it this number or a
- * fifth of the accounts, whichever is more.
- */
-const MIN_TOKENS = 20_000;
-
 function cacheSizes(values: SettingValues): Pick<Config, 'accountCacheSize' | 'tokenCacheSize'> {
   const accounts = values.DIRECTORY_CACHE_SIZE ?? values.CACHE_SIZE;
-  const tokens = Math.max(Math.min(accounts, MIN_TOKENS), Math.floor(accounts / 5));
-  return { accountCacheSize: accounts, tokenCacheSize: values.TOKEN_CACHE_SIZE ?? tokens };
+  return { accountCacheSize: accounts, tokenCacheSize: values.TOKEN_CACHE_SIZE ?? accounts };
 }
 
 /**

@@ -55,12 +55,11 @@ describe('the table of settings', () => {
 
 describe('CACHE_SIZE', () => {
   it.each([
-    [{}, 100_000, 20_000],
+    [{}, 100_000, 100_000],
     [{ CACHE_SIZE: '1' }, 1, 1],
     [{ CACHE_SIZE: '1000' }, 1_000, 1_000],
-    [{ CACHE_SIZE: '50000' }, 50_000, 20_000],
-    [{ CACHE_SIZE: '500000' }, 500_000, 100_000],
-    [{ DIRECTORY_CACHE_SIZE: '50000' }, 50_000, 20_000],
+    [{ CACHE_SIZE: '500000' }, 500_000, 500_000],
+    [{ DIRECTORY_CACHE_SIZE: '50000' }, 50_000, 50_000],
     [{ TOKEN_CACHE_SIZE: '5' }, 100_000, 5],
     [{ DIRECTORY_CACHE_SIZE: '500', TOKEN_CACHE_SIZE: '700' }, 500, 700],
   ])('%j keeps %d accounts and %d tokens', (variables, accountCacheSize, tokenCacheSize) => {

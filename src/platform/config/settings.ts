@@ -118,8 +118,8 @@ const SETTINGS = {
     type: wholeNumber(1, 10_000_000),
     default: '100000',
     description:
-      'Maximum number of accounts that each instance keeps in memory; 100,000 take about 90 MB. The same limit ' +
-      'applies to verified tokens, but at most 20,000 or a fifth of this number, whichever is greater.',
+      'Maximum number of accounts that each instance keeps in memory, and of verified tokens; 100,000 of both take ' +
+      'about 100 MB.',
     example: '250000',
     secret: false,
   },
