@@ -4,7 +4,8 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { accountNumbers, clientCredentialsForm, passwordOf, signInForm, usernameOf } from './accounts.ts';
 import { createDatabase, withClient } from './database.ts';
-import { type LoadResult, type RandomPace, type RequestSet, runLoad } from './load.ts';
+import { type LoadResult, type OncePace, type RandomPace, type RequestSet, runLoad } from './load.ts';
+import { limitMemory, type MemoryLimits } from './memory-group.ts';
 import { residentMiB } from './proc.ts';
 import { migrate, seedChannelUsers } from './seed.ts';
 import { type ServerDefinition, ServerProcess } from './server-process.ts';
@@ -21,6 +22,9 @@ const WARM_UP_ACCOUNTS = 200;
 const MAX_WORKING_SET = 20_000;
 /** Latchkey's default CACHE_SIZE. Up to this number, all users are in use. */
 const CACHE_SIZE = 100_000;
+/** The number of users whose memory has a goal, in a container with this limit. */
+const LIMITED_USERS = 100_000;
+const LIMIT_MIB = 512;
 /** Milliseconds between a load and reading memory. */
 const SETTLE_MS = 3_000;
 
@@ -42,10 +46,13 @@ export interface LatchkeyAtSize {
   readonly coldGenerate: LoadResult;
   /** The first use of each token, in a process that has cached neither the token nor its user. */
   readonly coldGuard: LoadResult;
+  /** The limits of its memory, in words. */
+  readonly limits: string | undefined;
+  /** Of the process that is loaded, in this order. */
   readonly residentMiB: {
     readonly atRest: number;
-    readonly allSignedIn: number;
     readonly allTokensUsed: number;
+    readonly allSignedIn: number;
   };
 }
 
@@ -157,9 +164,14 @@ export async function prepareTutorial(around: Surroundings): Promise<{ generate:
   return { generate, guard: { name: 'tutorial', server, requests: me(tokens) } };
 }
 
+/** The limits of the server whose memory is measured; nothing if this number of users is not that of the goal. */
+function limitsFor(users: number, { stack }: Surroundings): MemoryLimits | undefined {
+  return users === LIMITED_USERS ? stack.use(limitMemory('latchkey-bench', LIMIT_MIB)) : undefined;
+}
+
 /**
  * Latchkey with a number of channel users. Its process starts twice, so that both the first sign-ins and the first
- * uses of tokens meet empty caches; the second one stays, with every user of the working set in memory.
+ * uses of tokens meet empty caches. The second one stays: its memory is measured, and it is the one that is loaded.
  */
 export async function prepareLatchkey(users: number, around: Surroundings): Promise<LatchkeyAtSize> {
   const { stack, folder } = around;
@@ -167,7 +179,11 @@ export async function prepareLatchkey(users: number, around: Surroundings): Prom
   const database = stack.use(await createDatabase(`users${String(users)}`));
   await migrate(database.url);
   await seedChannelUsers(database.url, users + WARM_UP_ACCOUNTS);
-  const definition = latchkey(name, database.url);
+  const limits = limitsFor(users, around);
+  const unlimited = latchkey(name, database.url);
+  const definition = limits
+    ? { ...unlimited, env: { ...unlimited.env, NODE_OPTIONS: limits.nodeOptions }, controlGroup: limits.group }
+    : unlimited;
 
   const workingSet = users <= CACHE_SIZE ? users : MAX_WORKING_SET;
   const drawn = draw(users, workingSet).map((n) => signInForm(n + WARM_UP_ACCOUNTS));
@@ -175,32 +191,30 @@ export async function prepareLatchkey(users: number, around: Surroundings): Prom
   const warmUpForms = accountNumbers(WARM_UP_ACCOUNTS).map(signInForm);
   const warmUpSignIns = post('/generateToken', await writeLines(folder, `${name}-warm-up-forms`, warmUpForms));
 
-  const run = (server: ServerProcess, requests: RequestSet): Promise<LoadResult> =>
-    runLoad({ origin: server.origin, serverPid: server.pid, requests, pace: around.warmUp });
+  const run = (server: ServerProcess, requests: RequestSet, pace: RandomPace | OncePace): Promise<LoadResult> =>
+    runLoad({ origin: server.origin, serverPid: server.pid, requests, pace });
   const settledMiB = async ({ pid }: ServerProcess): Promise<number> => {
     await sleep(SETTLE_MS);
     return residentMiB(pid);
   };
 
-  let atRest: number;
-  let allSignedIn: number;
   let warmUpTokens: RequestSet;
   let tokens: RequestSet;
   let coldGenerate: LoadResult;
   {
     await using first = await ServerProcess.start(definition, folder);
-    atRest = await settledMiB(first);
-    await run(first, warmUpSignIns);
+    await run(first, warmUpSignIns, around.warmUp);
     warmUpTokens = me((await obtainTokens(first, warmUpSignIns)).tokens);
     const obtained = await obtainTokens(first, signIns);
     tokens = me(obtained.tokens);
     coldGenerate = obtained.result;
-    allSignedIn = await settledMiB(first);
   }
   const server = await start(definition, around);
-  await run(server, warmUpTokens);
-  const { origin, pid: serverPid } = server;
-  const coldGuard = await runLoad({ origin, serverPid, requests: tokens, pace: { kind: 'once' } });
+  const atRest = await settledMiB(server);
+  await run(server, warmUpTokens, around.warmUp);
+  const coldGuard = await run(server, tokens, { kind: 'once' });
+  const allTokensUsed = await settledMiB(server);
+  await run(server, signIns, { kind: 'once' });
   return {
     users,
     workingSet,
@@ -208,6 +222,7 @@ export async function prepareLatchkey(users: number, around: Surroundings): Prom
     guard: { name, server, requests: tokens },
     coldGenerate,
     coldGuard,
-    residentMiB: { atRest, allSignedIn, allTokensUsed: await settledMiB(server) },
+    limits: limits?.description,
+    residentMiB: { atRest, allTokensUsed, allSignedIn: await settledMiB(server) },
   };
 }

@@ -138,6 +138,7 @@ async function main(): Promise<void> {
       `${requests.path}: ${String(non2xx)} answers that are not 2xx, ${String(errors)} errors: ${JSON.stringify(statusCodeStats)}`,
     );
   }
+  if (result.answers === 0) throw new Error(`${requests.path}: no answer in ${String(result.seconds)} s`);
   if (pace.kind === 'once' && pace.answersFile !== undefined) {
     writeFileSync(pace.answersFile, `${answers.join('\n')}\n`);
   }

@@ -24,7 +24,7 @@ export interface RandomPace {
 }
 
 /** Sends every request once, as fast as the server responds. */
-interface OncePace {
+export interface OncePace {
   readonly kind: 'once';
   /** The file for the bodies of the responses, with one line for each request. */
   readonly answersFile?: string;
@@ -70,6 +70,8 @@ export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
     stdio: ['pipe', 'pipe', 'inherit'],
     timeout: seconds * 1000 + OVERTIME_MS,
     signal: interruption,
+    // Ctrl-C must reach the benchmark first, which then ends this process.
+    detached: true,
   });
   child.stdin.end(JSON.stringify(plan));
   const [output, [code]] = await Promise.all([

@@ -22,6 +22,8 @@ export interface Scale {
   /** Numbers of channel users, ascending. */
   readonly sizes: readonly number[];
   readonly starts: number;
+  /** Loads only the servers that the goals compare. */
+  readonly isQuick: boolean;
 }
 
 export interface Measured {
@@ -73,6 +75,7 @@ export async function measure(scale: Scale, folder: string): Promise<Measured> {
   }
   const [smallest] = sizes;
   const guardPeers = smallest ? await prepareGuardPeers(around, smallest) : [];
+  const others = [floor, oauth2Server, tutorial.generate, tutorial.guard];
   const contenders = [
     floor,
     limit.generate,
@@ -84,7 +87,7 @@ export async function measure(scale: Scale, folder: string): Promise<Measured> {
     tutorial.guard,
     ...guardPeers,
     ...sizes.map(({ guard }) => guard),
-  ];
+  ].filter((contender) => !scale.isQuick || !others.includes(contender));
   const rounds = await runRounds(contenders, scale);
   return { scale, floor, oidcProvider, oauth2Server, limit, tutorial, guardPeers, latchkey: sizes, rounds, starts };
 }

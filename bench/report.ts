@@ -2,25 +2,15 @@ import type { Contender, LatchkeyAtSize } from './contenders.ts';
 import { goalsOf, ratios, resultsOf } from './goals.ts';
 import { CONNECTIONS, type LoadResult } from './load.ts';
 import type { Measured } from './measure.ts';
+import { type Section, table } from './section.ts';
 import { GENERATOR_CORE, SERVER_CORE } from './server-process.ts';
 import { median, type Spread, spreadOf } from './statistics.ts';
-import type { TimingResult } from './timing.ts';
-
-/** A part of RESULTS.md. */
-export interface Section {
-  readonly title: string;
-  readonly text: string;
-}
 
 const INTRODUCTION = `# Results of the benchmark
 
-Written by \`npm run bench\`; \`npm run bench -- --timing\` renews only the section on refusals.
+Written by \`npm run bench\`; \`npm run bench -- --timing\` renews only the section on refusals, and
+\`node bench/beside.ts\` only that on other work.
 `;
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map((_, column) => (column === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
-}
 
 const count = (value: number): string => Math.round(value).toLocaleString('en');
 const rate = (value: number): string => (value < 100 ? value.toFixed(1) : count(value));
@@ -100,7 +90,7 @@ Each server runs as a production build, pinned to core ${String(SERVER_CORE)}, a
 (autocannon)
 is pinned to core ${String(GENERATOR_CORE)}. PostgreSQL is pinned to neither and uses both. Requests come over ${String(CONNECTIONS)} keep-alive
 connections,
-each with one request in progress, and are drawn at random from those of all accounts in use. ${String(rounds)} rounds of ${String(pace.seconds)}
+each with one request in progress, and are drawn at random from those of all accounts in use. ${rounds === 1 ? 'One round' : `${String(rounds)} rounds`} of ${String(pace.seconds)}
 s, after
 ${String(pace.warmUpSeconds)} s of warm-up; each round runs all variants in turn. Figures are medians of the rounds, with the lowest and the
 highest in parentheses. CPU is the processor time of the server, user and system time of all its threads, which a busy
@@ -122,7 +112,11 @@ function generating(measured: Measured): Section {
       row(oidcProvider, NAMES['oidc-provider'] ?? ''),
       row(oauth2Server, '@node-oauth/oauth2-server: client credentials, JWT access token ES256, model in memory'),
       row(tutorial.generate, 'tutorial: NestJS on Express, passport-local, bcrypt 10, TypeORM, HS256'),
-    ]),
+    ]).concat(`
+
+None of the others revokes a token within a second: their tokens are valid until they expire. better-auth is missing,
+because the newest \`@better-auth/oauth-provider\` (1.7.5) requires another version of its own core than the newest
+\`better-auth\` (1.7.25), so that the two cannot be installed together without an override.`),
   };
 }
 
@@ -138,7 +132,8 @@ function guarding(measured: Measured): Section {
       row(tutorial.guard, 'tutorial: passport-jwt, a user read per call'),
     ]).concat(`
 
-Of these, only Latchkey refuses a token within a second of its revocation: the others do not ask before it expires.`),
+Of these, only Latchkey refuses a token within a second of its revocation. None of the peers does: they accept a token
+until it expires.`),
   };
 }
 
@@ -177,19 +172,24 @@ function memoryAndStart(measured: Measured): Section {
   const { latchkey, starts, scale } = measured;
   const rows = latchkey.map((size) => {
     const underLoad = [...resultsOf(measured, size.generate), ...resultsOf(measured, size.guard)];
-    const { atRest, allSignedIn, allTokensUsed } = size.residentMiB;
+    const { atRest, allTokensUsed, allSignedIn } = size.residentMiB;
     const highest = Math.max(...underLoad.map(({ residentMiB }) => residentMiB));
     return [
       `${count(size.users)} (${count(size.workingSet)} in use)`,
-      ...[atRest, allSignedIn, allTokensUsed, highest].map(count),
+      ...[atRest, allTokensUsed, allSignedIn, highest].map(count),
     ];
   });
+  const limits = latchkey
+    .map((size) => `${count(size.users)} channel users: ${size.limits ?? 'without a limit'}.`)
+    .join(' ');
   return {
     title: 'Memory and start',
-    text: `Resident memory in MiB: a few seconds after the start, after each user in use signed in once, after each of their tokens
-was used once (by a fresh process), and the highest under load.
+    text: `Resident memory in MiB of the process that is also loaded: a few seconds after the start, after each token of the users
+in use was used once, after each of these users signed in once too, and the highest under load.
 
-${table(['channel users', 'at rest', 'all signed in', 'all tokens used', 'highest under load'], rows)}
+${table(['channel users', 'at rest', 'all tokens used', 'all signed in', 'highest under load'], rows)}
+
+${limits}
 
 From the start of the process on an existing database, in milliseconds, median of ${String(scale.starts)} starts:
 
@@ -214,64 +214,8 @@ ${table(
   };
 }
 
-const significance = (p: number): string => (p < 0.001 ? '< 0.001' : p.toFixed(3));
-const signed = (value: number, digits: number): string => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(digits)}`;
-
-function verdictOf({ reference, rows, answers }: TimingResult): string {
-  const different = rows.filter(({ differs }) => differs);
-  if (different.some(({ isControl }) => isControl))
-    return 'No verdict: the control differs, so the machine was too busy.';
-  if (different.length === 0 && answers === 1) {
-    return `Met: no reason differs from “${reference.name}”, and all responses are equal.`;
-  }
-  const times = different.map(({ name }) => name).join('; ');
-  return [
-    '**Missed**:',
-    ...(times === '' ? [] : [`these take another time: ${times}.`]),
-    ...(answers === 1 ? [] : [`there are ${String(answers)} different responses.`]),
-  ].join(' ');
-}
-
-/** @param date when it was measured, as `YYYY-MM-DD` */
-export function refusals(results: readonly TimingResult[], date: string): Section {
-  const parts = results.map((result) => {
-    const { title, samples, reference, rows, familyError } = result;
-    const timesOf = ({ name, median: middle, quartiles }: TimingResult['reference']): string[] => [
-      name,
-      middle.toFixed(3),
-      quartiles.map((value) => value.toFixed(2)).join('–'),
-    ];
-    const body = table(
-      ['reason', 'median ms', 'quartiles ms', 'difference of medians µs', 'p', 'P(slower)', 'rank-biserial'],
-      [
-        [...timesOf(reference), '', '', '', ''],
-        ...rows.map((row) => [
-          ...timesOf(row),
-          signed(row.medianDifferenceMicroseconds, 0),
-          significance(row.p),
-          row.test.superiority.toFixed(3),
-          signed(row.test.rankBiserial, 3),
-        ]),
-      ],
-    );
-    return `### ${title}
-
-${String(samples)} samples of each reason, interleaved at random. Mann–Whitney against “${reference.name}”, p with the Bonferroni correction;
-a difference has p < ${String(familyError)}; P(slower) is the probability that a response for this reason takes longer.
-
-${body}
-
-${verdictOf(result)}`;
-  });
-  return {
-    title: 'Nothing to learn from refusals',
-    text: `Measured on ${date}: the time from writing a request to the first byte of its 401. Cold: the account is not cached; warm: it has signed in. All responses must be equal in status, headers (except \`Date\` and \`X-Request-Id\`) and body.
-
-${parts.join('\n\n')}`,
-  };
-}
-
-function goals(measured: Measured): Section {
+/** What was to be reached, and whether it was. */
+export function goals(measured: Measured): Section {
   const rows = goalsOf(measured).map(({ text, target, figure, met }) => [
     text,
     target,

@@ -4,7 +4,7 @@ import { type LoadResult, type RandomPace, runLoad } from './load.ts';
 import { interruption, tell } from './terminal.ts';
 
 /** Milliseconds between loads, so that work left over from one, such as buffered records, does not disturb the next. */
-const PAUSE_MS = 1_000;
+const PAUSE_MS = 500;
 
 /** The results of a contender, one for each round. */
 export type Rounds = ReadonlyMap<Contender, readonly LoadResult[]>;

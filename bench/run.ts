@@ -2,10 +2,13 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { measureBeside } from './beside-jobs.ts';
 import { describeMachine } from './machine.ts';
 import { measure, type Scale } from './measure.ts';
-import { writePage } from './page.ts';
-import { performanceSections, refusals, render, replaceSection } from './report.ts';
+import { RESULTS, writePage } from './page.ts';
+import { besideSection } from './report-beside.ts';
+import { refusals } from './report-refusals.ts';
+import { goals, performanceSections, render, replaceSection } from './report.ts';
 import { pinToGeneratorCore } from './server-process.ts';
 import { interruption, runProgram } from './terminal.ts';
 import { measureFailures } from './timing.ts';
@@ -13,25 +16,25 @@ import { measureFailures } from './timing.ts';
 /**
  *     npm run bench              everything, in about a quarter of an hour: writes RESULTS.md
  *     npm run bench -- --timing  the test of refusals alone: renews its section in RESULTS.md
- *     BENCH_QUICK=1 npm run bench   small, in about two minutes, to see whether it works: shows its results, writes nothing
+ *     BENCH_QUICK=1 npm run bench   small, in about two minutes: shows the goals, writes nothing
  *
  * BENCH_DATABASE_URL names a PostgreSQL server on which databases may be created and dropped. Needs Linux with taskset.
  */
 
 const FULL: Scale = {
   rounds: 5,
-  pace: { kind: 'random', warmUpSeconds: 1, seconds: 6 },
+  pace: { kind: 'random', warmUpSeconds: 0.5, seconds: 3 },
   sizes: [1_000, 100_000, 1_000_000],
   starts: 5,
+  isQuick: false,
 };
 const QUICK: Scale = {
   rounds: 2,
   pace: { kind: 'random', warmUpSeconds: 0.5, seconds: 2 },
   sizes: [1_000],
   starts: 1,
+  isQuick: true,
 };
-
-const RESULTS = 'RESULTS.md';
 
 const today = (): string => new Date().toISOString().slice(0, 10);
 
@@ -46,24 +49,33 @@ async function runAll(folder: string): Promise<void> {
   const { before, after } = performanceSections(measured, await describeMachine());
   // What is measured by now outlives whatever ends the rest.
   await writePage(RESULTS, render([...before, ...after]));
-  if (interruption.aborted) return;
-  const section = refusals(await measureFailures(folder), today());
-  await writePage(RESULTS, render([...before, section, ...after]));
+  const sections = [...before];
+  const more = [
+    async () => besideSection(await measureBeside(1, folder)),
+    async () => refusals(await measureFailures(folder), today()),
+  ];
+  for (const section of more) {
+    interruption.throwIfAborted();
+    sections.push(await section());
+    await writePage(RESULTS, render([...sections, ...after]));
+  }
 }
 
 async function runQuick(folder: string): Promise<void> {
   const measured = await measure(QUICK, folder);
-  const { before, after } = performanceSections(measured, await describeMachine());
-  process.stdout.write(`${render([...before, ...after])}\n`);
+  process.stdout.write(`${render([goals(measured)])}\n`);
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { timing: { type: 'boolean', default: false } } });
+  const { values } = parseArgs({
+    options: { timing: { type: 'boolean', default: false } },
+  });
   pinToGeneratorCore();
   const folder = await mkdtemp(path.join(tmpdir(), 'latchkey-bench-'));
   try {
-    const run = values.timing ? runTiming : process.env['BENCH_QUICK'] === '1' ? runQuick : runAll;
-    await run(folder);
+    if (values.timing) await runTiming(folder);
+    else if (process.env['BENCH_QUICK'] === '1') await runQuick(folder);
+    else await runAll(folder);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

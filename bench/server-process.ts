@@ -28,7 +28,12 @@ export interface ServerDefinition {
   readonly args: readonly string[];
   /** The whole environment, except PATH, HOST, PORT and NODE_ENV. */
   readonly env: Readonly<Record<string, string>>;
+  /** The folder of a control group in which it runs from its first instruction on. */
+  readonly controlGroup?: string | undefined;
 }
+
+/** A shell script that enters a control group and becomes the program of the other arguments. */
+const ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"';
 
 /** A server on its own core, in production mode, logging to a file as it would to a collector. */
 export class ServerProcess implements AsyncDisposable {
@@ -40,16 +45,20 @@ export class ServerProcess implements AsyncDisposable {
   #origin = '';
   #startMs = 0;
 
-  private constructor({ name, args, env }: ServerDefinition, folder: string) {
+  private constructor({ name, args, env, controlGroup }: ServerDefinition, folder: string) {
     this.name = name;
     this.#logFile = path.join(folder, `${name.replaceAll(/\W+/g, '-')}-${String(Date.now())}.log`);
     const log = openSync(this.#logFile, 'a');
     this.#startedAt = performance.now();
-    // taskset replaces itself with node, so this process id is the server's.
-    this.#child = spawn('taskset', ['-c', String(SERVER_CORE), process.execPath, ...args], {
+    const pinned = ['taskset', '-c', String(SERVER_CORE), process.execPath, ...args];
+    const [program = '', ...rest] = controlGroup === undefined ? pinned : ['sh', '-c', ENTER, controlGroup, ...pinned];
+    // Each replaces itself with the next, so this process id is the server's.
+    this.#child = spawn(program, rest, {
       cwd: ROOT,
       env: { PATH: process.env['PATH'], HOST: '127.0.0.1', PORT: '0', NODE_ENV: 'production', ...env },
       stdio: ['ignore', log, log],
+      // Ctrl-C reaches every process of a group. The server ends when the benchmark has read what it needs.
+      detached: true,
     });
     closeSync(log);
     if (this.#child.pid === undefined) throw new Error(`${name} was not started: is taskset installed?`);

@@ -3,9 +3,11 @@ const controller = new AbortController();
 /** Aborted by Ctrl-C and SIGTERM, so that work in progress ends and everything that was started is cleaned up. */
 export const interruption: AbortSignal = controller.signal;
 
-/** Shows progress on standard error, because standard output is for results. */
+/** Shows progress with the time since the start, on standard error, because standard output is for results. */
 export function tell(line: string): void {
-  process.stderr.write(`${line}\n`);
+  const seconds = Math.floor(performance.now() / 1000);
+  const time = [seconds / 60, seconds % 60].map((part) => String(Math.floor(part)).padStart(2, '0')).join(':');
+  process.stderr.write(`${time} ${line}\n`);
 }
 
 /** Node shows only the last error if others happen during the cleanup after the first. */
