@@ -65,8 +65,11 @@ export class OwnPostgres implements AsyncDisposable {
     this.#process = process;
   }
 
-  /** @param folder empty; it keeps the data */
-  static async start(folder: string): Promise<OwnPostgres> {
+  /**
+   * @param folder empty; it keeps the data
+   * @param more settings of PostgreSQL
+   */
+  static async start(folder: string, more: Readonly<Record<string, string>> = {}): Promise<OwnPostgres> {
     // The quickstart's code creates the cluster, also as root. The server that it starts is stopped again.
     const made = await startEmbeddedPostgres({ dataDir: folder, mode: 'serve' });
     await made.stop();
@@ -83,6 +86,7 @@ export class OwnPostgres implements AsyncDisposable {
       unix_socket_directories: '',
       shared_buffers: '256MB',
       io_method: 'sync',
+      ...more,
     };
     // The other user cannot read root's folder, so the data goes where the quickstart puts it.
     const args = [
