@@ -11,12 +11,33 @@ export function residentMiB(pid: number): number {
   return Number(kib) / 1024;
 }
 
+/** The fields of /proc/<pid>/stat after the name, which may contain anything: the state is the first. */
+function statOf(pid: number): number[] {
+  const stat = read(pid, 'stat');
+  return stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .map(Number);
+}
+
 /** The processor time that a process has used with all its threads, in seconds. */
 export function cpuSeconds(pid: number): number {
-  const stat = read(pid, 'stat');
-  // The second field, a name in parentheses, may contain anything.
-  const [, , , , , , , , , , , user, system] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(user) + Number(system)) / TICKS_PER_SECOND;
+  const [, , , , , , , , , , , user = NaN, system = NaN] = statOf(pid);
+  return (user + system) / TICKS_PER_SECOND;
+}
+
+export function parentOf(pid: number): number {
+  return statOf(pid)[1] ?? NaN;
+}
+
+/** The processor time of a process and of its children, those that have ended included, in seconds. */
+export function familyCpuSeconds(pid: number): number {
+  const [, , , , , , , , , , , , , ofEnded = NaN, systemOfEnded = NaN] = statOf(pid);
+  const children = read(pid, `task/${String(pid)}/children`)
+    .split(' ')
+    .filter(Boolean)
+    .map(Number);
+  return [pid, ...children].reduce((sum, each) => sum + cpuSeconds(each), (ofEnded + systemOfEnded) / TICKS_PER_SECOND);
 }
 
 /**
