@@ -99,6 +99,22 @@ async function buffersOf(path: string): Promise<number> {
 const pageOf = async (path: string): Promise<{ total: number | null; nextCursor: string | null; items: unknown[] }> =>
   (await app.request('GET', path, { token })).json();
 
+it('finds the refusals of a partner without reading its tokens', async () => {
+  const { rows } = await client.query<{ id: string }>('SELECT id FROM channel_user LIMIT 1');
+  const [{ id } = { id: '' }] = rows;
+  await client.query(
+    `INSERT INTO activity (day, id, channel_user_id, at, request_id, count, outcome, reason)
+      SELECT current_date, gen_random_uuid(), $1, now() - n * interval '1 millisecond', 'r', 1,
+        CASE WHEN n = 20000 THEN 'refused' ELSE 'token' END, CASE WHEN n = 20000 THEN 'wrong_password' END
+      FROM generate_series(1, 20000) AS n`,
+    [id],
+  );
+  await client.query('VACUUM ANALYZE activity');
+  const path = `${USERS}/${id}/activity?outcome=refused`;
+  expect((await pageOf(path)).items).toHaveLength(1);
+  expect(await buffersOf(path)).toBeLessThan(50);
+});
+
 it('measures pages, so that a scan of all partners would be noticed', async () => {
   expect(await buffersOf(`${USERS}?limit=1`)).toBeGreaterThan(10);
   const { rows } = await client.query<{ 'QUERY PLAN': { Plan: Record<string, number> }[] }>(

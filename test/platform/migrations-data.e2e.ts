@@ -551,6 +551,7 @@ const MEANINGS: Record<string, { adds?: Record<string, Meaning>; removes?: strin
   },
   ExternalId1796700000000: { adds: { 'channel_user.external_id': isNull } },
   SuspendedIndex1796710000000: {},
+  RefusalsIndex1796790000000: {},
 };
 
 /** Modules prove theirs where they stand. */
