@@ -13,7 +13,7 @@ const REMOVE_POLL_MS = 100;
 
 /** The options of Node that the image sets, by its Dockerfile. */
 const imageOptions = (): string => {
-  const options = /^ENV NODE_OPTIONS=(\S+)$/m.exec(readFileSync(path.join(ROOT, 'Dockerfile'), 'utf8'))?.[1];
+  const options = /^ENV NODE_OPTIONS="(.+)"$/m.exec(readFileSync(path.join(ROOT, 'Dockerfile'), 'utf8'))?.[1];
   if (options === undefined) throw new Error('The Dockerfile sets no NODE_OPTIONS');
   return options;
 };
@@ -70,8 +70,10 @@ export function limitMemory(name: string, limitMiB: number): MemoryLimits {
       [Symbol.asyncDispose]: () => removeGroup(group),
     };
   }
-  const share = Number(/^--max-old-space-size-percentage=(\d+)$/.exec(options)?.[1]);
-  const nodeOptions = `--max-old-space-size=${String(Math.floor((limitMiB * share) / 100))}`;
+  const nodeOptions = options.replace(
+    /--max-old-space-size-percentage=(\d+)/,
+    (_, share: string) => `--max-old-space-size=${String(Math.floor((limitMiB * Number(share)) / 100))}`,
+  );
   return {
     description: `with \`${nodeOptions}\`, which is what the image’s \`${options}\` comes to in ${String(limitMiB)} MiB: no memory cgroup can be made here`,
     nodeOptions,
