@@ -58,6 +58,13 @@ async function removeGroup(group: string): Promise<void> {
   }
 }
 
+/** The image's options in a container with a limit of memory, for a process outside of any container. */
+export const heapOptions = (limitMiB: number): string =>
+  imageOptions().replace(
+    /--max-old-space-size-percentage=(\d+)/,
+    (_, share: string) => `--max-old-space-size=${String(Math.floor((limitMiB * Number(share)) / 100))}`,
+  );
+
 /** Makes a control group with a limit of memory. Disposal removes it; its processes must have ended by then. */
 export function limitMemory(name: string, limitMiB: number): MemoryLimits {
   const options = imageOptions();
@@ -70,10 +77,7 @@ export function limitMemory(name: string, limitMiB: number): MemoryLimits {
       [Symbol.asyncDispose]: () => removeGroup(group),
     };
   }
-  const nodeOptions = options.replace(
-    /--max-old-space-size-percentage=(\d+)/,
-    (_, share: string) => `--max-old-space-size=${String(Math.floor((limitMiB * Number(share)) / 100))}`,
-  );
+  const nodeOptions = heapOptions(limitMiB);
   return {
     description: `with \`${nodeOptions}\`, which is what the image’s \`${options}\` comes to in ${String(limitMiB)} MiB: no memory cgroup can be made here`,
     nodeOptions,
