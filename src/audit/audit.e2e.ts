@@ -194,7 +194,8 @@ describe('a change is recorded once', () => {
   it('when a credential is rotated, with each credential that retires', async () => {
     const partner = await app.newPartner();
     const path = `${USERS}/${partner.id}/credentials`;
-    const { answer, events } = await eventsOf(() => as(operator, 'POST', path, { label: 'second' }), 201);
+    const rotation = { label: 'second', retireOthers: { after: 'now' } };
+    const { answer, events } = await eventsOf(() => as(operator, 'POST', path, rotation), 201);
     const { credential } = answer.json<{ credential: { id: string } }>();
     expect(events.map(({ action }) => action).sort()).toEqual(['credential.created', 'credential.retired']);
     expect(events.every(({ target }) => target.id === partner.id)).toBe(true);

@@ -15,6 +15,8 @@ import { CredentialService } from './credential/credential.service.ts';
 import { AccountCache } from './account/account-cache.service.ts';
 import { LastUse } from './model/last-use.entity.ts';
 import { LastUseService } from './credential/last-use.service.ts';
+import { RotationService } from './credential/rotation.service.ts';
+import { StarterNames } from './credential/starter-names.service.ts';
 import { ImportedPasswordService } from './account/imported-password.service.ts';
 import { ExpiryNoticesService } from './expiry-notices.service.ts';
 import { NoticeModule } from '../notice/notice.module.ts';
@@ -40,6 +42,8 @@ import { TallyService } from './tally.service.ts';
     CredentialService,
     AccountCache,
     LastUseService,
+    RotationService,
+    StarterNames,
     ImportedPasswordService,
     TallyService,
     ListFilters,
@@ -51,6 +55,8 @@ import { TallyService } from './tally.service.ts';
     CredentialService,
     AccountCache,
     LastUseService,
+    RotationService,
+    StarterNames,
     ImportedPasswordService,
     TallyService,
     ListFilters,

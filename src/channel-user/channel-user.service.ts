@@ -86,7 +86,12 @@ export class ChannelUserService {
     try {
       return await this.audit.transaction(async (manager) => {
         await manager.insert(ChannelUser, channelUser);
-        const created = await this.credentials.insert(manager, channelUser, { label: 'initial', expiresAt: null });
+        const created = await this.credentials.insert(
+          manager,
+          channelUser,
+          { label: 'initial', expiresAt: null },
+          actor,
+        );
         this.#record(manager, 'channel-user.created', channelUser, actor, {
           changes: changesBetween({}, { username: channelUser.username, ...auditable(channelUser) }),
         });

@@ -312,7 +312,7 @@ describe('a notice', () => {
   it('of a rotation names the new credential, and none is made for the first credential', async () => {
     await webhook();
     const blue = await partner();
-    const id = await rotate(blue);
+    const id = await rotate(blue, { retireOthers: { after: 'now' } });
     const [rotated] = await receiver.received('credential.rotated');
     const credentials = (await call('GET', `${USERS}/${blue.id}/credentials`)).json<{
       items: { id: string; fingerprint: string }[];
@@ -321,6 +321,7 @@ describe('a notice', () => {
     expect(rotated?.data).toEqual({
       channelUser: subjectOf(blue),
       credential: { id, fingerprint, expiresAt: null },
+      after: 'now',
     });
     expect(receiver.messages).toHaveLength(1);
   });

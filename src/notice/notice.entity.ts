@@ -3,7 +3,11 @@ import { Column, CreateDateColumn, Entity, Index, PrimaryColumn } from 'typeorm'
 /** The types that webhooks may ask for, in the order in which people see them. */
 export const EVENT_TYPES = [
   'credential.expiring',
+  'credential.rotation_started',
+  'credential.rotation_pending',
+  'credential.rotation_withdrawn',
   'credential.rotated',
+  'credential.ended',
   'channel_user.expiring',
   'channel_user.suspended',
   'channel_user.reactivated',

@@ -74,7 +74,8 @@ export class QuickstartService {
    * password, so each creates one and revokes the one of the start before.
    *
    * @param known the demo partner, if this start has just created it
-   * @returns undefined when the demo partner is deleted or not active, or already has as many passwords as allowed
+   * @returns undefined when the demo partner is deleted or not active, already has as many passwords as allowed, or has
+   *   one that waits for its first use
    */
   async prepareDemo(demo: Demo, known: DemoPartner | undefined): Promise<DemoCalls | undefined> {
     const account = await this.accounts.readByUsername(DEMO_USERNAME);
@@ -90,7 +91,10 @@ export class QuickstartService {
   }
 
   async #passwordOfStart(id: string): Promise<string | undefined> {
-    for (const { id: credentialId, label, status } of await this.credentials.list(id)) {
+    const known = await this.credentials.list(id);
+    // A new password would withdraw the rotation that somebody tries out.
+    if (known.some(({ status }) => status === 'pending')) return undefined;
+    for (const { id: credentialId, label, status } of known) {
       if (label === START_LABEL && status === 'active') await this.credentials.revoke(id, credentialId, SYSTEM);
     }
     try {

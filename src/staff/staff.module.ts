@@ -3,6 +3,7 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { AuditModule } from '../audit/audit.module.ts';
 import { AccessTokenModule } from '../auth/access-token/access-token.module.ts';
 import { StaffAuthenticator } from '../auth/staff-authenticator.service.ts';
+import { ChannelUserModule } from '../channel-user/channel-user.module.ts';
 import { PasswordModule } from '../password/password.module.ts';
 import { RateLimitModule } from '../rate-limit/rate-limit.module.ts';
 import { SettingsModule } from '../settings/settings.module.ts';
@@ -30,6 +31,7 @@ import { StaffService } from './staff.service.ts';
     TypeOrmModule.forFeature([Staff, StaffSession, RecoveryCode, PasswordLink, StaffFailure]),
     AccessTokenModule,
     AuditModule,
+    ChannelUserModule,
     PasswordModule,
     RateLimitModule,
     SettingsModule,

@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { randomUUID } from 'node:crypto';
-import { type EntityManager, Repository } from 'typeorm';
+import { type EntityManager, In, Repository } from 'typeorm';
 import { AuditService, type Changes, changesBetween } from '../audit/audit.service.ts';
+import { StarterNames } from '../channel-user/credential/starter-names.service.ts';
 import { Clock } from '../platform/common/clock.ts';
 import { uniqueViolation } from '../platform/common/postgres-errors.ts';
 import type { Actor } from '../platform/common/principal.ts';
@@ -37,7 +38,12 @@ export class StaffService {
     private readonly links: PasswordLinkService,
     private readonly audit: AuditService,
     private readonly clock: Clock,
+    starterNames: StarterNames,
   ) {
+    starterNames.register(async (manager, ids) => {
+      const found = await manager.find(Staff, { select: { id: true, name: true }, where: { id: In([...ids]) } });
+      return new Map(found.map(({ id, name }) => [id, name]));
+    });
     audit.encryptFields(['email', 'name']);
     audit.keepAccountsOf((manager, id) => manager.existsBy(Staff, { id }));
   }

@@ -74,6 +74,13 @@ const credential = (n: number, of: number, more: Record<string, unknown>): Recor
   expires_at: null,
   superseded: false,
   revoked_at: null,
+  pending: false,
+  activated_at: null,
+  withdrawn_at: null,
+  retire_seconds: null,
+  begun_by: null,
+  begun_by_id: null,
+  proved_by: null,
   last_used_at: null,
   last_used_address: null,
   last_used_user_agent: null,
@@ -122,6 +129,13 @@ const activity = (n: number, more: Record<string, unknown>): Record<string, unkn
   minute: null,
   ...more,
 });
+
+/** Modules prove theirs where they stand. */
+const CORE = [CORE_MIGRATIONS];
+const migrations = await loadMigrations(CORE);
+const names = migrations.map(({ name }) => name);
+
+const PENDING = 'PendingCredentials1796800000000';
 
 const FIXTURES: Fixture[] = [
   { table: 'signing_key', row: key('k1', 'partner', { id: uuid(1), state: 'active', activated_at: LATE }) },
@@ -188,6 +202,21 @@ const FIXTURES: Fixture[] = [
   { table: 'credential', row: credential(204, 102, { created_at: '2026-01-01T00:00:00Z' }) },
   { table: 'credential', row: credential(205, 101, { created_at: LATE, revoked_at: EARLY }) },
   { table: 'credential', row: credential(206, 101, { created_at: '2026-01-01T00:00:00Z', expires_at: LATE }) },
+  {
+    table: 'credential',
+    row: credential(207, 101, {
+      created_at: '2026-01-01T00:00:00Z',
+      revoked_at: LATE,
+      pending: true,
+      activated_at: LATE,
+      withdrawn_at: LATE,
+      retire_seconds: MAX_INTEGER,
+      begun_by: 'account',
+      begun_by_id: uuid(301),
+      proved_by: uuid(201),
+    }),
+    from: names.indexOf(PENDING) + 1,
+  },
   { table: 'staff', row: member(301, {}) },
   {
     table: 'staff',
@@ -552,12 +581,18 @@ const MEANINGS: Record<string, { adds?: Record<string, Meaning>; removes?: strin
   ExternalId1796700000000: { adds: { 'channel_user.external_id': isNull } },
   SuspendedIndex1796710000000: {},
   RefusalsIndex1796790000000: {},
+  [PENDING]: {
+    adds: {
+      'credential.pending': is('false'),
+      'credential.activated_at': isNull,
+      'credential.withdrawn_at': isNull,
+      'credential.retire_seconds': isNull,
+      'credential.begun_by': isNull,
+      'credential.begun_by_id': isNull,
+      'credential.proved_by': isNull,
+    },
+  },
 };
-
-/** Modules prove theirs where they stand. */
-const CORE = [CORE_MIGRATIONS];
-const migrations = await loadMigrations(CORE);
-const names = migrations.map(({ name }) => name);
 
 async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url });

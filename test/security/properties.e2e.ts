@@ -90,7 +90,7 @@ it('answers any JSON of the staff API without failing', async () => {
     [
       'POST',
       `/admin/channel-users/${partner.id}/credentials`,
-      body('label', 'expiresAt', 'retireOthersInSeconds', 'deliver', 'linkTtlSeconds'),
+      body('label', 'expiresAt', 'retireOthers', 'retireOthersInSeconds', 'replaces', 'deliver', 'linkTtlSeconds'),
     ],
     ['POST', `/admin/channel-users/${partner.id}/suspend`, body('reason')],
     ['POST', '/handover/reveal', body('secret')],

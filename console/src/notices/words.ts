@@ -3,7 +3,11 @@ import type { Notice, NoticeDelivery, Webhook } from '../types.ts';
 /** The events that a webhook can subscribe to, in words. */
 export const EVENTS: Record<Webhook['events'][number], string> = {
   'credential.expiring': 'A password expires soon',
-  'credential.rotated': 'A password was replaced',
+  'credential.rotation_started': 'A new password waits for its first use',
+  'credential.rotation_pending': 'A new password is still not used',
+  'credential.rotation_withdrawn': 'A new password was withdrawn unused',
+  'credential.rotated': 'A new password took over',
+  'credential.ended': 'A replaced password ended',
   'channel_user.expiring': 'An account expires soon',
   'channel_user.suspended': 'An account was suspended',
   'channel_user.reactivated': 'An account was reactivated',

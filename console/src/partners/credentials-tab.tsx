@@ -21,8 +21,10 @@ import { RotateDialog } from './rotate-dialog.tsx';
 
 const STATUS = {
   active: { label: 'Works', color: 'success' },
+  pending: { label: 'Works, not used yet', color: 'primary' },
   expired: { label: 'Expired', color: 'warning' },
   revoked: { label: 'Revoked', color: 'default' },
+  withdrawn: { label: 'Withdrawn unused', color: 'default' },
 } as const;
 
 interface CredentialCardProps {
@@ -72,7 +74,7 @@ function CredentialCard({ credential, isReplaced, onRevoke }: CredentialCardProp
           )}
         </Typography>
       </Box>
-      {status !== 'revoked' && (
+      {revokedAt === null && (
         <IfRole role="operator">
           <Box>
             <Button color="error" size="small" aria-label={`Revoke ${label}`} onClick={onRevoke}>
@@ -102,7 +104,7 @@ export function CredentialsTab({ partner }: { partner: ChannelUser }) {
   const [revoking, setRevoking] = useState<Credential>();
   const [issued, setIssued] = useState<NewCredential>();
   const items = query.data?.items ?? [];
-  const live = items.filter(({ status }) => status === 'active');
+  const live = items.filter(({ status }) => status === 'active' || status === 'pending');
   return (
     <Stack spacing={4} useFlexGap>
       <Stack component="section" spacing={2} useFlexGap aria-label="Passwords">
@@ -180,7 +182,7 @@ export function CredentialsTab({ partner }: { partner: ChannelUser }) {
         <RevokeCredential
           partner={partner}
           credential={revoking}
-          isLast={live.length === 1 && revoking.status === 'active'}
+          isLast={live.length === 1 && live[0] === revoking}
           onClose={() => {
             setRevoking(undefined);
           }}

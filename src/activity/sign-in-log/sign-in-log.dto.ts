@@ -41,7 +41,7 @@ class ActivityDto {
       'The true reason for a refusal: `wrong_password`, `not_checked` (the password was not verified), ' +
       '`password_too_long` (over 72 bytes, the limit of bcrypt), `revoked_credential`, `address_not_allowed`, ' +
       '`account_suspended`, `account_expired`, `credential_expired` or `issuance_limit`. `legacy_query` marks a ' +
-      'token requested with credentials in the URL.',
+      'token requested with credentials in the URL, `partner_page` one that a person obtained on the partner’s page.',
   })
   reason!: string | null;
 

@@ -123,7 +123,8 @@ export class SignInRecorderService implements OnApplicationShutdown {
     };
     if (row.minute === null) this.#queue.push(row);
     else this.#count(row);
-    if (attempt.outcome === 'token' && attempt.credentialId !== null) {
+    // The last use tells which password the partner's software has. A person on the partner's page is no such use.
+    if (attempt.outcome === 'token' && attempt.credentialId !== null && attempt.reason !== 'partner_page') {
       this.lastUses.record({
         channelUserId: attempt.channelUserId,
         credentialId: attempt.credentialId,

@@ -4,6 +4,7 @@ import {
   ApiBody,
   ApiConsumes,
   ApiExtraModels,
+  ApiHeader,
   ApiOkResponse,
   ApiOperation,
   ApiResponse,
@@ -19,12 +20,21 @@ import { LocalAuthGuard } from './local-auth.guard.ts';
 import { GenerateTokenForm, SignInErrorDto, TokenDto } from './sign-in.dto.ts';
 import { renderSignInError } from './sign-in.errors.ts';
 import { TokenIssuerService } from './token-issuer.service.ts';
-import { checkTokenRequest } from './token-request.ts';
+import { checkTokenRequest, PARTNER_PAGE } from './token-request.ts';
 
 const settings: RouteSettings = { body: 'form', beforeBody: checkTokenRequest, renderError: renderSignInError };
 
 const text = (example: string): object => ({ schema: { type: 'string', example } });
 const header = (description: string): object => ({ description, schema: { type: 'string' } });
+
+const CLIENT = {
+  name: 'Latchkey-Client',
+  required: false,
+  enum: [PARTNER_PAGE],
+  description:
+    '`partner-page`: a person signs in on the partner’s page. The token has no scopes, and a password that waits for ' +
+    'its first use goes on waiting. Software does not send this header.',
+};
 
 /** Documents one row of the contract's table. */
 function Refusal(status: number, body: string, codes: string[], headers: Record<string, object> = {}): MethodDecorator {
@@ -60,6 +70,7 @@ export class GenerateTokenController {
     description: 'The response is plain text unless the client accepts JSON and not text. Older tokens stay valid.',
     security: [],
   })
+  @ApiHeader(CLIENT)
   @ApiConsumes('application/x-www-form-urlencoded')
   @ApiBody({ type: GenerateTokenForm })
   @ApiOkResponse({

@@ -6,11 +6,12 @@ import { AccountCache } from '../../channel-user/account/account-cache.service.t
 import { ImportedPasswordService } from '../../channel-user/account/imported-password.service.ts';
 import { usernameKeyOf } from '../../channel-user/model/username.rules.ts';
 import { Clock } from '../../platform/common/clock.ts';
+import { UnavailableError } from '../../platform/common/errors.ts';
 import { ThrottleService } from '../../rate-limit/throttle.service.ts';
 import { type Refusal, ResponseDelayService } from '../../password/response-delay.service.ts';
 import type { ResponseDelay } from '../../password/response-delay.ts';
 import { SignInError, type SignInErrorCode } from './sign-in.errors.ts';
-import type { PresentedCredentials } from './token-request.ts';
+import { isPartnerPage, type PresentedCredentials } from './token-request.ts';
 
 /** A channel user that sent matching credentials and may act now. */
 export interface Authenticated {
@@ -22,8 +23,9 @@ export interface Authenticated {
 export interface SignIn extends Authenticated {
   /** The scopes of the token: the requested ones, or all of the account's if none were requested. */
   readonly scopes: readonly string[];
-  /** Whether the credentials came in the URL. */
-  readonly fromQuery: boolean;
+  readonly presented: PresentedCredentials;
+  /** Whether a person signed in on the partner's page, see {@link isPartnerPage}. */
+  readonly fromPartnerPage: boolean;
 }
 
 /** The result of checking credentials. Staff see `reason`; the client may be told less. */
@@ -82,7 +84,25 @@ export class SignInService {
       this.#recordRefusal(request, account, credential, 'too_many_requests', 'issuance_limit');
       throw new SignInError('too_many_requests', { ...retryAfter(exceeded.retryAfter), ...exceeded.headers });
     }
-    return { account, credential, scopes: scopes ?? account.scopes, fromQuery: presented.fromQuery };
+    const fromPartnerPage = isPartnerPage(request);
+    return {
+      account,
+      credential,
+      scopes: fromPartnerPage ? [] : (scopes ?? account.scopes),
+      presented,
+      fromPartnerPage,
+    };
+  }
+
+  /**
+   * Refuses a sign-in whose credential or account ended while its first use was being written, as if it had ended
+   * before.
+   *
+   * @throws SignInError; UnavailableError if nothing has ended after all
+   */
+  async refuseEnded({ presented }: SignIn, request: FastifyRequest): Promise<never> {
+    await this.authenticate(presented, request);
+    throw new UnavailableError();
   }
 
   /**

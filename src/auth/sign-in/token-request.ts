@@ -12,6 +12,16 @@ export interface PresentedCredentials {
   readonly fromQuery: boolean;
 }
 
+/** Names the software that requests a token. Only the partner's page sets it. */
+export const CLIENT_HEADER = 'latchkey-client';
+export const PARTNER_PAGE = 'partner-page';
+
+/**
+ * Whether a person signs in on the partner's page. Such a sign-in does not count as the first use of a pending
+ * credential, since the partner's software may still have the old one, and its token has no scopes.
+ */
+export const isPartnerPage = ({ headers }: FastifyRequest): boolean => headers[CLIENT_HEADER] === PARTNER_PAGE;
+
 type Field = 'username' | 'password';
 const FIELDS = new Map<string, Field>([
   ['Username', 'username'],

@@ -18,7 +18,7 @@ const QUERY = `
     u.tokens_per_minute, u.allowed_ips, u.epoch,
     (SELECT json_agg(json_build_object('id', c.id, 'label', c.label, 'secret_hash', c.secret_hash,
         'keyed_hash', c.keyed_hash, 'expires_at', (extract(epoch FROM c.expires_at) * 1000)::float8,
-        'revoked', c.revoked_at IS NOT NULL))
+        'revoked', c.revoked_at IS NOT NULL, 'pending', c.pending))
       FROM credential c
       WHERE c.channel_user_id = u.id AND (c.revoked_at IS NULL OR c.revoked_at > now() - interval '30 days')
     ) AS credentials

@@ -25,6 +25,7 @@ export interface AccountRow {
         keyed_hash: string | null;
         expires_at: number | null;
         revoked: boolean;
+        pending: boolean;
       }[]
     | null;
 }
@@ -43,11 +44,14 @@ export class AccountCredential {
     readonly revoked: boolean,
     /** Fast hash of the password that the slow hash has verified, see `keyed-hash.ts`. */
     readonly keyedHash: string | null,
+    /** Whether its first token has yet to make it active. */
+    readonly pending: boolean,
   ) {}
 
   statusAt(now: number): CredentialStatus {
     if (this.revoked) return 'revoked';
-    return isPast(this.expiresAt, now) ? 'expired' : 'active';
+    if (isPast(this.expiresAt, now)) return 'expired';
+    return this.pending ? 'pending' : 'active';
   }
 }
 
@@ -87,8 +91,8 @@ export class Account {
     this.tokensPerMinute = row.tokens_per_minute;
     this.tokenGeneration = row.epoch;
     this.credentials = (row.credentials ?? []).map(
-      ({ id, label, secret_hash, keyed_hash, expires_at, revoked }) =>
-        new AccountCredential(id, labels.of(label, label), secret_hash, expires_at, revoked, keyed_hash),
+      ({ id, label, secret_hash, keyed_hash, expires_at, revoked, pending }) =>
+        new AccountCredential(id, labels.of(label, label), secret_hash, expires_at, revoked, keyed_hash, pending),
     );
     // An allow-list that cannot be parsed allows no address.
     this.#networks =

@@ -11,6 +11,7 @@ import { NotRunError } from '../../password/fair-queue.ts';
 import { ResponseDelayService } from '../../password/response-delay.service.ts';
 import type { Account, AccountCredential } from './account.rules.ts';
 import { CHANNEL_USER_TOPIC } from '../model/channel-user-change.ts';
+import type { CredentialStatus } from '../model/credential.entity.ts';
 import { KeyedHashes } from '../../password/keyed-hash.ts';
 import {
   fastHashOf,
@@ -26,7 +27,7 @@ import {
 } from '../../password/secret-hash.ts';
 import { NIL_UUID } from '../../platform/common/uuid.ts';
 
-const RANK = { active: 0, expired: 1, revoked: 2 };
+const RANK: Record<CredentialStatus, number> = { active: 0, pending: 1, expired: 2, revoked: 3, withdrawn: 3 };
 /** Credentials whose last accepted password is kept in memory. */
 const MAX_ACCEPTED = 100_000;
 /** Addresses that are kept for each of them. */

@@ -4,7 +4,7 @@ import { ApiProblems, StaffApi } from '../../platform/api/openapi.decorators.ts'
 import { CurrentActor, Roles } from '../../platform/api/security.ts';
 import { UuidPipe } from '../../platform/api/validation.ts';
 import type { Actor } from '../../platform/common/principal.ts';
-import { CreateCredentialRequest, CredentialListDto, IssuedCredentialDto } from './credential.dto.ts';
+import { CreateCredentialRequest, CredentialDto, CredentialListDto, IssuedCredentialDto } from './credential.dto.ts';
 import { CredentialService } from './credential.service.ts';
 
 const Id = (): ParameterDecorator => Param('id', UuidPipe);
@@ -31,7 +31,11 @@ export class CredentialController {
   @Roles('operator')
   @ApiOperation({
     operationId: 'createCredential',
-    summary: 'Rotate: create a new password, shown once here or behind a link, and let the others expire',
+    summary: 'Rotate: create a new password, shown once here or behind a link',
+    description:
+      'The other passwords go on until the partner has used the new one. While a new password waits for its first ' +
+      'use, another rotation is 409 `credential.rotation-pending`; the problem has its `credentialId`, `pendingSince`, ' +
+      '`startedBy` and how to `withdraw` it. With `replaces` or `after: "now"`, the pending one is withdrawn.',
   })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiCreatedResponse({ type: IssuedCredentialDto })
@@ -42,6 +46,26 @@ export class CredentialController {
     @CurrentActor() actor: Actor,
   ): Promise<IssuedCredentialDto> {
     return this.credentials.create(id, request, actor);
+  }
+
+  @Post(':id/credentials/:credentialId/withdraw')
+  @Roles('operator')
+  @HttpCode(200)
+  @ApiOperation({
+    operationId: 'withdrawCredential',
+    summary: 'Withdraw a pending credential and its link; the other passwords go on',
+    description: 'A credential that is not pending is 409 `credential.not-pending`.',
+  })
+  @ApiParam({ name: 'id', format: 'uuid' })
+  @ApiParam({ name: 'credentialId', format: 'uuid' })
+  @ApiOkResponse({ type: CredentialDto })
+  @ApiProblems(404, 409)
+  withdrawCredential(
+    @Id() id: string,
+    @Param('credentialId', UuidPipe) credentialId: string,
+    @CurrentActor() actor: Actor,
+  ): Promise<CredentialDto> {
+    return this.credentials.withdraw(id, credentialId, actor);
   }
 
   @Delete(':id/credentials/:credentialId')

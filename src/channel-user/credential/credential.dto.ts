@@ -1,8 +1,26 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsInt, Max, Min, ValidateBy, type ValidationArguments } from 'class-validator';
+import { Type } from 'class-transformer';
+import {
+  IsIn,
+  IsInt,
+  IsObject,
+  IsUUID,
+  Max,
+  Min,
+  ValidateBy,
+  ValidateNested,
+  type ValidationArguments,
+} from 'class-validator';
 import { IsDateTime, IsName, MayBeAbsent, MayBeNull } from '../../platform/api/validation.ts';
 import { ONE_DAY, TEN_YEARS } from '../model/channel-user.rules.ts';
+import {
+  BEGINNERS,
+  type Beginner,
+  CREDENTIAL_STATUSES,
+  type CredentialStatus,
+  PENDING_DAYS,
+} from '../model/credential.entity.ts';
 import { NewHandoverDto } from '../handover/handover.dto.ts';
 
 const DELIVERIES = ['password', 'link'] as const;
@@ -47,6 +65,48 @@ export const LinkTtlSeconds = (): PropertyDecorator =>
     ),
   );
 
+const AFTER = ['first-use', 'now'] as const;
+
+/** When the other credentials end: counted from the first token of the new one, or from its creation. */
+export class RetireOthersRequest {
+  @ApiPropertyOptional({
+    enum: AFTER,
+    default: 'first-use',
+    description:
+      '`first-use`: the new credential is pending, and the others go on until it obtains its first token. `now`: it ' +
+      'is active at once.',
+  })
+  @MayBeAbsent()
+  @IsIn(AFTER, { message: `must be one of ${AFTER.join(', ')}` })
+  after?: (typeof AFTER)[number];
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    minimum: 0,
+    maximum: TEN_YEARS,
+    default: ONE_DAY,
+    description: 'Seconds from then on until the others expire. 0: at once. Never extends an expiry.',
+  })
+  @MayBeAbsent()
+  @IsInt({ message: 'must be a whole number' })
+  @Min(0, { message: 'must be at least 0' })
+  @Max(TEN_YEARS, { message: `must be at most ${String(TEN_YEARS)}` })
+  seconds?: number;
+}
+
+/** The two forms of one field exclude each other. */
+const OnlyForm = (other: keyof CreateCredentialRequest): PropertyDecorator =>
+  ValidateBy(
+    {
+      name: 'onlyForm',
+      validator: {
+        validate: (_, args?: ValidationArguments) =>
+          (args?.object as CreateCredentialRequest | undefined)?.[other] === undefined,
+      },
+    },
+    { message: `cannot be combined with ${other}; send one of them` },
+  );
+
 export class CreateCredentialRequest {
   @ApiPropertyOptional({ minLength: 1, maxLength: 100, example: 'production' })
   @MayBeAbsent()
@@ -59,14 +119,25 @@ export class CreateCredentialRequest {
   expiresAt?: string | null;
 
   @ApiPropertyOptional({
+    type: RetireOthersRequest,
+    nullable: true,
+    description: 'When the other live credentials expire. `null` is the default. Excludes `retireOthersInSeconds`.',
+  })
+  @MayBeNull()
+  @IsObject({ message: 'must be an object' })
+  @ValidateNested()
+  @OnlyForm('retireOthersInSeconds')
+  @Type(() => RetireOthersRequest)
+  retireOthers?: RetireOthersRequest | null;
+
+  @ApiPropertyOptional({
     type: 'integer',
     nullable: true,
     minimum: 0,
     maximum: TEN_YEARS,
-    default: ONE_DAY,
     description:
-      'Seconds until the other live credentials expire. 0: at once; `null`: they keep their expiry. Never extends ' +
-      'an expiry.',
+      'The older form of `retireOthers: { after: "now" }`: seconds until the other live credentials expire. 0: at ' +
+      'once; `null`: they keep their expiry. Never extends an expiry.',
   })
   @MayBeNull()
   @IsInt({ message: 'must be a whole number or null' })
@@ -74,11 +145,39 @@ export class CreateCredentialRequest {
   @Max(TEN_YEARS, { message: `must be at most ${String(TEN_YEARS)}` })
   retireOthersInSeconds?: number | null;
 
+  @ApiPropertyOptional({
+    format: 'uuid',
+    description: 'The pending credential that the new one replaces. It is withdrawn, with its link.',
+  })
+  @MayBeAbsent()
+  @IsUUID('all', { message: 'must be a UUID' })
+  replaces?: string;
+
   @Deliver()
   deliver?: Delivery['deliver'];
 
   @LinkTtlSeconds()
   linkTtlSeconds?: number;
+}
+
+/** When the others end after the first token of a pending credential. */
+export class RetireOthersDto {
+  @ApiProperty({ enum: ['first-use'] })
+  after!: 'first-use';
+
+  @ApiProperty({ type: 'integer' })
+  seconds!: number;
+}
+
+export class StartedByDto {
+  @ApiProperty({ enum: BEGINNERS, description: '`account`: the channel user itself.' })
+  type!: Beginner;
+
+  @ApiProperty({ type: String, format: 'uuid', nullable: true, description: 'Of the staff member.' })
+  id!: string | null;
+
+  @ApiProperty({ type: String, nullable: true, description: 'Of the staff member; `null` if that account is gone.' })
+  name!: string | null;
 }
 
 export class CredentialDto {
@@ -97,8 +196,13 @@ export class CredentialDto {
   })
   fingerprint!: string | null;
 
-  @ApiProperty({ enum: ['active', 'expired', 'revoked'] })
-  status!: string;
+  @ApiProperty({
+    enum: CREDENTIAL_STATUSES,
+    description:
+      '`pending`: works, and its first token makes it active. `withdrawn`: its rotation ended before it was used; it ' +
+      'is refused like a revoked one.',
+  })
+  status!: CredentialStatus;
 
   @ApiProperty({ type: String, format: 'date-time' })
   createdAt!: Date;
@@ -106,8 +210,48 @@ export class CredentialDto {
   @ApiProperty({ type: String, format: 'date-time', nullable: true })
   expiresAt!: Date | null;
 
-  @ApiProperty({ type: String, format: 'date-time', nullable: true })
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    description: 'When it was revoked or withdrawn.',
+  })
   revokedAt!: Date | null;
+
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'While it is pending: since when.' })
+  pendingSince!: Date | null;
+
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    description:
+      `While it is pending: when it is withdrawn if nobody uses it, at most ${String(PENDING_DAYS)} days after its ` +
+      'creation. A link that expires unopened ends it earlier. It stays if it is the only live credential.',
+  })
+  pendingUntil!: Date | null;
+
+  @ApiProperty({
+    type: RetireOthersDto,
+    nullable: true,
+    description: 'While it is pending: when the others expire after its first token.',
+  })
+  retireOthers!: RetireOthersDto | null;
+
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    description: 'When its first token made it active; `null` if it was never pending.',
+  })
+  activatedAt!: Date | null;
+
+  @ApiProperty({
+    type: StartedByDto,
+    nullable: true,
+    description: 'Who created it; `null` for imported credentials and those of older versions.',
+  })
+  startedBy!: StartedByDto | null;
 
   @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'Accurate to about a minute.' })
   lastUsedAt!: Date | null;

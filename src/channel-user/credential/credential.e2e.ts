@@ -85,12 +85,21 @@ describe('the list of credentials', () => {
       createdAt: expect.stringMatching(ISO) as string,
       expiresAt: null,
       revokedAt: null,
+      pendingSince: null,
+      pendingUntil: null,
+      retireOthers: null,
+      activatedAt: null,
+      startedBy: { type: 'staff', id: (await app.asStaff('operator')).id, name: 'Staff operator' },
       lastUsedAt: null,
       lastUsedAddress: null,
       lastUsedUserAgent: null,
     });
     app.clockOffset = 1000;
-    const second = await add(partner.id, { label: 'second', expiresAt: '2090-01-01T01:00:00+01:00' });
+    const second = await add(partner.id, {
+      label: 'second',
+      expiresAt: '2090-01-01T01:00:00+01:00',
+      retireOthersInSeconds: 86_400,
+    });
     const { password, ...shown } = second;
     const items = await list(partner.id);
     expect(items.map(({ id }) => id)).toEqual([second.id, partner.credentialId]);
@@ -104,7 +113,10 @@ describe('the list of credentials', () => {
     const partner = await app.newPartner();
     const second = await add(partner.id, { retireOthersInSeconds: 60 });
     await revoke(partner.id, second.id);
-    const third = await add(partner.id, { expiresAt: new Date(Date.now() + 30_000).toISOString() });
+    const third = await add(partner.id, {
+      expiresAt: new Date(Date.now() + 30_000).toISOString(),
+      retireOthersInSeconds: 86_400,
+    });
     const states = async (): Promise<Record<string, string>> =>
       Object.fromEntries((await list(partner.id)).map(({ id, status }) => [id, status]));
     expect(await states()).toEqual({ [partner.credentialId]: 'active', [second.id]: 'revoked', [third.id]: 'active' });
@@ -135,11 +147,12 @@ describe('the list of credentials', () => {
 });
 
 describe('a new credential', () => {
-  it('lets the others work for a day by default', async () => {
+  it('lets the others work for a day with retireOthersInSeconds 86400', async () => {
     const partner = await app.asPartner();
-    const second = await add(partner.id);
+    const second = await add(partner.id, { retireOthersInSeconds: 86_400 });
     expect(Object.keys(second).sort()).toEqual(
       [
+        'activatedAt',
         'createdAt',
         'expiresAt',
         'fingerprint',
@@ -149,7 +162,11 @@ describe('a new credential', () => {
         'lastUsedAddress',
         'lastUsedUserAgent',
         'password',
+        'pendingSince',
+        'pendingUntil',
+        'retireOthers',
         'revokedAt',
+        'startedBy',
         'status',
       ].sort(),
     );

@@ -10,13 +10,38 @@ import { changeAccount } from '../model/channel-user-change.ts';
 import { ChannelUser } from '../model/channel-user.entity.ts';
 import { ChannelUserNotFoundError } from '../model/channel-user.errors.ts';
 import type { CreateCredentialRequest, CredentialDto, Delivery, IssuedCredentialDto } from './credential.dto.ts';
-import { Credential } from '../model/credential.entity.ts';
+import { Credential, PENDING_DAYS } from '../model/credential.entity.ts';
+import { ONE_DAY } from '../model/channel-user.rules.ts';
+import { beginnerOf, recordCredential, retireCredentials } from '../model/rotation.ts';
 import { CredentialNotFoundError, TooManyCredentialsError } from './credential.errors.ts';
 import { LastUseService } from './last-use.service.ts';
+import { RotationService } from './rotation.service.ts';
+import { startedByOf, StarterNames } from './starter-names.service.ts';
 import { generatePassword } from '../../password/secret-hash.ts';
 
 const MAX_LIVE = 5;
-const DEFAULT_OVERLAP_SECONDS = 86_400;
+const DEFAULT_OVERLAP_SECONDS = ONE_DAY;
+
+/** When the other credentials end; `seconds: null` leaves them as they are. */
+interface Retirement {
+  readonly after: 'first-use' | 'now';
+  readonly seconds: number | null;
+}
+
+function retirementOf({ retireOthers, retireOthersInSeconds }: CreateCredentialRequest): Retirement {
+  if (retireOthersInSeconds !== undefined) return { after: 'now', seconds: retireOthersInSeconds };
+  const { after = 'first-use', seconds = DEFAULT_OVERLAP_SECONDS } = retireOthers ?? {};
+  return { after, seconds };
+}
+
+/** What a new credential is made of. */
+interface CredentialFields {
+  readonly label: string;
+  readonly expiresAt: Date | null;
+  /** If given, the credential is pending, and the others end so many seconds after its first use. */
+  readonly retireSeconds?: number | undefined;
+}
+
 /** A created credential with its password, from which {@link CredentialService.deliver} makes the answer. */
 interface NewCredential extends CredentialDto {
   readonly password: string;
@@ -33,19 +58,31 @@ export class CredentialService {
     readonly feed: ChangeFeed,
     private readonly clock: Clock,
     private readonly lastUses: LastUseService,
+    private readonly rotations: RotationService,
+    private readonly names: StarterNames,
   ) {
     audit.encryptFields(['label']);
   }
 
-  toDto(credential: Credential): CredentialDto {
+  /** @param names of the staff who created credentials, by id */
+  #toDto(credential: Credential, names: ReadonlyMap<string, string>): CredentialDto {
+    const status = credential.statusAt(this.clock.now());
+    const { createdAt, expiresAt, retireSeconds } = credential;
+    const isPending = status === 'pending';
+    const lastDay = createdAt.getTime() + PENDING_DAYS * ONE_DAY * 1000;
     return {
       id: credential.id,
       label: credential.label,
       fingerprint: credential.fingerprint,
-      status: credential.statusAt(this.clock.now()),
-      createdAt: credential.createdAt,
-      expiresAt: credential.expiresAt,
+      status,
+      createdAt,
+      expiresAt,
       revokedAt: credential.revokedAt,
+      pendingSince: isPending ? createdAt : null,
+      pendingUntil: isPending ? new Date(Math.min(lastDay, expiresAt?.getTime() ?? Infinity)) : null,
+      retireOthers: isPending && retireSeconds !== null ? { after: 'first-use', seconds: retireSeconds } : null,
+      activatedAt: credential.activatedAt,
+      startedBy: startedByOf(credential, names),
       lastUsedAt: credential.lastUsedAt,
       lastUsedAddress: credential.lastUsedAddress,
       lastUsedUserAgent: credential.lastUsedUserAgent,
@@ -63,7 +100,9 @@ export class CredentialService {
     if (found.length === 0 && !(await this.dataSource.manager.existsBy(ChannelUser, { id: channelUserId }))) {
       throw new ChannelUserNotFoundError();
     }
-    return found.map((credential) => this.toDto(credential));
+    const ids = found.map(({ begunById }) => begunById);
+    const names = await this.names.of(this.credentials.manager, ids);
+    return found.map((credential) => this.#toDto(credential, names));
   }
 
   /** @throws CredentialNotFoundError */
@@ -75,28 +114,45 @@ export class CredentialService {
   }
 
   /**
-   * Adds a credential and lets the other live ones expire.
+   * Adds a credential. If others are live, it is pending until its first token unless the request says otherwise, and
+   * the others expire after that.
    *
-   * @throws ChannelUserNotFoundError, TooManyCredentialsError
+   * @throws ChannelUserNotFoundError, TooManyCredentialsError, RotationPendingError, NotPendingError
    */
   create(channelUserId: string, request: CreateCredentialRequest, actor: Actor): Promise<IssuedCredentialDto> {
-    const retireIn =
-      request.retireOthersInSeconds === undefined ? DEFAULT_OVERLAP_SECONDS : request.retireOthersInSeconds;
+    const { after, seconds } = retirementOf(request);
+    const { replaces } = request;
     return changeAccount(this, channelUserId, async (manager, channelUser) => {
       const now = this.clock.now();
       const all = await manager.findBy(Credential, { channelUserId });
-      const live = all.filter((credential) => credential.statusAt(now) === 'active');
-      if ((retireIn === 0 ? 0 : live.length) + 1 > MAX_LIVE) throw new TooManyCredentialsError(MAX_LIVE);
-      const created = await this.insert(manager, channelUser, {
+      const others = await this.rotations.makeWay(manager, channelUser, all, { replaces, after }, actor);
+      const live = others.filter((credential) => credential.isLiveAt(now));
+      const kept = after === 'now' && seconds === 0 ? 0 : live.length;
+      if (kept + 1 > MAX_LIVE) throw new TooManyCredentialsError(MAX_LIVE);
+      const waits = after === 'first-use' && live.length > 0;
+      const fields: CredentialFields = {
         label: request.label ?? new Date(now).toISOString().slice(0, 10),
         expiresAt: request.expiresAt == null ? null : new Date(request.expiresAt),
-      });
-      this.recordCreated(manager, channelUser, created, actor);
-      if (retireIn !== null) {
-        await this.#retire(manager, channelUser, { live, created }, new Date(now + retireIn * 1000), actor);
+        retireSeconds: waits ? (seconds ?? DEFAULT_OVERLAP_SECONDS) : undefined,
+      };
+      const created = await this.insert(manager, channelUser, fields, actor);
+      this.recordCreated(manager, channelUser, created, actor, replaces);
+      if (!waits && seconds !== null) {
+        const at = new Date(now + seconds * 1000);
+        await retireCredentials(this.audit, manager, channelUser, { live, next: created }, { at, actor });
       }
       return this.deliver(manager, channelUser, created, request, actor);
     });
+  }
+
+  /**
+   * Ends a pending credential. The others go on.
+   *
+   * @throws ChannelUserNotFoundError, CredentialNotFoundError, NotPendingError
+   */
+  async withdraw(channelUserId: string, id: string, actor: Actor): Promise<CredentialDto> {
+    const withdrawn = await this.rotations.withdraw(channelUserId, id, actor);
+    return this.#toDto(withdrawn, await this.names.of(this.credentials.manager, [withdrawn.begunById]));
   }
 
   /** Ends a credential and the tokens that it obtained, now. Revoking twice changes nothing. */
@@ -110,10 +166,9 @@ export class CredentialService {
       await this.handovers.revokeFor(manager, { channelUser, credential }, actor);
       await manager.update(Credential, { id }, { revokedAt: new Date(now), keyedHash: null });
       if (!credential.superseded) await this.#reinstate(manager, channelUserId, now);
-      this.#record(manager, 'credential.revoked', channelUser, actor, {
-        credentialId: [id, id],
-        label: [credential.label, credential.label],
-        status: [before, 'revoked'],
+      const { label } = credential;
+      recordCredential(this.audit, manager, 'credential.revoked', channelUser, actor, {
+        changes: { credentialId: [id, id], label: [label, label], status: [before, 'revoked'] },
       });
     });
   }
@@ -122,7 +177,8 @@ export class CredentialService {
   async insert(
     manager: EntityManager,
     { id: channelUserId }: ChannelUser,
-    { label, expiresAt }: { label: string; expiresAt: Date | null },
+    { label, expiresAt, retireSeconds }: CredentialFields,
+    actor: Actor,
   ): Promise<NewCredential> {
     const { password, fingerprint, secretHash } = generatePassword();
     const credential = manager.create(Credential, {
@@ -135,12 +191,20 @@ export class CredentialService {
       superseded: false,
       revokedAt: null,
       keyedHash: null,
+      pending: retireSeconds !== undefined,
+      activatedAt: null,
+      withdrawnAt: null,
+      retireSeconds: retireSeconds ?? null,
+      begunBy: beginnerOf(actor),
+      begunById: actor.id,
+      provedBy: null,
       lastUsedAt: null,
       lastUsedAddress: null,
       lastUsedUserAgent: null,
     });
     await manager.insert(Credential, credential);
-    return { ...this.toDto(credential), password };
+    const names = new Map(actor.id === null ? [] : [[actor.id, actor.name]]);
+    return { ...this.#toDto(credential, names), password };
   }
 
   /** The answer to staff: the new password, or a link that shows it to the partner. */
@@ -157,39 +221,24 @@ export class CredentialService {
     return { credential, ...link };
   }
 
+  /** @param replaces the id of the pending credential that the new one replaces */
   recordCreated(
     manager: EntityManager,
     channelUser: ChannelUser,
-    { id, label, fingerprint, expiresAt }: CredentialDto,
+    { id, label, fingerprint, expiresAt, status, retireOthers }: CredentialDto,
     actor: Actor,
+    replaces?: string,
   ): void {
-    this.#record(manager, 'credential.created', channelUser, actor, {
-      credentialId: [null, id],
-      label: [null, label],
-      fingerprint: [null, fingerprint],
-      expiresAt: [null, expiresAt],
+    recordCredential(this.audit, manager, 'credential.created', channelUser, actor, {
+      changes: {
+        credentialId: [null, id],
+        label: [null, label],
+        fingerprint: [null, fingerprint],
+        expiresAt: [null, expiresAt],
+        ...(status === 'pending' && { status: [null, status], retireOthers: [null, retireOthers] }),
+        ...(replaces !== undefined && { replaces: [null, replaces] }),
+      },
     });
-  }
-
-  /** Lets live credentials expire at `at` unless they do so earlier, and marks those that the new one supersedes. */
-  async #retire(
-    manager: EntityManager,
-    channelUser: ChannelUser,
-    { live, created }: { live: Credential[]; created: NewCredential },
-    at: Date,
-    actor: Actor,
-  ): Promise<void> {
-    for (const { id, label, expiresAt } of live) {
-      const end = expiresAt !== null && expiresAt <= at ? expiresAt : at;
-      const superseded = created.expiresAt === null || created.expiresAt >= end;
-      await manager.update(Credential, { id }, { expiresAt: end, ...(superseded && { superseded }) });
-      if (end === expiresAt) continue;
-      this.#record(manager, 'credential.retired', channelUser, actor, {
-        credentialId: [id, id],
-        label: [label, label],
-        expiresAt: [expiresAt, at],
-      });
-    }
   }
 
   /** If all remaining live credentials are superseded, makes the newest the partner's current one again. */
@@ -200,15 +249,5 @@ export class CredentialService {
     const [newest] = live;
     if (!newest || live.some(({ superseded }) => !superseded)) return;
     await manager.update(Credential, { id: newest.id }, { superseded: false });
-  }
-
-  #record(
-    manager: EntityManager,
-    action: string,
-    { id, username }: ChannelUser,
-    actor: Actor,
-    changes: Record<string, [unknown, unknown]>,
-  ): void {
-    this.audit.record(manager, { actor, action, target: { type: 'channel-user', id, name: username }, changes });
   }
 }

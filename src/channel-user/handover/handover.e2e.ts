@@ -186,6 +186,7 @@ describe('a link in place of a password', () => {
     expect(Object.keys(body).sort()).toEqual(['channelUser', 'credential', 'handover', 'handoverUrl']);
     expect(Object.keys(body.credential).sort()).toEqual(
       [
+        'activatedAt',
         'createdAt',
         'expiresAt',
         'fingerprint',
@@ -194,7 +195,11 @@ describe('a link in place of a password', () => {
         'lastUsedAt',
         'lastUsedAddress',
         'lastUsedUserAgent',
+        'pendingSince',
+        'pendingUntil',
+        'retireOthers',
         'revokedAt',
+        'startedBy',
         'status',
       ].sort(),
     );

@@ -71,12 +71,13 @@ export class Handover {
   @Column('smallint', { default: 0 })
   refusals!: number;
 
-  /** The status of the link. If `credential` is loaded and not active, its status counts. */
+  /** The status of the link. If `credential` is loaded and has ended, the link has ended, too. */
   statusAt(now: number): HandoverStatus {
     if (this.revealedAt !== null) return 'revealed';
     if (this.revokedAt !== null) return 'revoked';
-    const ofCredential = this.credential?.statusAt(now) ?? 'active';
-    if (ofCredential !== 'active') return ofCredential;
-    return this.expiresAt.getTime() <= now ? 'expired' : 'waiting';
+    const credentialEndedAt = this.credential?.revokedAt ?? null;
+    if (credentialEndedAt !== null && credentialEndedAt < this.expiresAt) return 'revoked';
+    const isExpired = this.expiresAt.getTime() <= now || this.credential?.isExpiredAt(now) === true;
+    return isExpired ? 'expired' : 'waiting';
   }
 }

@@ -1,4 +1,5 @@
 import {
+  Check,
   Column,
   CreateDateColumn,
   Entity,
@@ -10,10 +11,22 @@ import {
 } from 'typeorm';
 import { ChannelUser } from './channel-user.entity.ts';
 
-export type CredentialStatus = 'active' | 'expired' | 'revoked';
+export const CREDENTIAL_STATUSES = ['active', 'pending', 'expired', 'revoked', 'withdrawn'] as const;
+export type CredentialStatus = (typeof CREDENTIAL_STATUSES)[number];
+
+/** Who began a rotation: staff, the channel user itself, or Latchkey. */
+export const BEGINNERS = ['staff', 'account', 'system'] as const;
+export type Beginner = (typeof BEGINNERS)[number];
+
+/** Days after its creation at which a pending credential that nobody has used is withdrawn. */
+export const PENDING_DAYS = 30;
 
 /** One password of a channel user. Several may be live, so that a partner can rotate without a gap. */
 @Entity('credential')
+@Check('ck_credential_pending', 'NOT pending OR retire_seconds IS NOT NULL')
+@Check('ck_credential_withdrawn', 'withdrawn_at IS NULL OR (pending AND revoked_at IS NOT NULL)')
+@Check('ck_credential_begun_by', `begun_by IN ('staff', 'account', 'system')`)
+@Index('uq_credential_pending', ['channelUserId'], { unique: true, where: 'pending AND revoked_at IS NULL' })
 @Index('ix_credential_channel_user', ['channelUserId'])
 @Index('uq_credential_slow_hash', { synchronize: false })
 @Index('ix_credential_slow_hash_cost', { synchronize: false })
@@ -60,6 +73,34 @@ export class Credential {
   @Column({ type: 'timestamptz', precision: 3, name: 'revoked_at', nullable: true })
   revokedAt!: Date | null;
 
+  /** Whether it has waited for its first use since it was created. Its first token sets it to false. */
+  @Column('boolean', { default: false })
+  pending!: boolean;
+
+  /** When its first token made it active; `null` if it was never pending. */
+  @Column({ type: 'timestamptz', precision: 3, name: 'activated_at', nullable: true })
+  activatedAt!: Date | null;
+
+  /** When its rotation was withdrawn. `revokedAt` has the same time, so that every version refuses it. */
+  @Column({ type: 'timestamptz', precision: 3, name: 'withdrawn_at', nullable: true })
+  withdrawnAt!: Date | null;
+
+  /** Seconds from its first use until the other credentials end; `null` if it was never pending. */
+  @Column('integer', { name: 'retire_seconds', nullable: true })
+  retireSeconds!: number | null;
+
+  /** Who created it; `null` for a credential that an import or an older version created. */
+  @Column('text', { name: 'begun_by', nullable: true })
+  begunBy!: Beginner | null;
+
+  /** Id of the staff member who created it. */
+  @Column('uuid', { name: 'begun_by_id', nullable: true })
+  begunById!: string | null;
+
+  /** The credential whose password proved that the channel user itself created this one. */
+  @Column('uuid', { name: 'proved_by', nullable: true })
+  provedBy!: string | null;
+
   @Column({ type: 'timestamptz', precision: 3, name: 'last_used_at', nullable: true })
   lastUsedAt!: Date | null;
 
@@ -74,7 +115,14 @@ export class Credential {
   }
 
   statusAt(now: number): CredentialStatus {
+    if (this.withdrawnAt !== null) return 'withdrawn';
     if (this.revokedAt !== null) return 'revoked';
-    return this.isExpiredAt(now) ? 'expired' : 'active';
+    if (this.isExpiredAt(now)) return 'expired';
+    return this.pending ? 'pending' : 'active';
+  }
+
+  /** Whether its password gets tokens. */
+  isLiveAt(now: number): boolean {
+    return this.revokedAt === null && !this.isExpiredAt(now);
   }
 }
