@@ -16,9 +16,11 @@ import { AccountCache } from './account/account-cache.service.ts';
 import { LastUse } from './model/last-use.entity.ts';
 import { LastUseService } from './credential/last-use.service.ts';
 import { RotationService } from './credential/rotation.service.ts';
+import { RotationEndService } from './credential/rotation-end.service.ts';
 import { StarterNames } from './credential/starter-names.service.ts';
 import { ImportedPasswordService } from './account/imported-password.service.ts';
 import { ExpiryNoticesService } from './expiry-notices.service.ts';
+import { RotationNoticesService } from './rotation-notices.service.ts';
 import { NoticeModule } from '../notice/notice.module.ts';
 import { ListFilters } from './list-filter.service.ts';
 import { ChannelUserTally } from './tally.entity.ts';
@@ -43,11 +45,13 @@ import { TallyService } from './tally.service.ts';
     AccountCache,
     LastUseService,
     RotationService,
+    RotationEndService,
     StarterNames,
     ImportedPasswordService,
     TallyService,
     ListFilters,
     ExpiryNoticesService,
+    RotationNoticesService,
   ],
   exports: [
     ChannelUserService,

@@ -6,7 +6,14 @@ import { Config } from '../platform/config/config.ts';
 import { ADVISORY_LOCKS, ifUnlocked } from '../platform/database/advisory-locks.ts';
 import { WebhookSecretsService } from './webhook-secrets.service.ts';
 import { NIL_UUID } from '../platform/common/uuid.ts';
-import { expiryScan, FIRST_THRESHOLD_DAYS, SCANNED_AT_ONCE, type ScanSource, stateScan } from './scan-source.ts';
+import {
+  expiryScan,
+  FIRST_THRESHOLD_DAYS,
+  occurrenceScan,
+  SCANNED_AT_ONCE,
+  type ScanSource,
+  stateScan,
+} from './scan-source.ts';
 
 const SCAN_MS = 60_000;
 const FIRST_SCAN_MS = 10_000;
@@ -41,6 +48,7 @@ interface ScannedUpTo {
 @Injectable()
 export class NoticeScanService implements OnApplicationBootstrap {
   readonly #expiryScans: string[] = [];
+  /** Scans of states and occurrences. */
   readonly #stateScans: string[] = [];
   #hourlyAt = -Infinity;
 
@@ -62,10 +70,10 @@ export class NoticeScanService implements OnApplicationBootstrap {
     });
   }
 
-  /** Scans a table of another feature from now on: expiries every hour, states every minute. */
+  /** Scans a table of another feature from now on: expiries every hour, states and occurrences every minute. */
   register(source: ScanSource): void {
     if ('expiries' in source) this.#expiryScans.push(expiryScan(source));
-    else this.#stateScans.push(stateScan(source));
+    else this.#stateScans.push('states' in source ? stateScan(source) : occurrenceScan(source));
   }
 
   /** Makes notices of what expires soon. @returns false if another scan was under way, so that not all were made */
@@ -83,7 +91,7 @@ export class NoticeScanService implements OnApplicationBootstrap {
     return true;
   }
 
-  /** Makes notices of states that last. */
+  /** Makes notices of states that last and of occurrences. */
   async scanStates(): Promise<void> {
     for (const statement of this.#stateScans) await this.#runAlone(statement, [new Date(this.clock.now())]);
   }

@@ -29,8 +29,18 @@ export interface StateSource {
   readonly states: string;
 }
 
+/** What has happened, or has lasted for a time, once each. `$1` is as in {@link ExpirySource}. */
+export interface OccurrenceSource {
+  readonly type: NoticeType;
+  /**
+   * Rows of `id` and `key`, which name the occurrence together, `channel_user_id`, and `data` (a jsonb). A row must be
+   * gone before the notice is: notices are kept for 35 days.
+   */
+  readonly occurrences: string;
+}
+
 /** A table that is scanned for what staff and their systems should know. */
-export type ScanSource = ExpirySource | StateSource;
+export type ScanSource = ExpirySource | StateSource | OccurrenceSource;
 
 /**
  * Makes the notices of expiries after a position ($2, $3, $4), using only the index of expiries. Returns the position
@@ -69,5 +79,14 @@ export const stateScan = ({ type, states }: StateSource): string => `
   WHERE NOT EXISTS (
     SELECT FROM notice WHERE notice.channel_user_id = found.channel_user_id AND notice.type = '${type}'
       AND notice.created_at >= found.since)
+  LIMIT ${String(SCANNED_AT_ONCE)}
+  ON CONFLICT (once) DO NOTHING`;
+
+/** Makes the notice of each occurrence. */
+export const occurrenceScan = ({ type, occurrences }: OccurrenceSource): string => `
+  INSERT INTO notice (id, type, once, channel_user_id, data, created_at)
+  SELECT notice_id($1::timestamptz), '${type}', once, channel_user_id, data, $1::timestamptz
+  FROM (SELECT concat_ws(':', '${type}', id, key) AS once, channel_user_id, data FROM (${occurrences}) AS row) AS found
+  WHERE NOT EXISTS (SELECT FROM notice WHERE notice.once = found.once)
   LIMIT ${String(SCANNED_AT_ONCE)}
   ON CONFLICT (once) DO NOTHING`;

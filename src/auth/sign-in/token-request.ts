@@ -13,7 +13,7 @@ export interface PresentedCredentials {
 }
 
 /** Names the software that requests a token. Only the partner's page sets it. */
-export const CLIENT_HEADER = 'latchkey-client';
+const CLIENT_HEADER = 'latchkey-client';
 export const PARTNER_PAGE = 'partner-page';
 
 /**

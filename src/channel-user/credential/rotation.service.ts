@@ -11,7 +11,7 @@ import type { ChannelUser } from '../model/channel-user.entity.ts';
 import { ChannelUserNotFoundError } from '../model/channel-user.errors.ts';
 import { changeAccount } from '../model/channel-user-change.ts';
 import { Credential } from '../model/credential.entity.ts';
-import { recordCredential, retireCredentials, withdrawCredential } from '../model/rotation.ts';
+import { EXPIRED_UNUSED, recordCredential, retireCredentials, withdrawCredential } from '../model/rotation.ts';
 import { CredentialNotFoundError, NotPendingError, RotationPendingError } from './credential.errors.ts';
 import { startedByOf, StarterNames } from './starter-names.service.ts';
 
@@ -153,6 +153,3 @@ export class RotationService {
     await withdrawCredential(this.audit, manager, channelUser, credential, { at: new Date(now), actor, reason });
   }
 }
-
-/** Why Latchkey withdraws a credential by itself. Staff read it in the audit trail. */
-const EXPIRED_UNUSED = 'The new password expired before its first use.';

@@ -31,7 +31,9 @@ export class HandoverLinkController {
   @ApiOperation({
     operationId: 'revokeHandover',
     summary: 'Revoke a hand-over link, which then shows nothing',
-    description: 'The credential stays, although nobody knows its password. Revoke it too.',
+    description:
+      'A pending credential is withdrawn with its link. Any other stays, although nobody knows its password. Revoke ' +
+      'it too.',
   })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiParam({ name: 'handoverId', format: 'uuid' })

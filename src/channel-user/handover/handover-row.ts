@@ -10,6 +10,15 @@ export const hashOf = (secret: string): Buffer => createHash('sha256').update(se
 export const sealContext = (id: string): string => `handover:${id}`;
 
 /**
+ * SQL for whether the link of a credential has expired unopened, so that nobody knows the password. `$1` is the time.
+ *
+ * @param credentialId SQL for the credential's id
+ */
+export const hasExpiredUnopened = (credentialId: string): string => `EXISTS (
+  SELECT FROM handover WHERE handover.credential_id = ${credentialId} AND handover.revealed_at IS NULL
+    AND handover.revoked_at IS NULL AND handover.expires_at <= $1::timestamptz)`;
+
+/**
  * Locks the channel user, as every change does that ends a credential, so that simultaneous changes happen one after the
  * other. Then reads the link with its password, its account and its credential.
  */

@@ -6,9 +6,12 @@ import { AuditService } from '../../audit/audit.service.ts';
 import { Clock } from '../../platform/common/clock.ts';
 import type { Actor } from '../../platform/common/principal.ts';
 import { Config } from '../../platform/config/config.ts';
+import { ChangeFeed } from '../../platform/database/change-feed.service.ts';
 import { EncryptionService } from '../../platform/encryption/encryption.service.ts';
 import { ChannelUser } from '../model/channel-user.entity.ts';
 import { ChannelUserNotFoundError } from '../model/channel-user.errors.ts';
+import { CHANNEL_USER_TOPIC } from '../model/channel-user-change.ts';
+import { withdrawCredential } from '../model/rotation.ts';
 import type { HandoverDto } from './handover.dto.ts';
 import { Handover } from './handover.entity.ts';
 import { AlreadyRevealedError, HandoverNotFoundError } from './handover.errors.ts';
@@ -50,6 +53,7 @@ export class HandoverService {
     private readonly audit: AuditService,
     private readonly config: Config,
     private readonly clock: Clock,
+    private readonly feed: ChangeFeed,
   ) {}
 
   /**
@@ -137,18 +141,27 @@ export class HandoverService {
   }
 
   /**
-   * Revokes a link and wipes its password. The credential stays. Revoking twice changes nothing.
+   * Revokes a link and wipes its password. A pending credential is withdrawn with it, since nobody knows its password;
+   * any other stays. Revoking twice changes nothing.
    *
    * @throws HandoverNotFoundError, AlreadyRevealedError
    */
   async revoke(channelUserId: string, id: string, actor: Actor): Promise<void> {
-    await this.audit.transaction(async (manager) => {
-      const handover = await lockHandover(manager, { id, channelUserId });
-      if (!handover?.channelUser) throw new HandoverNotFoundError();
-      if (handover.revealedAt !== null) throw new AlreadyRevealedError();
-      if (handover.revokedAt !== null) return;
-      await this.#revoke(manager, handover, handover.channelUser, actor);
-    });
+    try {
+      await this.audit.transaction(async (manager) => {
+        const handover = await lockHandover(manager, { id, channelUserId });
+        if (!handover?.channelUser) throw new HandoverNotFoundError();
+        if (handover.revealedAt !== null) throw new AlreadyRevealedError();
+        if (handover.revokedAt !== null) return;
+        const { channelUser, credential } = handover;
+        await this.#revoke(manager, handover, channelUser, actor);
+        const now = this.clock.now();
+        if (credential?.statusAt(now) !== 'pending') return;
+        await withdrawCredential(this.audit, manager, channelUser, credential, { at: new Date(now), actor });
+      });
+    } finally {
+      this.feed.announce(CHANNEL_USER_TOPIC, channelUserId);
+    }
   }
 
   /**

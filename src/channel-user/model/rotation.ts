@@ -9,6 +9,9 @@ interface Subject {
   readonly username: string;
 }
 
+/** Why Latchkey withdraws a pending credential that has expired. Staff read it in the audit trail. */
+export const EXPIRED_UNUSED = 'The new password expired before its first use.';
+
 /** Who begins the rotation that an actor starts. A command is run by people with access to the server. */
 export const beginnerOf = ({ type }: Actor): Beginner => (type === 'system' ? 'system' : 'staff');
 
