@@ -108,6 +108,8 @@ async function soak(folder: string): Promise<Soaked> {
 
 async function main(): Promise<void> {
   const folder = await mkdtemp(path.join(tmpdir(), 'latchkey-soak-'));
+  // Where the fleet notes its secrets, as in tests.
+  process.env['LATCHKEY_TEST_DIR'] = folder;
   try {
     const soaked = await soak(folder);
     const { page, verdicts } = render(soaked, await describeMachine());
