@@ -15,7 +15,7 @@ const LAYERS = [
   ['channel-user'],
   ['channel-user/grant', 'channel-user/import'],
   ['activity/sign-in-log'],
-  ['activity/overview', 'activity/usage'],
+  ['activity/calls', 'activity/overview', 'activity/usage'],
   ['auth/scope', 'auth/signing-key'],
   ['auth/access-token'],
   ['auth/sign-in'],

@@ -2,6 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
 import { SignInLogModule } from './activity/sign-in-log/sign-in-log.module.ts';
 import type { Application } from './application.ts';
+import { CallsModule } from './activity/calls/calls.module.ts';
 import { AuditModule } from './audit/audit.module.ts';
 import { AccessTokenModule } from './auth/access-token/access-token.module.ts';
 import { AuthModule } from './auth/auth.module.ts';
@@ -47,6 +48,7 @@ const features = [
   OverviewModule,
   ScopeModule,
   UsageModule,
+  CallsModule,
   SigningKeyModule,
   OAuthModule,
   AccessTokenModule,

@@ -5,7 +5,7 @@ import { Clock } from '../platform/common/clock.ts';
 import { type CurrentChannelUser, type CurrentStaff, type Role, ROLES } from '../platform/common/principal.ts';
 import { BEFORE_ENROLMENT, PUBLIC, ROLE, SCOPES } from '../platform/api/security.ts';
 import { UsageService } from '../activity/usage/usage.service.ts';
-import { InsufficientScopeError, NoTokenError } from './access-token/access-token.errors.ts';
+import { InsufficientScopeError, InvalidTokenError, NoTokenError } from './access-token/access-token.errors.ts';
 import { AccessTokenService, hasScopes } from './access-token/access-token.service.ts';
 import {
   SignedTokenService,
@@ -61,6 +61,29 @@ export class JwtGuard implements CanActivate {
     const http = context.switchToHttp();
     const request = http.getRequest<FastifyRequest>();
     const reply = http.getResponse<FastifyReply>();
+    try {
+      const entered = this.#check(request, reply, rules);
+      return entered instanceof Promise ? entered.catch((error: unknown) => this.#keepCaller(error, request)) : entered;
+    } catch (error) {
+      return this.#keepCaller(error, request);
+    }
+  }
+
+  /** Keeps whose token was refused and why, for the records of that channel user, and throws the error on. */
+  #keepCaller(error: unknown, request: FastifyRequest): never {
+    if (error instanceof InvalidTokenError) {
+      request.channelUserId = error.refusal?.channelUserId;
+      request.tokenRefusal = error.refusal?.reason;
+    } else if (request.channelUserId === undefined) {
+      // Without the database, not even a known token can be verified again.
+      const token = bearerToken(request.headers.authorization);
+      const known = token === undefined ? undefined : this.tokens.peek(token);
+      if (known?.api === 'partner') request.channelUserId = known.claims.sub;
+    }
+    throw error;
+  }
+
+  #check(request: FastifyRequest, reply: FastifyReply, rules: AccessRules): boolean | Promise<boolean> {
     const api = tokenApiOf(request);
     const { authorization } = request.headers;
     const bearer = bearerToken(authorization);
@@ -74,6 +97,7 @@ export class JwtGuard implements CanActivate {
     if (verified instanceof Promise || verified.api === 'staff') {
       return this.#enter(verified, cookie !== undefined, request, reply, api, rules);
     }
+    request.channelUserId = verified.claims.sub;
     const channelUser = this.accessTokens.authenticate(verified, request.clientAddress, rules.scopes);
     if (channelUser instanceof Promise) {
       return channelUser.then((principal) => this.#admit(verified, principal, request, reply, api, rules));
@@ -91,6 +115,7 @@ export class JwtGuard implements CanActivate {
   ): Promise<boolean> {
     const verified = await verification;
     if (verified.api === 'partner') {
+      request.channelUserId = verified.claims.sub;
       const channelUser = await this.accessTokens.authenticate(verified, request.clientAddress, rules.scopes);
       this.#admit(verified, channelUser, request, reply, api, rules);
     } else {

@@ -25,6 +25,7 @@ export function buildOpenApi(nest: INestApplication): OpenAPIObject {
     .setLicense('MIT', 'https://spdx.org/licenses/MIT.html')
     .addServer('/', 'This server')
     .addTag('Tokens', 'For partners: obtain a token and look up its owner.')
+    .addTag('Own account', 'For partners: your sign-ins, your calls and what went wrong with them.')
     .addTag('Hand-over', 'For partners: reveal a new password behind a one-time link.')
     .addTag('OAuth 2.0', 'For OAuth clients and resource servers: the standard endpoints.')
     .addTag('Session', 'For staff: sign in and out.')

@@ -76,6 +76,8 @@ async function readAll(partners: readonly Partner[]): Promise<void> {
       `${USERS}/${id}`,
       `${USERS}/${id}/credentials`,
       `${USERS}/${id}/activity`,
+      `${USERS}/${id}/calls`,
+      `${USERS}/${id}/errors`,
       `${USERS}/${id}/credentials/${credentialId}/impact`,
     ]),
   ];
@@ -122,7 +124,8 @@ describe.each([
   });
 });
 
-it.each(['credential', 'channel_user_use', 'activity', 'sign_in_failure', 'sign_in_hour', 'credential_usage'])(
+const WRITTEN_LATER = ['credential', 'channel_user_use', 'activity', 'sign_in_failure', 'sign_in_hour'];
+it.each([...WRITTEN_LATER, 'credential_usage', 'call_count', 'call_error'])(
   'lets staff read everything while nobody may write %s, and writes it afterwards',
   async (table) => {
     const partner = await app.newPartner();
@@ -132,6 +135,7 @@ it.each(['credential', 'channel_user_use', 'activity', 'sign_in_failure', 'sign_
     await other.query(`LOCK TABLE ${table} IN SHARE MODE`);
     const token = await app.generateToken(partner);
     expect((await app.request('GET', '/me', { token })).status).toBe(200);
+    expect((await app.request('GET', '/me/usage?hours=0', { token })).status).toBe(400);
     await readAll([partner]);
     await other.query('ROLLBACK');
     await eventually(async () => ((await lastTokenAt(partner)) === null ? undefined : true), 'the last use is written');
@@ -140,7 +144,15 @@ it.each(['credential', 'channel_user_use', 'activity', 'sign_in_failure', 'sign_
       'the partner is not failing any more',
     );
     const impact = await asViewer(`${USERS}/${partner.id}/credentials/${partner.credentialId}/impact`);
-    expect(impact.json()).toMatchObject({ liveTokens: 1, callsLast24h: 1 });
+    expect(impact.json()).toMatchObject({ liveTokens: 1, callsLast24h: 2 });
+    await eventually(async () => {
+      const { rows } = await other.query<{ calls: number; errors: number }>(
+        `SELECT (SELECT sum(calls)::int FROM call_count WHERE channel_user_id = $1) AS calls,
+           (SELECT count(*)::int FROM call_error WHERE channel_user_id = $1) AS errors`,
+        [partner.id],
+      );
+      return rows[0]?.calls === 2 && rows[0].errors === 1 ? true : undefined;
+    }, 'the calls are written');
   },
 );
 

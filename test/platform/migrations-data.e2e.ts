@@ -359,6 +359,34 @@ const FIXTURES: Fixture[] = [
     row: { credential_id: uuid(201), hour: EARLY, writer: uuid(901), calls: MAX_BIGINT, last_at: LATE },
   },
   {
+    table: 'call_count',
+    row: {
+      channel_user_id: uuid(101),
+      hour: EARLY,
+      route: LONG,
+      method: 'GET',
+      status_class: 5,
+      writer: uuid(901),
+      calls: MAX_BIGINT,
+    },
+  },
+  ...[911, 912].map((n) => ({
+    table: 'call_error',
+    row: {
+      id: uuid(n),
+      channel_user_id: uuid(101),
+      at: EARLY,
+      method: 'GET',
+      route: LONG,
+      status: 599,
+      code: n === 911 ? null : 'x',
+      reason: 'x',
+      request_id: uuid(921),
+      count: MAX_INTEGER,
+      minute: n === 911 ? null : LATE,
+    },
+  })),
+  {
     table: 'audit_chain',
     row: {
       id: true,
@@ -592,6 +620,7 @@ const MEANINGS: Record<string, { adds?: Record<string, Meaning>; removes?: strin
       'credential.proved_by': isNull,
     },
   },
+  Calls1796810000000: {},
 };
 
 async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {

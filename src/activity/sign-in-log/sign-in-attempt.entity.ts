@@ -39,7 +39,7 @@ export class SignInAttempt {
   @Column('text', { name: 'error_code', nullable: true })
   errorCode!: string | null;
 
-  /** The true reason of a refusal, which only staff see. */
+  /** The true reason of a refusal. Staff see it, and the channel user itself in words. */
   @Column('text', { nullable: true })
   reason!: string | null;
 

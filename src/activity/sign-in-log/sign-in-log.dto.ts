@@ -17,7 +17,8 @@ export class ListActivityQuery {
   outcome?: Outcome;
 }
 
-class ActivityDto {
+/** What both staff and the channel user itself see of an attempt. */
+class AttemptDto {
   @ApiProperty({ format: 'uuid' })
   id!: string;
 
@@ -33,6 +34,18 @@ class ActivityDto {
   @ApiProperty({ type: String, nullable: true, description: 'The error code that the partner received.' })
   errorCode!: string | null;
 
+  @ApiProperty({ format: 'uuid', description: 'The X-Request-Id of the response.' })
+  requestId!: string;
+
+  @ApiProperty({
+    description:
+      'Number of attempts in this item. All 429s of a minute share one item; so do refusals for one reason ' +
+      'beyond 30 a minute.',
+  })
+  count!: number;
+}
+
+class ActivityDto extends AttemptDto {
   @ApiProperty({
     type: String,
     nullable: true,
@@ -48,23 +61,34 @@ class ActivityDto {
   @ApiProperty({ type: String, format: 'uuid', nullable: true })
   credentialId!: string | null;
 
-  @ApiProperty({ format: 'uuid', description: 'The X-Request-Id of the response.' })
-  requestId!: string;
-
   @ApiProperty({ type: String, nullable: true })
   userAgent!: string | null;
+}
 
+class OwnActivityDto extends AttemptDto {
   @ApiProperty({
-    description:
-      'Number of attempts in this item. All 429s of a minute share one item; so do refusals for one reason ' +
-      'beyond 30 a minute.',
+    type: String,
+    nullable: true,
+    description: 'Why the sign-in was refused, or what was wrong with it, in a sentence.',
+    example: 'The password was wrong.',
   })
-  count!: number;
+  reason!: string | null;
+
+  @ApiProperty({ type: String, nullable: true, description: 'What to do about it.' })
+  hint!: string | null;
 }
 
 export class ActivityPageDto {
   @ApiProperty({ type: [ActivityDto] })
   items!: ActivityDto[];
+
+  @ApiProperty({ type: String, nullable: true })
+  nextCursor!: string | null;
+}
+
+export class OwnActivityPageDto {
+  @ApiProperty({ type: [OwnActivityDto] })
+  items!: OwnActivityDto[];
 
   @ApiProperty({ type: String, nullable: true })
   nextCursor!: string | null;

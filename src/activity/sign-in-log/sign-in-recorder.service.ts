@@ -1,12 +1,13 @@
 import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import type { FastifyRequest } from 'fastify';
-import { randomFillSync, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { Repository } from 'typeorm';
-import { v7 as uuidv7 } from 'uuid';
 import { LastUseService } from '../../channel-user/credential/last-use.service.ts';
 import { Clock } from '../../platform/common/clock.ts';
 import { ReadPatience } from '../../platform/common/read-patience.ts';
+import { minuteOf, RowsPerMinute } from '../../platform/common/rows-per-minute.ts';
+import { timeOrderedId } from '../../platform/common/uuid.ts';
 import { BATCH_MS, BATCH_ROWS, BufferedWriter, RETRY_MS } from '../../platform/database/buffered-writer.ts';
 import { type Outcome, SignInAttempt } from './sign-in-attempt.entity.ts';
 import { COUNT, INSERT, SETTLE } from './sign-in-statements.ts';
@@ -15,8 +16,6 @@ import { COUNT, INSERT, SETTLE } from './sign-in-statements.ts';
 const MAX_QUEUE = 20_000;
 /** Characters of a User-Agent header that are recorded. */
 const MAX_USER_AGENT = 256;
-/** Refusals of one channel user for one reason, in one minute, that get a row each. Further ones share a row. */
-const REFUSALS_IN_FULL = 30;
 
 /** The result of a sign-in attempt. */
 export interface NewSignInAttempt {
@@ -25,7 +24,7 @@ export interface NewSignInAttempt {
   readonly outcome: Outcome;
   /** The error code that the partner was told. */
   readonly errorCode: string | null;
-  /** The true reason, which only staff see. */
+  /** The true reason. Whoever signs in does not see it. */
   readonly reason: string | null;
 }
 
@@ -40,22 +39,6 @@ interface Row extends NewSignInAttempt {
   readonly minute: number | null;
   /** In a row that counts refusals: the time of the last one. */
   lastAt?: number;
-}
-
-/** Random bytes for 256 ids, sixteen each, fetched with one call. */
-const randomness = new Uint8Array(16 * 256);
-let usedRandomness = randomness.length;
-let sequence = 0;
-
-/** A UUID of version 7 (RFC 9562 §5.7). Ids of the same millisecond sort in the order of their creation. */
-function newId(at: number): string {
-  if (usedRandomness === randomness.length) {
-    randomFillSync(randomness);
-    usedRandomness = 0;
-  }
-  const random = randomness.subarray(usedRandomness, (usedRandomness += 16));
-  sequence = (sequence + 1) >>> 0;
-  return uuidv7({ msecs: at, seq: sequence, random });
 }
 
 /** Copies the start of a long header: a slice would keep the whole header in memory until the record is written. */
@@ -86,8 +69,7 @@ export class SignInRecorderService implements OnApplicationShutdown {
   #unsettled: Row[] = [];
   /** Whether the last write left counts in memory because their rows were locked. */
   #hasSkippedCounts = false;
-  /** The number of refusals in the current minute, by channel user and reason. */
-  #refusals = { minute: 0, counts: new Map<string, number>() };
+  readonly #refusals = new RowsPerMinute();
 
   constructor(
     @InjectRepository(SignInAttempt) private readonly attempts: Repository<SignInAttempt>,
@@ -113,13 +95,13 @@ export class SignInRecorderService implements OnApplicationShutdown {
     const at = this.clock.now();
     const row: Row = {
       ...attempt,
-      id: newId(at),
+      id: timeOrderedId(at),
       at,
       address: clientAddress ?? null,
       requestId,
       userAgent: userAgentOf(headers['user-agent']),
       count: 1,
-      minute: this.#isCountedOnly(attempt, at) ? Math.floor(at / 60_000) * 60_000 : null,
+      minute: this.#sharedMinute(attempt, at),
     };
     if (row.minute === null) this.#queue.push(row);
     else this.#count(row);
@@ -141,19 +123,13 @@ export class SignInRecorderService implements OnApplicationShutdown {
   }
 
   /**
-   * Whether an attempt is only counted. 429s, and refusals beyond {@link REFUSALS_IN_FULL}, share one row a minute, so
-   * that repeated refusals leave room for other records.
+   * The minute of the row that an attempt shares, if any. 429s share one row a minute, and so do refusals beyond the
+   * number that {@link RowsPerMinute} gives a row each.
    */
-  #isCountedOnly({ channelUserId, outcome, errorCode, reason }: NewSignInAttempt, at: number): boolean {
-    if (outcome !== 'refused') return false;
-    if (errorCode === 'too_many_requests') return true;
-    const minute = Math.floor(at / 60_000);
-    if (this.#refusals.minute !== minute) this.#refusals = { minute, counts: new Map() };
-    const { counts } = this.#refusals;
-    const key = `${channelUserId} ${String(reason)}`;
-    const count = (counts.get(key) ?? 0) + 1;
-    counts.set(key, count);
-    return count > REFUSALS_IN_FULL;
+  #sharedMinute({ channelUserId, outcome, errorCode, reason }: NewSignInAttempt, at: number): number | null {
+    if (outcome !== 'refused') return null;
+    if (errorCode === 'too_many_requests') return minuteOf(at);
+    return this.#refusals.sharedMinute(`${channelUserId} ${String(reason)}`, at);
   }
 
   /** Writes what this instance has recorded, for a read that follows. Returns early if that takes too long or fails. */

@@ -1,4 +1,5 @@
 import { AppError } from '../../platform/common/errors.ts';
+import type { TokenRefusal } from '../../platform/common/token-refusal.ts';
 
 const challenge = (parameters = ''): Record<string, string> => ({
   'www-authenticate': `Bearer realm="latchkey"${parameters}`,
@@ -18,8 +19,15 @@ export class NoTokenError extends AppError {
 
 /** RFC 6750 §3.1 `invalid_token`. */
 export class InvalidTokenError extends AppError {
-  /** @param detail sent to the client, who may be a thief: it must say only that the token does not work */
-  constructor(detail = 'The token is not valid.', cause?: unknown) {
+  /**
+   * @param detail sent to the client, who may be a thief: it must say only that the token does not work
+   * @param refusal whose token it is and why it is refused, if Latchkey signed it. Never sent
+   */
+  constructor(
+    detail = 'The token is not valid.',
+    cause?: unknown,
+    readonly refusal?: TokenRefusal,
+  ) {
     super(
       {
         status: 401,

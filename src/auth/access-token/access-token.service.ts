@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Clock } from '../../platform/common/clock.ts';
 import type { CurrentChannelUser } from '../../platform/common/principal.ts';
+import type { TokenRefusalReason } from '../../platform/common/token-refusal.ts';
 import { type Account, type AccountCredential, sharedScopes } from '../../channel-user/account/account.rules.ts';
 import { AccountCache } from '../../channel-user/account/account-cache.service.ts';
 import { InvalidTokenError } from './access-token.errors.ts';
@@ -11,10 +12,19 @@ const ANYWHERE = Symbol('anywhere');
 type Address = string | undefined | typeof ANYWHERE;
 const NO_LONGER_VALID = 'The token is no longer valid.';
 
+/** The principal, or why there is none. */
+type Admission = CurrentChannelUser | TokenRefusalReason;
+
+const principalOf = (admission: Admission | undefined): CurrentChannelUser | undefined =>
+  typeof admission === 'string' ? undefined : admission;
+
+const refused = ({ claims }: VerifiedToken, reason: TokenRefusalReason | undefined): InvalidTokenError =>
+  new InvalidTokenError(NO_LONGER_VALID, undefined, reason && { channelUserId: claims.sub, reason });
+
 export const hasScopes = (principal: CurrentChannelUser, scopes: readonly string[]): boolean =>
   scopes.every((scope) => principal.scopes.includes(scope));
 
-function principalOf(token: VerifiedToken, account: Account, credential: AccountCredential): CurrentChannelUser {
+function newPrincipal(token: VerifiedToken, account: Account, credential: AccountCredential): CurrentChannelUser {
   const { id, label, expiresAt } = credential;
   return {
     id: account.id,
@@ -50,7 +60,7 @@ export class AccessTokenService {
     scopes: readonly string[],
   ): CurrentChannelUser | Promise<CurrentChannelUser> {
     const account = this.accounts.peekById(token.claims.sub);
-    const principal = account && this.#admit(token, account, address);
+    const principal = principalOf(account && this.#admit(token, account, address));
     if (principal && hasScopes(principal, scopes)) {
       const isRevoked = this.revokedTokens.peek(token.claims.jti);
       if (isRevoked === false) return principal;
@@ -64,13 +74,13 @@ export class AccessTokenService {
    *
    * @returns nothing when the token is no longer valid
    */
-  channelUserOf(token: VerifiedToken): Promise<CurrentChannelUser | undefined> {
-    return this.#readAndAdmit(token, ANYWHERE, [], true);
+  async channelUserOf(token: VerifiedToken): Promise<CurrentChannelUser | undefined> {
+    return principalOf(await this.#readAndAdmit(token, ANYWHERE, [], true));
   }
 
   /** Asks the database whether the token was revoked, since the deny-list in memory is incomplete or outdated. */
-  async #unlessRevoked({ claims }: VerifiedToken, principal: CurrentChannelUser): Promise<CurrentChannelUser> {
-    if (await this.revokedTokens.has(claims.jti)) throw new InvalidTokenError(NO_LONGER_VALID);
+  async #unlessRevoked(token: VerifiedToken, principal: CurrentChannelUser): Promise<CurrentChannelUser> {
+    if (await this.revokedTokens.has(token.claims.jti)) throw refused(token, 'token_revoked');
     return principal;
   }
 
@@ -80,39 +90,43 @@ export class AccessTokenService {
     scopes: readonly string[],
     mayShare: boolean,
   ): Promise<CurrentChannelUser> {
-    const principal = await this.#readAndAdmit(token, address, scopes, mayShare);
-    if (!principal) throw new InvalidTokenError(NO_LONGER_VALID);
-    return principal;
+    const admission = await this.#readAndAdmit(token, address, scopes, mayShare);
+    if (admission === undefined || typeof admission === 'string') throw refused(token, admission);
+    return admission;
   }
 
+  /** @returns nothing if the account does not exist */
   async #readAndAdmit(
     token: VerifiedToken,
     address: Address,
     scopes: readonly string[],
     mayShare: boolean,
-  ): Promise<CurrentChannelUser | undefined> {
+  ): Promise<Admission | undefined> {
     const { sub, jti } = token.claims;
-    if (await this.revokedTokens.has(jti)) return undefined;
+    if (await this.revokedTokens.has(jti)) return 'token_revoked';
     if (mayShare) {
       const { account, fresh } = await this.accounts.findById(sub);
-      const principal = account && this.#admit(token, account, address);
-      if (fresh || (principal && hasScopes(principal, scopes))) return principal;
+      const admission = account && this.#admit(token, account, address);
+      const principal = principalOf(admission);
+      if (fresh || (principal && hasScopes(principal, scopes))) return admission;
     }
     const account = await this.accounts.readById(sub);
     return account && this.#admit(token, account, address);
   }
 
-  #admit(token: VerifiedToken, account: Account, address: Address): CurrentChannelUser | undefined {
-    if (account.statusAt(this.clock.now()) !== 'active') return undefined;
-    if (address !== ANYWHERE && !account.allows(address)) return undefined;
+  #admit(token: VerifiedToken, account: Account, address: Address): Admission {
+    const status = account.statusAt(this.clock.now());
+    if (status !== 'active') return status === 'suspended' ? 'account_suspended' : 'account_expired';
+    if (address !== ANYWHERE && !account.allows(address)) return 'address_not_allowed';
     const credential = account.credential(token.cid);
     // Revoking a credential ends its tokens. The expiry of a credential does not.
-    if (credential?.revoked !== false || account.tokenGeneration !== token.epoch) return undefined;
+    if (credential?.revoked !== false) return 'revoked_credential';
+    if (account.tokenGeneration !== token.epoch) return 'token_revoked';
     // Account objects are immutable, so the same account object gives the same scopes.
     if (token.account !== account) {
       const granted = new Set(token.scope?.split(' '));
       token.accept(account, credential, sharedScopes(account.scopes.filter((scope) => granted.has(scope))));
     }
-    return principalOf(token, account, credential);
+    return newPrincipal(token, account, credential);
   }
 }

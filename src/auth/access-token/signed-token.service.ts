@@ -106,6 +106,8 @@ export interface SignedToken {
 const isUuid = (value: unknown): value is string => typeof value === 'string' && UUID_PATTERN.test(value);
 const isSeconds = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) > 0;
 
+const digestOf = (token: string): string => hash('sha256', token, 'binary');
+
 /** Decodes one part of a token. Rejects every spelling of its bytes but canonical base64url. */
 function decodePart(part: string): Buffer {
   const bytes = Buffer.from(part, 'base64url');
@@ -122,6 +124,14 @@ function parseObject(bytes: Buffer): Record<string, unknown> {
   }
   throw new InvalidTokenError();
 }
+
+/** The refusal of a token whose signature is valid and whose time is over. */
+const expired = (api: TokenApi, sub: unknown, cause?: unknown): InvalidTokenError =>
+  new InvalidTokenError(
+    EXPIRED,
+    cause,
+    api === 'partner' && isUuid(sub) ? { channelUserId: sub, reason: 'token_expired' } : undefined,
+  );
 
 /**
  * Signs tokens and verifies their signature, type and standard claims. `AccessTokenService` decides whether a partner
@@ -183,15 +193,20 @@ export class SignedTokenService {
    */
   verify(token: string): VerifiedToken | Promise<VerifiedToken> {
     if (token.length > MAX_TOKEN_LENGTH) throw new InvalidTokenError();
-    const digest = hash('sha256', token, 'binary');
+    const digest = digestOf(token);
     const known = this.#verified.get(digest);
     // An entry is valid only while its key verifies.
     if (!known || this.keys.peek(known.key.kid) !== known.key) return this.#verify(token, digest);
     if (known.claims.exp <= Math.floor(this.clock.now() / 1000)) {
       this.#verified.delete(digest);
-      throw new InvalidTokenError(EXPIRED);
+      throw expired(known.api, known.claims.sub);
     }
     return known;
+  }
+
+  /** A token as it was verified before, whether or not it is still valid. Only for records of calls that failed. */
+  peek(token: string): VerifiedToken | undefined {
+    return this.#verified.peek(digestOf(token));
   }
 
   /** Does the same as {@link verify}. @returns nothing for an invalid token */
@@ -236,8 +251,11 @@ export class SignedTokenService {
         clockTimestamp: Math.floor(this.clock.now() / 1000),
       });
     } catch (error) {
-      const expired = error instanceof Error && error.name === 'TokenExpiredError';
-      throw new InvalidTokenError(expired ? EXPIRED : undefined, error);
+      // Only a token whose signature is valid is called expired.
+      if (error instanceof Error && error.name === 'TokenExpiredError') {
+        throw expired(api, this.jwt.decode<Record<string, unknown>>(token)['sub'], error);
+      }
+      throw new InvalidTokenError(undefined, error);
     }
     // jsonwebtoken accepts tokens without these claims, and lists as audience.
     const { sub, jti, iat, exp, aud, cid, epoch, scope } = claims;

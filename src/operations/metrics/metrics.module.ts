@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { CallsModule } from '../../activity/calls/calls.module.ts';
 import { SignInLogModule } from '../../activity/sign-in-log/sign-in-log.module.ts';
 import { AuditModule } from '../../audit/audit.module.ts';
 import { ChannelUserModule } from '../../channel-user/channel-user.module.ts';
@@ -26,6 +27,7 @@ import { MetricsService } from './metrics.service.ts';
     RateLimitModule,
     SigningKeyModule,
     UsageModule,
+    CallsModule,
   ],
   controllers: [MetricsController],
   providers: [MetricsService],

@@ -5,6 +5,8 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Registry } from 'prom-client';
 import { DataSource } from 'typeorm';
+import { CallCounterService } from '../../activity/calls/call-counter.service.ts';
+import { CallErrorRecorderService } from '../../activity/calls/call-error-recorder.service.ts';
 import { SignInRecorderService } from '../../activity/sign-in-log/sign-in-recorder.service.ts';
 import { AuditService } from '../../audit/audit.service.ts';
 import { AccountCache } from '../../channel-user/account/account-cache.service.ts';
@@ -57,6 +59,8 @@ export class MetricsService implements OnApplicationBootstrap {
     private readonly responseDelays: ResponseDelayService,
     private readonly activity: SignInRecorderService,
     private readonly usage: UsageService,
+    private readonly calls: CallCounterService,
+    private readonly callErrors: CallErrorRecorderService,
     private readonly keys: SigningKeyService,
     private readonly audit: AuditService,
     private readonly notices: DeliveryService,
@@ -78,6 +82,8 @@ export class MetricsService implements OnApplicationBootstrap {
       queueMetrics({
         activity: this.activity,
         usage: this.usage,
+        calls: this.calls,
+        callErrors: this.callErrors,
         responseDelays: this.responseDelays,
         notices: this.notices,
       }),

@@ -1,5 +1,7 @@
 import type { Pool } from 'pg';
 import type { DataSource } from 'typeorm';
+import type { CallCounterService } from '../../activity/calls/call-counter.service.ts';
+import type { CallErrorRecorderService } from '../../activity/calls/call-error-recorder.service.ts';
 import type { SignInRecorderService } from '../../activity/sign-in-log/sign-in-recorder.service.ts';
 import type { AuditService } from '../../audit/audit.service.ts';
 import type { AccountCache } from '../../channel-user/account/account-cache.service.ts';
@@ -97,13 +99,17 @@ export const slowHashMetrics = ({ partnerHashes, staffHashes }: ResponseDelaySer
 export const queueMetrics = (queues: {
   activity: SignInRecorderService;
   usage: UsageService;
+  calls: CallCounterService;
+  callErrors: CallErrorRecorderService;
   responseDelays: ResponseDelayService;
   notices: DeliveryService;
 }): Definition[] => {
-  const { activity, usage, responseDelays, notices } = queues;
+  const { activity, usage, calls, callErrors, responseDelays, notices } = queues;
   const depths: Record<string, () => number> = {
     activity: () => activity.stats.queued,
     usage: () => usage.stats.queued,
+    calls: () => calls.stats.queued,
+    call_errors: () => callErrors.stats.queued,
     slow_hash: () => responseDelays.partnerHashes.queue.length + responseDelays.staffHashes.queue.length,
     waiting_room: () => responseDelays.waiting,
     notices: () => notices.stats.waiting,
@@ -111,6 +117,8 @@ export const queueMetrics = (queues: {
   const losses: Record<string, () => number> = {
     activity: () => activity.stats.lost,
     usage: () => usage.stats.lost,
+    calls: () => calls.stats.lost,
+    call_errors: () => callErrors.stats.lost,
   };
   const samples = (of: Record<string, () => number>): Sample[] =>
     Object.entries(of).map(([queue, read]) => [{ queue }, read()]);

@@ -47,11 +47,14 @@ function toAppError(error: unknown): AppError {
   );
 }
 
+/** The title of a problem, which follows from its status (RFC 9457 §3.1.3). */
+export const titleOf = (status: number): string => STATUS_CODES[status] ?? 'Error';
+
 /** The `application/problem+json` document of an error (RFC 9457). */
 export function problemOf(error: AppError, requestId: string): Record<string, unknown> {
   return {
     type: `urn:latchkey:problem:${error.code}`,
-    title: STATUS_CODES[error.status] ?? 'Error',
+    title: titleOf(error.status),
     status: error.status,
     detail: error.message,
     code: error.code,

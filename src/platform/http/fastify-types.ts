@@ -2,6 +2,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { BlockList } from 'node:net';
 import type { AppError } from '../common/errors.ts';
 import type { CurrentChannelUser, CurrentStaff } from '../common/principal.ts';
+import type { TokenRefusalReason } from '../common/token-refusal.ts';
+import type { CallObservers } from './call-observers.ts';
 import type { HttpStats, RouteStats } from './route-stats.ts';
 import type { Api } from './route-api.ts';
 import type { Uploads } from './uploads.ts';
@@ -12,6 +14,7 @@ declare module 'fastify' {
   interface FastifyInstance {
     readonly stats: HttpStats;
     readonly uploads: Uploads;
+    readonly callObservers: CallObservers;
   }
   interface FastifyRequest {
     /** When the request's headers were read, in milliseconds on the monotonic clock. */
@@ -19,6 +22,10 @@ declare module 'fastify' {
     /** The client's address behind trusted proxies. Absent when it is unknown. */
     clientAddress?: string | undefined;
     channelUser?: CurrentChannelUser;
+    /** Whose token the request carries, once its signature is verified. Also set if the token is then refused. */
+    channelUserId?: string | undefined;
+    /** Why that token was refused. The answer does not say it. */
+    tokenRefusal?: TokenRefusalReason | undefined;
     staff?: CurrentStaff;
     /** Repeats the guard's check of a staff request and throws if it fails. For long answers, such as exports. */
     confirmStaff?: () => Promise<void>;

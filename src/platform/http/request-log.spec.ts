@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { createLogger, requestLines } from '../common/logging.ts';
+import { CallObservers } from './call-observers.ts';
 import { RequestLog } from './request-log.ts';
 import { HttpStats } from './route-stats.ts';
 
@@ -21,7 +22,7 @@ beforeEach(() => {
     logged.resolve(undefined);
   };
   stats = new HttpStats(() => 0);
-  const log = new RequestLog(requestLines(createLogger('info', { write })), () => ended++);
+  const log = new RequestLog(requestLines(createLogger('info', { write })), new CallObservers(), () => ended++);
   server = fastify();
   server.addHook('onRequest', (request, reply, done) => {
     request.arrivedAt = performance.now();

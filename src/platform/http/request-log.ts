@@ -1,18 +1,21 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { performance } from 'node:perf_hooks';
 import type { RequestLine } from '../common/logging.ts';
+import type { CallObservers } from './call-observers.ts';
 
 /** The status of a request whose client hung up before the answer, for log and metrics. nginx uses the same number. */
-const CLIENT_GONE = 499;
+export const CLIENT_GONE = 499;
 
 /** Counts and logs each request once, when its answer has been sent or its client has gone. */
 export class RequestLog {
   /**
    * @param write writes a line
+   * @param calls told of each call with a channel user's token
    * @param ended called when a request ends, before its line is written
    */
   constructor(
     private readonly write: (line: RequestLine) => void,
+    private readonly calls: CallObservers,
     private readonly ended: (request: FastifyRequest) => void,
   ) {}
 
@@ -33,6 +36,7 @@ export class RequestLog {
     this.ended(request);
     const { stats } = request;
     stats?.count(request.method, status, durationMs, code);
+    if (request.channelUserId !== undefined) this.calls.tell(request, status, code);
     this.write({
       // Probes and scrapes are frequent and would fill the log.
       level: stats?.api === 'ops' ? 'debug' : 'info',

@@ -18,10 +18,14 @@ export class RouteStats {
   /** Number of answered errors by code. */
   readonly errors = new Map<string, number>();
 
-  /** @param route the route's template, or `unmatched` for paths without a route */
+  /**
+   * @param route the route's template, or `unmatched` for paths without a route
+   * @param number different for each route, for counts by route elsewhere
+   */
   constructor(
     readonly api: Api,
     readonly route: string,
+    readonly number = 0,
   ) {}
 
   /**
@@ -71,7 +75,7 @@ export class HttpStats {
   /** The counters of a route. */
   ofRoute(api: Api, template: string): RouteStats {
     let stats = this.#routes.get(template);
-    if (!stats) this.#routes.set(template, (stats = new RouteStats(api, template)));
+    if (!stats) this.#routes.set(template, (stats = new RouteStats(api, template, this.#routes.size + 1)));
     return stats;
   }
 

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { performance } from 'node:perf_hooks';
 import { addBodyParsers, checkBody } from './body-types.ts';
+import { CallObservers } from './call-observers.ts';
 import { clientAddress } from './client-address.ts';
 import type { Connections } from './connections.ts';
 import type { RequestLine } from '../common/logging.ts';
@@ -32,6 +33,8 @@ function decorateRequests(fastify: FastifyInstance): void {
   fastify.decorateRequest('arrivedAt', 0);
   fastify.decorateRequest('clientAddress', undefined);
   fastify.decorateRequest('channelUser', undefined);
+  fastify.decorateRequest('channelUserId', undefined);
+  fastify.decorateRequest('tokenRefusal', undefined);
   fastify.decorateRequest('staff', undefined);
   fastify.decorateRequest('errorCode', undefined);
   fastify.decorateRequest('unknownRoute', undefined);
@@ -55,8 +58,9 @@ export function prepareFastify(fastify: FastifyInstance, http: Http): void {
   const uploads = new Uploads(deadline);
   fastify.decorate('stats', stats);
   fastify.decorate('uploads', uploads);
+  fastify.decorate('callObservers', new CallObservers());
   const shutdown = new GracefulShutdown(listeners, connections, deadline);
-  const log = new RequestLog(http.writeRequestLine, (request) => {
+  const log = new RequestLog(http.writeRequestLine, fastify.callObservers, (request) => {
     deadline.end(request);
     uploads.end(request);
     shutdown.requestEnded();
