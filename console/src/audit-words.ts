@@ -15,6 +15,8 @@ const WORDS: Partial<Record<string, ActionWords>> = {
   'channel-users.imported': { title: 'Partners imported' },
   'channel-users.import-ended': { title: 'Import of partners ended' },
   'credential.created': { title: 'Password created', deed: 'created a password' },
+  'credential.activated': { title: 'New password used for the first time' },
+  'credential.withdrawn': { title: 'New password withdrawn unused', deed: 'withdrew a new password' },
   'credential.retired': { title: 'Old password set to expire', deed: 'set an old password to expire' },
   'credential.revoked': { title: 'Password revoked', deed: 'revoked a password' },
   'token.revoked': { title: 'One token revoked', deed: 'revoked one token' },

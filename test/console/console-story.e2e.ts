@@ -189,8 +189,9 @@ story('the console', () => {
     await page.goto(`${url}/console/channel-users/${partner.id}/show?tab=credentials`);
     await page.getByRole('button', { name: 'New password' }).click();
     const dialog = page.getByRole('dialog');
-    await dialog.getByLabel('The old one').click();
-    await page.getByRole('option', { name: 'Stop working at once' }).click();
+    await dialog.getByRole('radio', { name: /Counted from now/ }).check();
+    await dialog.getByLabel('The old one ends').click();
+    await page.getByRole('option', { name: 'at once' }).click();
     await dialog.getByRole('radio', { name: /Show it to me now/ }).check();
     await look(page, 'rotate');
     await dialog.getByRole('button', { name: 'Create password' }).click();

@@ -11,13 +11,15 @@ import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Time } from '../feedback.tsx';
 import { IfRole } from '../permissions.ts';
-import { Handovers } from './handovers.tsx';
+import { Handovers, useHandovers } from './handovers.tsx';
 import { IssuedCredential } from './issued-credential.tsx';
 import { LastUse } from './last-use.tsx';
 import { Loaded, Nothing } from './loading-states.tsx';
 import { type ChannelUser, type Credential, type NewCredential, partnerApi } from './partner-api.ts';
 import { RevokeCredential } from './revoke-credential.tsx';
 import { RotateDialog } from './rotate-dialog.tsx';
+import { NewLinkDialog, WithdrawDialog } from './rotation-actions.tsx';
+import { rotationOf, RotationState, WATCH_MS } from './rotation-state.tsx';
 
 const STATUS = {
   active: { label: 'Works', color: 'success' },
@@ -57,7 +59,8 @@ function CredentialCard({ credential, isReplaced, onRevoke }: CredentialCardProp
           Made <Time value={createdAt} />
           {revokedAt !== null && (
             <>
-              {' · '}revoked <Time value={revokedAt} />
+              {' · '}
+              {status === 'withdrawn' ? 'withdrawn' : 'revoked'} <Time value={revokedAt} />
             </>
           )}
           {revokedAt === null && expiresAt !== null && (
@@ -74,7 +77,7 @@ function CredentialCard({ credential, isReplaced, onRevoke }: CredentialCardProp
           )}
         </Typography>
       </Box>
-      {revokedAt === null && (
+      {revokedAt === null && status !== 'pending' && (
         <IfRole role="operator">
           <Box>
             <Button color="error" size="small" aria-label={`Revoke ${label}`} onClick={onRevoke}>
@@ -87,8 +90,9 @@ function CredentialCard({ credential, isReplaced, onRevoke }: CredentialCardProp
   );
 }
 
-/** Whether `other` was created later and works longer. */
+/** Whether `other` has taken over and works longer. */
 const outlasts = (other: Credential, credential: Credential): boolean =>
+  other.status === 'active' &&
   credential.expiresAt !== null &&
   other.createdAt > credential.createdAt &&
   (other.expiresAt === null || other.expiresAt > credential.expiresAt);
@@ -98,13 +102,25 @@ export function CredentialsTab({ partner }: { partner: ChannelUser }) {
   const query = useQuery({
     queryKey: ['channel-users', 'credentials', partner.id],
     queryFn: () => partnerApi.credentials(partner.id),
+    refetchInterval: ({ state }) => (rotationOf(state.data?.items ?? []) ? WATCH_MS : false),
   });
+  const links = useHandovers(partner.id, query.data?.items ?? []);
   const [isRotating, setRotating] = useState(false);
   const [showsAll, setShowsAll] = useState(false);
   const [revoking, setRevoking] = useState<Credential>();
   const [issued, setIssued] = useState<NewCredential>();
+  const [asked, setAsked] = useState<'new-link' | 'withdraw'>();
   const items = query.data?.items ?? [];
   const live = items.filter(({ status }) => status === 'active' || status === 'pending');
+  const rotation = rotationOf(items);
+  const endAsked = (): void => {
+    setAsked(undefined);
+  };
+  const show = (made: NewCredential): void => {
+    setRotating(false);
+    setAsked(undefined);
+    setIssued(made);
+  };
   return (
     <Stack spacing={4} useFlexGap>
       <Stack component="section" spacing={2} useFlexGap aria-label="Passwords">
@@ -138,6 +154,19 @@ export function CredentialsTab({ partner }: { partner: ChannelUser }) {
             </Button>
           </IfRole>
         </Stack>
+        {rotation && (
+          <RotationState
+            rotation={rotation}
+            link={links.data?.items.find(({ credentialId }) => credentialId === rotation.next.id)}
+            onNewLink={() => {
+              setAsked('new-link');
+            }}
+            onWithdraw={() => {
+              setAsked('withdraw');
+            }}
+            onEnd={setRevoking}
+          />
+        )}
         <Loaded query={query} what="the passwords" rows={2}>
           {(data) => {
             const shown = showsAll ? data.items : live;
@@ -163,7 +192,7 @@ export function CredentialsTab({ partner }: { partner: ChannelUser }) {
           }}
         </Loaded>
       </Stack>
-      <Handovers partner={partner} credentials={items} />
+      <Handovers partner={partner} credentials={items} query={links} />
 
       {isRotating && (
         <RotateDialog
@@ -172,17 +201,19 @@ export function CredentialsTab({ partner }: { partner: ChannelUser }) {
           onClose={() => {
             setRotating(false);
           }}
-          onIssued={(made) => {
-            setRotating(false);
-            setIssued(made);
-          }}
+          onIssued={show}
         />
       )}
+      {asked === 'new-link' && rotation && (
+        <NewLinkDialog partner={partner} rotation={rotation} onIssued={show} onClose={endAsked} />
+      )}
+      {asked === 'withdraw' && rotation && <WithdrawDialog partner={partner} rotation={rotation} onClose={endAsked} />}
       {revoking && (
         <RevokeCredential
           partner={partner}
           credential={revoking}
-          isLast={live.length === 1 && live[0] === revoking}
+          isLast={live.every(({ id, status }) => id === revoking.id || status === 'pending')}
+          hasPending={live.some(({ status }) => status === 'pending')}
           onClose={() => {
             setRevoking(undefined);
           }}

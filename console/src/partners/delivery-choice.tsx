@@ -21,7 +21,8 @@ interface DeliveryChoiceProps {
   readonly onChange: (value: Delivery) => void;
 }
 
-const Choice = ({ title, children }: { title: string; children: ReactNode }): ReactNode => (
+/** The label of a radio button, with an explanation. */
+export const Choice = ({ title, children }: { title: string; children: ReactNode }): ReactNode => (
   <>
     <Typography component="span" sx={{ display: 'block' }}>
       {title}

@@ -11,6 +11,7 @@ import { ConfirmDialog, Time } from '../feedback.tsx';
 import { IfRole } from '../permissions.ts';
 import { Loaded, Nothing } from './loading-states.tsx';
 import { type ChannelUser, type Credential, type Handover, partnerApi } from './partner-api.ts';
+import { WATCH_MS } from './rotation-state.tsx';
 import { useRefreshPartners } from './state-actions.tsx';
 
 const STATUS = {
@@ -45,20 +46,29 @@ function Story({ handover }: { handover: Handover }) {
   );
 }
 
+/** Reads the partner's links, again and again while a new password waits for its first use. */
+export function useHandovers(id: string, credentials: readonly Credential[]) {
+  const isPending = credentials.some(({ status }) => status === 'pending');
+  return useQuery({
+    queryKey: ['channel-users', 'handovers', id],
+    queryFn: () => partnerApi.handovers(id),
+    refetchInterval: isPending ? WATCH_MS : false,
+  });
+}
+
 interface HandoversProps {
   readonly partner: ChannelUser;
   readonly credentials: readonly Credential[];
+  readonly query: ReturnType<typeof useHandovers>;
 }
 
 /** The partner's one-time links: whether, when and from where they were used. */
-export function Handovers({ partner, credentials }: HandoversProps) {
-  const query = useQuery({
-    queryKey: ['channel-users', 'handovers', partner.id],
-    queryFn: () => partnerApi.handovers(partner.id),
-  });
+export function Handovers({ partner, credentials, query }: HandoversProps) {
   const [revoking, setRevoking] = useState<Handover>();
   const notify = useNotify();
   const refresh = useRefreshPartners();
+  const isPending = (id: string | undefined): boolean =>
+    credentials.some((credential) => credential.id === id && credential.status === 'pending');
   const labelOf = (id: string): string => credentials.find((credential) => credential.id === id)?.label ?? 'a password';
   return (
     <Stack component="section" spacing={2} useFlexGap aria-label="One-time links">
@@ -131,8 +141,10 @@ export function Handovers({ partner, credentials }: HandoversProps) {
         }}
       >
         <Typography>
-          The link will only tell people to ask for a new one, and nobody can see the password behind it. The password
-          stays in the list above until you revoke it too.
+          The link will only tell people to ask for a new one, and nobody can see the password behind it.{' '}
+          {isPending(revoking?.credentialId)
+            ? 'The new password is withdrawn with it, and the old ones go on.'
+            : 'The password stays in the list above until you revoke it too.'}
         </Typography>
       </ConfirmDialog>
     </Stack>

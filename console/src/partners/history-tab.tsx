@@ -11,14 +11,16 @@ import type { AuditEvent } from '../types.ts';
 import { PagedList } from './paged-list.tsx';
 import { type ChannelUser, partnerApi } from './partner-api.ts';
 import { FIELD_WORDS, wordsOf } from './partner-fields.tsx';
+import { durationOf } from './words.ts';
 
 const FIELDS: Record<string, string> = {
   ...FIELD_WORDS,
   label: 'Password',
   fingerprint: 'Fingerprint',
+  retireOthers: 'The others end',
 };
 /** Technical fields that are not shown. */
-const UNSHOWN = new Set(['credentialId', 'epoch', 'handoverId']);
+const UNSHOWN = new Set(['credentialId', 'epoch', 'handoverId', 'replaces']);
 
 function textOf(value: unknown): string {
   if (value === null || value === undefined || value === '') return '–';
@@ -27,8 +29,12 @@ function textOf(value: unknown): string {
 }
 
 const ISO = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
+const isRetirement = (value: unknown): value is { seconds: number } =>
+  typeof value === 'object' && value !== null && 'seconds' in value && typeof value.seconds === 'number';
+
 function Value({ field, value }: { field: string; value: unknown }) {
   if (typeof value === 'string' && ISO.test(value)) return <Time value={value} />;
+  if (field === 'retireOthers' && isRetirement(value)) return <>{durationOf(value.seconds)} after the first use</>;
   return <>{wordsOf(field, value) ?? textOf(value)}</>;
 }
 

@@ -66,6 +66,8 @@ export const partnerApi = {
   impact: (id: string, credentialId: string) => ask<Impact>('GET', `${pathOf(id)}/credentials/${credentialId}/impact`),
   revokeCredential: (id: string, credentialId: string) =>
     ask<undefined>('DELETE', `${pathOf(id)}/credentials/${credentialId}`),
+  withdrawCredential: (id: string, credentialId: string) =>
+    ask<Credential>('POST', `${pathOf(id)}/credentials/${credentialId}/withdraw`),
 
   handovers: (id: string) => ask<Schemas['HandoverListDto']>('GET', `${pathOf(id)}/handovers`),
   revokeHandover: (id: string, handoverId: string) => ask<undefined>('DELETE', `${pathOf(id)}/handovers/${handoverId}`),

@@ -30,13 +30,15 @@ function ImpactPreview({ liveTokens, lastTokenAt, lastCallAt, callsLast24h }: Im
 interface RevokeCredentialProps {
   readonly partner: ChannelUser;
   readonly credential: Credential;
-  /** Whether this is the partner's last working password. */
+  /** Whether this is the last working password that the partner has used. */
   readonly isLast: boolean;
+  /** Whether a new password waits for its first use. */
+  readonly hasPending: boolean;
   readonly onClose: () => void;
 }
 
 /** Revokes a password, after showing who used it recently. */
-export function RevokeCredential({ partner, credential, isLast, onClose }: RevokeCredentialProps) {
+export function RevokeCredential({ partner, credential, isLast, hasPending, onClose }: RevokeCredentialProps) {
   const notify = useNotify();
   const refresh = useRefreshPartners();
   const impact = useQuery({
@@ -69,8 +71,17 @@ export function RevokeCredential({ partner, credential, isLast, onClose }: Revok
         </Typography>
         {isLast && (
           <Alert severity="warning">
-            This is the only password that works. <bdi>{partner.displayName}</bdi> cannot sign in until you create a new
-            one.
+            {hasPending ? (
+              <>
+                The new password has not been used yet. <bdi>{partner.displayName}</bdi> gets no new tokens until it
+                uses it.
+              </>
+            ) : (
+              <>
+                This is the only password that works. <bdi>{partner.displayName}</bdi> cannot sign in until you create a
+                new one.
+              </>
+            )}
           </Alert>
         )}
         <Loaded query={impact} what="its use" rows={2}>

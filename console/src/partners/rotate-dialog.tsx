@@ -3,7 +3,6 @@ import Box from '@mui/material/Box';
 import Button from '@mui/material/Button';
 import DialogActions from '@mui/material/DialogActions';
 import DialogContent from '@mui/material/DialogContent';
-import MenuItem from '@mui/material/MenuItem';
 import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
@@ -14,18 +13,9 @@ import { Refusal, useSubmission } from '../submission.tsx';
 import { DEFAULT_DELIVERY, DeliveryChoice } from './delivery-choice.tsx';
 import { LastUse } from './last-use.tsx';
 import { type ChannelUser, type Credential, type NewCredential, partnerApi } from './partner-api.ts';
+import { DEFAULT_RETIREMENT, RetirementChoice } from './retirement-choice.tsx';
 import { useRefreshPartners } from './state-actions.tsx';
 import { countOf, durationOf } from './words.ts';
-
-/** Choices of how long the old passwords keep working, by seconds. */
-const OVERLAPS: readonly (readonly [value: string, words: string])[] = [
-  ['0', 'Stop working at once'],
-  ['3600', 'Keep working for another hour'],
-  ['86400', 'Keep working for another day (usual)'],
-  ['604800', 'Keep working for another week'],
-  ['2592000', 'Keep working for another 30 days'],
-  ['null', 'Keep working until they expire or you revoke them'],
-];
 
 interface RotateDialogProps {
   readonly partner: ChannelUser;
@@ -34,19 +24,27 @@ interface RotateDialogProps {
   readonly onClose: () => void;
 }
 
+/** @returns milliseconds until all passwords have ended by themselves; infinite if one does not */
+const msUntilEnd = (live: readonly Credential[]): number =>
+  Math.max(...live.map(({ expiresAt }) => (expiresAt === null ? Infinity : Date.parse(expiresAt)))) - Date.now();
+
 /** Creates a new password and retires the old ones. Shows their last use, which tells whether they are still needed. */
-export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogProps) {
+export function RotateDialog({ partner, live: all, onIssued, onClose }: RotateDialogProps) {
   const refresh = useRefreshPartners();
   const [label, setLabel] = useState('');
-  const [overlap, setOverlap] = useState('86400');
+  const [retirement, setRetirement] = useState(DEFAULT_RETIREMENT);
   const [delivery, setDelivery] = useState(DEFAULT_DELIVERY);
   const { deliver, linkTtlSeconds = 0 } = delivery;
-  const overlapSeconds = overlap === 'null' ? Infinity : Number(overlap);
-  const mayFallSilent = live.length > 0 && deliver === 'link' && overlapSeconds < linkTtlSeconds;
+  const { after, seconds } = retirement;
+  const waiting = all.find(({ status }) => status === 'pending');
+  const live = all.filter((credential) => credential !== waiting);
+  const isLinkLonger = (ms: number): boolean => live.length > 0 && deliver === 'link' && ms < linkTtlSeconds * 1000;
+  const mayFallSilent = after === 'now' && isLinkLonger(seconds === null ? Infinity : seconds * 1000);
   const submission = useSubmission(async () => {
     const made = await partnerApi.rotate(partner.id, {
       ...(label.trim() !== '' && { label: label.trim() }),
-      retireOthersInSeconds: overlap === 'null' ? null : Number(overlap),
+      ...(seconds === null ? { retireOthersInSeconds: null } : { retireOthers: { after, seconds } }),
+      ...(waiting && after === 'first-use' && { replaces: waiting.id }),
       ...delivery,
     });
     onIssued(made);
@@ -86,29 +84,18 @@ export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogP
                 </Box>
               </Box>
             )}
+            {waiting && (
+              <Alert severity="info">
+                “{waiting.label}” is still waiting for its first use. It is withdrawn when you create another one.
+              </Alert>
+            )}
             {live.length > 0 && (
-              <TextField
-                select
-                fullWidth
-                label={`The old ${live.length === 1 ? 'one' : 'ones'}`}
-                value={overlap}
-                onChange={({ target }) => {
-                  setOverlap(target.value);
-                }}
-                error={errors['retireOthersInSeconds'] !== undefined}
-                helperText={
-                  errors['retireOthersInSeconds'] ??
-                  (overlap === '0'
-                    ? 'The partner gets no new tokens until it uses the new password. Its existing tokens keep working.'
-                    : 'Time for the partner to switch. This never extends an expiry.')
-                }
-              >
-                {OVERLAPS.map(([value, words]) => (
-                  <MenuItem key={value} value={value}>
-                    {words}
-                  </MenuItem>
-                ))}
-              </TextField>
+              <RetirementChoice
+                value={retirement}
+                onChange={setRetirement}
+                areSeveral={live.length > 1}
+                error={errors['retireOthersInSeconds'] ?? errors['retireOthers.seconds']}
+              />
             )}
             <TextField
               fullWidth
@@ -126,17 +113,23 @@ export function RotateDialog({ partner, live, onIssued, onClose }: RotateDialogP
             {mayFallSilent && (
               <Alert severity="warning">
                 The old {live.length === 1 ? 'password expires' : 'passwords expire'}{' '}
-                {overlapSeconds === 0 ? 'at once' : `after ${durationOf(overlapSeconds)}`}, but the link works for{' '}
+                {seconds === 0 ? 'at once' : `after ${durationOf(seconds ?? 0)}`}, but the link works for{' '}
                 {durationOf(linkTtlSeconds)}: a partner that opens it late gets no tokens in between.
               </Alert>
             )}
-            {live.length >= 5 && overlap !== '0' && (
+            {after === 'first-use' && isLinkLonger(msUntilEnd(live)) && (
+              <Alert severity="warning">
+                The old {live.length === 1 ? 'password expires by itself' : 'passwords expire by themselves'} before the
+                link does: a partner that opens it late gets no tokens in between.
+              </Alert>
+            )}
+            {live.length >= 5 && !(after === 'now' && seconds === 0) && (
               <Alert severity="info">
                 {countOf(live.length, 'password works', 'passwords work')} already, and at most 5 can. Revoke one first,
                 or let the old ones stop working at once.
               </Alert>
             )}
-            <Refusal submission={submission} fields={['label', 'retireOthersInSeconds']} />
+            <Refusal submission={submission} fields={['label', 'retireOthersInSeconds', 'retireOthers.seconds']} />
           </Stack>
         </DialogContent>
         <DialogActions>

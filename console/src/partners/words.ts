@@ -59,6 +59,7 @@ export function reasonOf(reason: string | null): Reason {
 /** The outcome of a sign-in in words. */
 export function outcomeOf({ outcome, reason, errorCode }: Activity): Reason {
   if (outcome === 'token') {
+    if (reason === 'partner_page') return { words: 'Signed in on the partner’s page' };
     return reason === 'legacy_query'
       ? {
           words: 'Got a token, but sent its password in the URL',
