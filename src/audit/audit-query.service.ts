@@ -83,6 +83,11 @@ export class AuditQueryService {
     return { items: await this.readable(page.items), nextCursor: page.nextCursor };
   }
 
+  /** The first events that a request recorded, in their order. */
+  async ofRequest(requestId: string, limit: number): Promise<ReadableEvent[]> {
+    return this.readable(await this.events.find({ where: { requestId }, order: { seq: 'ASC' }, take: limit }));
+  }
+
   /**
    * All matching events with their places in the chain, oldest first, as one JSON text a line. Each page is read when
    * the one before has been sent.

@@ -168,7 +168,7 @@ describe('every route of the server', () => {
     const viewer = await app.asStaff('viewer');
     // A viewer may read these, and may change what belongs to its own session.
     const mayCall =
-      /^(GET|HEAD) \/admin\/(audit-events|channel-users|grants|notices|overview|resource-types|scopes|settings|webhooks)|^\w+ \/admin\/session(\/|$)/;
+      /^(GET|HEAD) \/admin\/(audit-events|channel-users|grants|notices|overview|requests|resource-types|scopes|settings|webhooks)|^\w+ \/admin\/session(\/|$)/;
     let refused = 0;
     for (const { method, path } of routes().filter(({ api }) => api === 'staff')) {
       if (mayCall.test(`${method} ${path}`)) continue;

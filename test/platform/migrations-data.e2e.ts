@@ -621,6 +621,7 @@ const MEANINGS: Record<string, { adds?: Record<string, Meaning>; removes?: strin
     },
   },
   Calls1796810000000: {},
+  RequestIds1796811000000: {},
 };
 
 async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {

@@ -25,7 +25,7 @@ import {
 const DAY_MS = 24 * HOUR_MS;
 const KEEP_COUNTS_MS = 8 * DAY_MS;
 /** How long refused and failed calls are kept. */
-const KEEP_ERRORS_DAYS = 14;
+export const KEEP_ERRORS_DAYS = 14;
 
 interface CountRow {
   readonly hour: Date;
@@ -94,6 +94,20 @@ export class CallsService implements OnApplicationBootstrap {
     }
     const page = pageOf(await query.getMany(), limit, (row) => encodeCursor('at', [row.at.toISOString(), row.id]));
     return { items: page.items.map(toDto), nextCursor: page.nextCursor };
+  }
+
+  /**
+   * The refused or failed call that has this request id.
+   *
+   * @param channelUserId of whom; of anybody if absent
+   */
+  async ofRequest(
+    requestId: string,
+    channelUserId?: string,
+  ): Promise<{ channelUserId: string; call: CallErrorDto } | undefined> {
+    await this.recorder.settle();
+    const row = await this.errors.findOneBy({ requestId, ...(channelUserId !== undefined && { channelUserId }) });
+    return row ? { channelUserId: row.channelUserId, call: toDto(row) } : undefined;
   }
 
   async #prune(): Promise<void> {

@@ -5,7 +5,7 @@ import { AnyPartner, CurrentChannelUser } from '../../platform/api/security.ts';
 import type { CurrentChannelUser as ChannelUserPrincipal } from '../../platform/common/principal.ts';
 import { OwnActivityPageDto, ListActivityQuery } from './sign-in-log.dto.ts';
 import { SignInLogService } from './sign-in-log.service.ts';
-import { explainSignIn } from './sign-in-words.ts';
+import { toOwnDto } from './sign-in-words.ts';
 
 @Controller('me/activity')
 @AnyPartner()
@@ -26,13 +26,6 @@ export class OwnActivityController {
     @Query() query: ListActivityQuery,
   ): Promise<OwnActivityPageDto> {
     const { items, nextCursor } = await this.log.list(id, query);
-    return {
-      items: items.map((attempt) => {
-        const { reason = null, hint = null } = explainSignIn(attempt) ?? {};
-        const { at, address, outcome, errorCode, requestId, count } = attempt;
-        return { id: attempt.id, at, address, outcome, errorCode, reason, hint, requestId, count };
-      }),
-      nextCursor,
-    };
+    return { items: items.map(toOwnDto), nextCursor };
   }
 }

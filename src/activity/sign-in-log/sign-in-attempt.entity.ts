@@ -11,6 +11,7 @@ export type Outcome = (typeof OUTCOMES)[number];
 @Check('ck_activity_outcome', `outcome IN ('token', 'refused')`)
 @Index('ix_activity_channel_user', { synchronize: false })
 @Index('ix_activity_refused', { synchronize: false })
+@Index('ix_activity_request', { synchronize: false })
 @Index('uq_activity_minute', ['day', 'channelUserId', 'minute', 'reason'], {
   unique: true,
   where: 'minute IS NOT NULL',

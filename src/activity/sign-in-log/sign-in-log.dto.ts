@@ -45,7 +45,7 @@ class AttemptDto {
   count!: number;
 }
 
-class ActivityDto extends AttemptDto {
+export class ActivityDto extends AttemptDto {
   @ApiProperty({
     type: String,
     nullable: true,
@@ -65,7 +65,7 @@ class ActivityDto extends AttemptDto {
   userAgent!: string | null;
 }
 
-class OwnActivityDto extends AttemptDto {
+export class OwnActivityDto extends AttemptDto {
   @ApiProperty({
     type: String,
     nullable: true,

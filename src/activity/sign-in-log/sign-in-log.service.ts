@@ -8,7 +8,7 @@ import { isUuid } from '../../platform/common/uuid.ts';
 import { Config } from '../../platform/config/config.ts';
 import { deleteInBatches } from '../../platform/database/delete-in-batches.ts';
 import { SignInAttempt } from './sign-in-attempt.entity.ts';
-import type { ActivityPageDto, ListActivityQuery } from './sign-in-log.dto.ts';
+import type { ActivityDto, ActivityPageDto, ListActivityQuery } from './sign-in-log.dto.ts';
 import { SignInRecorderService } from './sign-in-recorder.service.ts';
 import { COUNT_TOKENS, HOURS, REASONS } from './sign-in-statements.ts';
 
@@ -71,21 +71,21 @@ export class SignInLogService implements OnApplicationBootstrap {
       query.andWhere('(activity.at, activity.id) < (:at::timestamptz, :id::uuid)', { at, id });
     }
     const page = pageOf(await query.getMany(), limit, (row) => encodeCursor('at', [row.at.toISOString(), row.id]));
-    return {
-      items: page.items.map(({ id, at, address, outcome, errorCode, reason, credentialId, ...rest }) => ({
-        id,
-        at,
-        address,
-        outcome,
-        errorCode,
-        reason,
-        credentialId,
-        requestId: rest.requestId,
-        userAgent: rest.userAgent,
-        count: rest.count,
-      })),
-      nextCursor: page.nextCursor,
-    };
+    return { items: page.items.map(toDto), nextCursor: page.nextCursor };
+  }
+
+  /**
+   * The attempt that a request made.
+   *
+   * @param channelUserId of whom; of anybody if absent
+   */
+  async ofRequest(
+    requestId: string,
+    channelUserId?: string,
+  ): Promise<{ channelUserId: string; attempt: ActivityDto } | undefined> {
+    await this.recorder.settle();
+    const row = await this.attempts.findOneBy({ requestId, ...(channelUserId !== undefined && { channelUserId }) });
+    return row ? { channelUserId: row.channelUserId, attempt: toDto(row) } : undefined;
   }
 
   /**
@@ -141,4 +141,9 @@ export class SignInLogService implements OnApplicationBootstrap {
     await deleteInBatches(manager, 'sign_in_failure', 'last_at < $1', new Date(now - KEEP_FAILURES_MS));
     await this.attempts.query('SELECT activity_partitions($1)', [this.config.activityRetentionDays]);
   }
+}
+
+function toDto(row: SignInAttempt): ActivityDto {
+  const { id, at, address, outcome, errorCode, reason, credentialId, requestId, userAgent, count } = row;
+  return { id, at, address, outcome, errorCode, reason, credentialId, requestId, userAgent, count };
 }

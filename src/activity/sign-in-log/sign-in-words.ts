@@ -1,3 +1,5 @@
+import type { ActivityDto, OwnActivityDto } from './sign-in-log.dto.ts';
+
 /** What happened and what a partner can do about it, each in one or two sentences. */
 export interface Explanation {
   readonly reason: string;
@@ -55,15 +57,7 @@ const IN_URL: Explanation = {
 const UNKNOWN: Explanation = { reason: 'The sign-in was refused.', hint: 'Ask your contact, and name the request id.' };
 
 /** @returns nothing for a token without anything to be improved */
-export function explainSignIn({
-  outcome,
-  reason,
-  errorCode,
-}: {
-  readonly outcome: string;
-  readonly reason: string | null;
-  readonly errorCode: string | null;
-}): Explanation | undefined {
+function explain({ outcome, reason, errorCode }: ActivityDto): Explanation | undefined {
   if (outcome === 'token') return reason === 'legacy_query' ? IN_URL : undefined;
   const found = (reason === null ? undefined : REASONS[reason]) ?? UNKNOWN;
   if (errorCode !== 'too_many_requests' || reason === 'issuance_limit' || reason === 'not_checked') return found;
@@ -71,4 +65,11 @@ export function explainSignIn({
     reason: `${found.reason} It was one of too many failed attempts.`,
     hint: `${found.hint} Wait as long as the Retry-After header says before the next attempt.`,
   };
+}
+
+/** An attempt as the channel user itself sees it. */
+export function toOwnDto(attempt: ActivityDto): OwnActivityDto {
+  const { reason = null, hint = null } = explain(attempt) ?? {};
+  const { id, at, address, outcome, errorCode, requestId, count } = attempt;
+  return { id, at, address, outcome, errorCode, reason, hint, requestId, count };
 }

@@ -13,6 +13,7 @@ export type CoreTargetType = 'channel-user' | 'staff' | 'signing-key' | 'token' 
 @Index('ix_audit_event_actor_type', ['actorType', 'seq'])
 @Index('ix_audit_event_action', ['action', 'seq'])
 @Index('ix_audit_event_at', ['at'])
+@Index('ix_audit_event_request', ['requestId', 'seq'], { where: 'request_id IS NOT NULL' })
 @Index('uq_audit_event_id', ['id'], { unique: true })
 export class AuditEvent {
   /** The event's place in the chain, which has no gaps since the chain began. A bigint, so a string in JavaScript. */
