@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { NoticeScanService } from '../notice/notice-scan.service.ts';
 import { CHANNEL_USER_IN_NOTICE } from './expiry-notices.service.ts';
-import { hasExpiredUnopened } from './handover/handover-row.ts';
+import { hasEndedUnopened } from './handover/handover-row.ts';
 import { PENDING_DAYS } from './model/credential.entity.ts';
 
 /** Days after its creation at which staff are reminded of a pending credential, the last first. */
@@ -32,7 +32,7 @@ export class RotationNoticesService {
           WHERE pending AND revoked_at IS NULL
             AND (credential.expires_at IS NULL OR credential.expires_at > $1::timestamptz)
             AND credential.created_at <= ${daysAgo(FIRST_REMINDER_DAYS)} AND credential.created_at > ${daysAgo(PENDING_DAYS)}
-            AND NOT ${hasExpiredUnopened('credential.id')}
+            AND NOT ${hasEndedUnopened('credential.id')}
         ) AS waiting`,
     });
     // One that expires by itself while the next one is pending is told too: the partner may have to switch at once.

@@ -171,7 +171,7 @@ describe('the link of a pending password', () => {
     ]);
     expect(events[2]).toMatchObject({
       actor: { type: 'system' },
-      reason: 'The link expired before anybody opened it.',
+      reason: 'The link ended before anybody opened it.',
       changes: { status: ['pending', 'withdrawn'] },
     });
     expect(await outcome(partner, partner.password)).toBe('200 token');
@@ -180,6 +180,15 @@ describe('the link of a pending password', () => {
 });
 
 describe('a password that nobody uses', () => {
+  it('is withdrawn when an older version has revoked its link alone', async () => {
+    const partner = await app.newPartner();
+    const { handoverId } = await rotateByLink(partner.id);
+    const revoke = 'UPDATE handover SET revoked_at = now(), sealed_password = NULL WHERE id = $1';
+    await app.dataSource.query(revoke, [handoverId]);
+    await end();
+    expect(await states(partner.id)).toEqual(['withdrawn', 'active']);
+  });
+
   it('is withdrawn after 30 days, and nothing else changes', async () => {
     const partner = await app.newPartner();
     const link = await rotateByLink(partner.id);

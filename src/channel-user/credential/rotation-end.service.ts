@@ -6,7 +6,7 @@ import { SYSTEM } from '../../platform/common/principal.ts';
 import { Scheduler } from '../../platform/common/scheduler.ts';
 import { NIL_UUID } from '../../platform/common/uuid.ts';
 import { ChangeFeed } from '../../platform/database/change-feed.service.ts';
-import { hasExpiredUnopened } from '../handover/handover-row.ts';
+import { hasEndedUnopened } from '../handover/handover-row.ts';
 import { ChannelUserNotFoundError } from '../model/channel-user.errors.ts';
 import { changeAccount } from '../model/channel-user-change.ts';
 import { PENDING_DAYS } from '../model/credential.entity.ts';
@@ -21,7 +21,7 @@ const MAX_FAILURES = 3;
 /** Why Latchkey withdraws a credential. Staff read it in the audit trail. */
 const REASONS = {
   expired: EXPIRED_UNUSED,
-  unopened: 'The link expired before anybody opened it.',
+  unopened: 'The link ended before anybody opened it.',
   unused: `The new password was not used within ${String(PENDING_DAYS)} days.`,
 } as const;
 
@@ -40,7 +40,7 @@ const DUE = `
   SELECT * FROM (
     SELECT id, channel_user_id AS "channelUserId", label, CASE
       WHEN expires_at <= $1::timestamptz THEN 'expired'
-      WHEN ${hasExpiredUnopened('credential.id')} THEN 'unopened'
+      WHEN ${hasEndedUnopened('credential.id')} THEN 'unopened'
       WHEN created_at <= $1::timestamptz - interval '${String(PENDING_DAYS)} days' AND EXISTS (
         SELECT FROM credential AS other WHERE other.channel_user_id = credential.channel_user_id
           AND other.id <> credential.id AND other.revoked_at IS NULL

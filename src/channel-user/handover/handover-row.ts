@@ -10,13 +10,14 @@ export const hashOf = (secret: string): Buffer => createHash('sha256').update(se
 export const sealContext = (id: string): string => `handover:${id}`;
 
 /**
- * SQL for whether the link of a credential has expired unopened, so that nobody knows the password. `$1` is the time.
+ * SQL for whether the link of a credential has ended unopened, so that nobody knows the password. `$1` is the time. A
+ * revoked link of a pending credential comes only from an older version, which does not withdraw the credential.
  *
  * @param credentialId SQL for the credential's id
  */
-export const hasExpiredUnopened = (credentialId: string): string => `EXISTS (
+export const hasEndedUnopened = (credentialId: string): string => `EXISTS (
   SELECT FROM handover WHERE handover.credential_id = ${credentialId} AND handover.revealed_at IS NULL
-    AND handover.revoked_at IS NULL AND handover.expires_at <= $1::timestamptz)`;
+    AND (handover.revoked_at IS NOT NULL OR handover.expires_at <= $1::timestamptz))`;
 
 /**
  * Locks the channel user, as every change does that ends a credential, so that simultaneous changes happen one after the
