@@ -78,7 +78,7 @@ export class JwtGuard implements CanActivate {
       // Without the database, not even a known token can be verified again.
       const token = bearerToken(request.headers.authorization);
       const known = token === undefined ? undefined : this.tokens.peek(token);
-      if (known?.api === 'partner') request.channelUserId = known.claims.sub;
+      if (known?.api === 'partner') request.channelUserId = known.sub;
     }
     throw error;
   }
@@ -97,7 +97,7 @@ export class JwtGuard implements CanActivate {
     if (verified instanceof Promise || verified.api === 'staff') {
       return this.#enter(verified, cookie !== undefined, request, reply, api, rules);
     }
-    request.channelUserId = verified.claims.sub;
+    request.channelUserId = verified.sub;
     const channelUser = this.accessTokens.authenticate(verified, request.clientAddress, rules.scopes);
     if (channelUser instanceof Promise) {
       return channelUser.then((principal) => this.#admit(verified, principal, request, reply, api, rules));
@@ -115,18 +115,18 @@ export class JwtGuard implements CanActivate {
   ): Promise<boolean> {
     const verified = await verification;
     if (verified.api === 'partner') {
-      request.channelUserId = verified.claims.sub;
+      request.channelUserId = verified.sub;
       const channelUser = await this.accessTokens.authenticate(verified, request.clientAddress, rules.scopes);
       this.#admit(verified, channelUser, request, reply, api, rules);
     } else {
-      await this.#enterStaff(verified.claims, request, api, rules);
+      await this.#enterStaff(verified, request, api, rules);
     }
     if (byCookie) this.staff.refuseCrossSite(request);
     return true;
   }
 
   #admit(
-    { claims }: VerifiedToken,
+    { iat, exp }: VerifiedToken,
     channelUser: CurrentChannelUser,
     request: FastifyRequest,
     reply: FastifyReply,
@@ -136,9 +136,9 @@ export class JwtGuard implements CanActivate {
     if (api !== 'partner') throw new WrongApiError(api);
     request.channelUser = channelUser;
     const now = this.clock.now();
-    const left = claims.exp - Math.floor(now / 1000);
+    const left = exp - Math.floor(now / 1000);
     void reply.header('token-expires-in', String(left));
-    if (left * 10 <= claims.exp - claims.iat) void reply.header('token-refresh-due', 'true');
+    if (left * 10 <= exp - iat) void reply.header('token-refresh-due', 'true');
     if (!hasScopes(channelUser, scopes)) throw new InsufficientScopeError(scopes);
     this.usage.recordCall(channelUser.credential.id, now);
     return true;

@@ -18,8 +18,8 @@ type Admission = CurrentChannelUser | TokenRefusalReason;
 const principalOf = (admission: Admission | undefined): CurrentChannelUser | undefined =>
   typeof admission === 'string' ? undefined : admission;
 
-const refused = ({ claims }: VerifiedToken, reason: TokenRefusalReason | undefined): InvalidTokenError =>
-  new InvalidTokenError(NO_LONGER_VALID, undefined, reason && { channelUserId: claims.sub, reason });
+const refused = ({ sub }: VerifiedToken, reason: TokenRefusalReason | undefined): InvalidTokenError =>
+  new InvalidTokenError(NO_LONGER_VALID, undefined, reason && { channelUserId: sub, reason });
 
 export const hasScopes = (principal: CurrentChannelUser, scopes: readonly string[]): boolean =>
   scopes.every((scope) => principal.scopes.includes(scope));
@@ -59,10 +59,10 @@ export class AccessTokenService {
     address: string | undefined,
     scopes: readonly string[],
   ): CurrentChannelUser | Promise<CurrentChannelUser> {
-    const account = this.accounts.peekById(token.claims.sub);
+    const account = this.accounts.peekById(token.sub);
     const principal = principalOf(account && this.#admit(token, account, address));
     if (principal && hasScopes(principal, scopes)) {
-      const isRevoked = this.revokedTokens.peek(token.claims.jti);
+      const isRevoked = this.revokedTokens.peek(token.jti);
       if (isRevoked === false) return principal;
       if (isRevoked === undefined) return this.#unlessRevoked(token, principal);
     }
@@ -80,7 +80,7 @@ export class AccessTokenService {
 
   /** Asks the database whether the token was revoked, since the deny-list in memory is incomplete or outdated. */
   async #unlessRevoked(token: VerifiedToken, principal: CurrentChannelUser): Promise<CurrentChannelUser> {
-    if (await this.revokedTokens.has(token.claims.jti)) throw refused(token, 'token_revoked');
+    if (await this.revokedTokens.has(token.jti)) throw refused(token, 'token_revoked');
     return principal;
   }
 
@@ -102,7 +102,7 @@ export class AccessTokenService {
     scopes: readonly string[],
     mayShare: boolean,
   ): Promise<Admission | undefined> {
-    const { sub, jti } = token.claims;
+    const { sub, jti } = token;
     if (await this.revokedTokens.has(jti)) return 'token_revoked';
     if (mayShare) {
       const { account, fresh } = await this.accounts.findById(sub);

@@ -67,10 +67,6 @@ export class VerifiedToken implements TokenClaims {
     this.scope = scope;
   }
 
-  get claims(): TokenClaims {
-    return this;
-  }
-
   get sub(): string {
     return this.#sub;
   }
@@ -197,9 +193,9 @@ export class SignedTokenService {
     const known = this.#verified.get(digest);
     // An entry is valid only while its key verifies.
     if (!known || this.keys.peek(known.key.kid) !== known.key) return this.#verify(token, digest);
-    if (known.claims.exp <= Math.floor(this.clock.now() / 1000)) {
+    if (known.exp <= Math.floor(this.clock.now() / 1000)) {
       this.#verified.delete(digest);
-      throw expired(known.api, known.claims.sub);
+      throw expired(known.api, known.sub);
     }
     return known;
   }

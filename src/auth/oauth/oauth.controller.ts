@@ -97,10 +97,10 @@ export class OAuthController {
     const token = await this.tokens.verified(requiredParameter(parameters, 'token'));
     const { account: caller } = await this.signIns.authenticate(readClientCredentials(request, parameters), request);
     if (token?.api !== 'partner') return INACTIVE;
-    if (token.claims.sub !== caller.id && !caller.scopes.includes(INTROSPECT_SCOPE)) return INACTIVE;
+    if (token.sub !== caller.id && !caller.scopes.includes(INTROSPECT_SCOPE)) return INACTIVE;
     const channelUser = await this.accessTokens.channelUserOf(token);
     if (!channelUser) return INACTIVE;
-    const { sub, jti, iat, exp } = token.claims;
+    const { sub, jti, iat, exp } = token;
     return {
       active: true,
       scope: channelUser.scopes.join(' '),
@@ -126,8 +126,8 @@ export class OAuthController {
     const { account } = await this.signIns.authenticate(readClientCredentials(request, parameters), request);
     if (token?.api !== 'partner') return;
     // RFC 7009 §2.1: a client may revoke only its own tokens.
-    if (token.claims.sub !== account.id)
+    if (token.sub !== account.id)
       throw new OAuthError('invalid_request', 'This token belongs to another client. You can revoke only your own.');
-    await this.revokedTokens.revoke(token.claims.jti, new Date(token.claims.exp * 1000));
+    await this.revokedTokens.revoke(token.jti, new Date(token.exp * 1000));
   }
 }
