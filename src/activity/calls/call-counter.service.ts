@@ -74,7 +74,7 @@ export class CallCounterService implements OnApplicationShutdown {
 
   /** Runs after the last request was answered and before the database connections are closed. */
   async onApplicationShutdown(): Promise<void> {
-    await this.#writer.stop(() => false);
+    await this.#writer.stop();
   }
 
   /**

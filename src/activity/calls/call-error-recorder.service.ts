@@ -55,7 +55,7 @@ export class CallErrorRecorderService implements OnApplicationShutdown {
 
   /** Runs after the last request was answered and before the database connections are closed. */
   async onApplicationShutdown(): Promise<void> {
-    await this.#writer.stop(() => false);
+    await this.#writer.stop();
   }
 
   /** Records a call that was refused or failed. Neither waits nor throws. */

@@ -94,7 +94,7 @@ export class BufferedWriter {
   }
 
   /** {@link flush} for the shutdown: nothing is written afterwards. */
-  async stop(isLocked: () => boolean): Promise<void> {
+  async stop(isLocked?: () => boolean): Promise<void> {
     await this.flush(isLocked);
     this.#clearTimer();
   }
