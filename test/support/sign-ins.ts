@@ -88,6 +88,19 @@ export async function until(
   await eventually(async () => ((await isSo()) ? true : undefined), what, withinMs);
 }
 
+/**
+ * Repeats a request that is answered 503, as a client does: on a busy machine, simultaneous changes of one account may
+ * not get their turn in time. Such an answer has changed nothing.
+ */
+export function unlessBusy<Answered extends { readonly status: number }>(
+  ask: () => Promise<Answered>,
+): Promise<Answered> {
+  return eventually(async () => {
+    const answer = await ask();
+    return answer.status === 503 ? undefined : answer;
+  }, 'the server has time for the request');
+}
+
 /** Gives a partner a password as an import stores it. @returns the credential's id */
 export async function importPassword(app: TestApp, channelUserId: string, secretHash: string): Promise<string> {
   const rows = await app.dataSource.query<{ id: string }[]>(

@@ -1,5 +1,5 @@
 import { secret } from './secrets.ts';
-import { eventually } from './sign-ins.ts';
+import { unlessBusy } from './sign-ins.ts';
 
 export interface StaffCredentials {
   readonly email: string;
@@ -13,14 +13,9 @@ export interface StaffCredentials {
  * @param url the URL of the staff API's listener
  */
 export function signInStaff(url: string, credentials: StaffCredentials): Promise<Response> {
-  return eventually(async () => {
-    const answer = await fetch(`${url}/admin/session`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(credentials),
-    });
-    return answer.status === 503 ? undefined : answer;
-  }, 'the server has time to check the password');
+  const body = JSON.stringify(credentials);
+  const headers = { 'content-type': 'application/json' };
+  return unlessBusy(() => fetch(`${url}/admin/session`, { method: 'POST', headers, body }));
 }
 
 /** @returns the bearer token that {@link signInStaff} obtains. @throws Error with the answer of a refused sign-in */
