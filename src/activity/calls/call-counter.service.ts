@@ -3,9 +3,11 @@ import { InjectRepository } from '@nestjs/typeorm';
 import type { FastifyRequest } from 'fastify';
 import { randomUUID } from 'node:crypto';
 import { Repository } from 'typeorm';
+import { Config } from '../../platform/config/config.ts';
 import { Clock } from '../../platform/common/clock.ts';
 import { ReadPatience } from '../../platform/common/read-patience.ts';
 import { BATCH_ROWS, BufferedWriter, RETRY_MS } from '../../platform/database/buffered-writer.ts';
+import type { RouteStats } from '../../platform/http/route-stats.ts';
 import { CallCount } from './call-count.entity.ts';
 import { WRITE_COUNTS } from './call-statements.ts';
 
@@ -14,33 +16,53 @@ export const HOUR_MS = 3_600_000;
 const WRITE_MS = 10_000;
 /** Rows that an instance writes a second, on average. With more it writes less often, see `UsageService`. */
 const ROWS_PER_SECOND = 250;
-/** Counts in memory: those that grow, and as many again that wait for the database. Each takes about 300 bytes. */
-const MAX_COUNTS = 50_000;
+/**
+ * Counts of an hour by route, for each account that is kept in memory. Beyond this number further routes are counted as
+ * `other`, and beyond twice this number further calls are given up. A count takes 75 bytes, and 120 if it is the first
+ * one of its channel user.
+ */
+const COUNTS_PER_ACCOUNT = 4;
 /** Routes of a channel user, each with its method, that are counted by name in an hour. */
 export const MAX_ROUTES = 50;
 /** The route under which calls to all further routes are counted. */
 export const OTHER_ROUTE = 'other';
+/** Its method is empty. */
+const OTHER_NAME = ` ${OTHER_ROUTE}`;
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 /** Numbers from 1. Any other method is 0. */
 const METHOD_NUMBERS = new Map(METHODS.map((method, i) => [method, i + 1]));
 
-/** The calls of one channel user to one route in one hour that had an answer of one class. */
-interface Count {
-  readonly channelUserId: string;
-  /** The hour's start, in milliseconds since the epoch. */
-  readonly hour: number;
+/** A route, method and class of the status. All channel users share it. */
+interface Kind {
   readonly route: string;
   readonly method: string;
   readonly statusClass: number;
+}
+
+/** The counts that begin in one hour. */
+interface Hour {
+  /** In milliseconds since the epoch. */
+  readonly start: number;
+  /** Names the rows that the counts are written to. */
   readonly writer: string;
+}
+
+/** The calls of one channel user to one route in one hour that had an answer of one class. */
+interface Count {
+  readonly channelUserId: string;
+  readonly kind: Kind;
+  readonly hour: Hour;
   calls: number;
   /** How many of the calls are in the database. */
   written: number;
+  /** The next count of the same channel user and hour. */
+  next: Count | undefined;
 }
 
-/** Counts by route, method and class of the status, joined to one number. */
-type CountsOfUser = Map<number, Count>;
+function* chainOf(first: Count | undefined): Generator<Count> {
+  for (let count = first; count; count = count.next) yield count;
+}
 
 /**
  * Counts guarded calls by channel user, hour, route and class of the status. Counts wait in memory and are written every
@@ -49,12 +71,14 @@ type CountsOfUser = Map<number, Count>;
 @Injectable()
 export class CallCounterService implements OnApplicationShutdown {
   readonly #writer: BufferedWriter;
-  /** Hours since the epoch. */
-  #hour = 0;
-  #counts = new Map<string, CountsOfUser>();
+  readonly #maxCounts: number;
+  /** By route, method and class of the status, joined to one number. */
+  readonly #kinds = new Map<number, Kind>();
+  readonly #others = new Map<number, Kind>();
+  #hour: Hour = { start: 0, writer: randomUUID() };
+  /** The first count of each channel user in this hour. */
+  #counts = new Map<string, Count>();
   #size = 0;
-  /** Names the rows that the counts above are written to. */
-  #rows = randomUUID();
   /** The counts with calls that are not in the database yet. */
   #waiting: Count[] = [];
   #rowsOfLastWrite = 0;
@@ -63,7 +87,9 @@ export class CallCounterService implements OnApplicationShutdown {
     @InjectRepository(CallCount) private readonly table: Repository<CallCount>,
     private readonly clock: Clock,
     patience: ReadPatience,
+    config: Config,
   ) {
+    this.#maxCounts = config.accountCacheSize * COUNTS_PER_ACCOUNT;
     const rows = {
       name: 'counts of calls',
       writeAll: () => this.#writeAll(),
@@ -83,26 +109,31 @@ export class CallCounterService implements OnApplicationShutdown {
    */
   record({ channelUserId, stats, method }: FastifyRequest, status: number): void {
     if (channelUserId === undefined || stats === undefined) return;
-    const hour = Math.floor(this.clock.now() / HOUR_MS);
-    if (hour !== this.#hour) this.#begin(hour);
-    const statusClass = Math.floor(status / 100);
-    const key = ((stats.number << 3) | (METHOD_NUMBERS.get(method) ?? 0)) * 8 + statusClass;
-    const count =
-      this.#counts.get(channelUserId)?.get(key) ?? this.#add(channelUserId, key, stats.route, method, statusClass);
+    const now = this.clock.now();
+    if (now - this.#hour.start >= HOUR_MS || now < this.#hour.start) this.#begin(Math.floor(now / HOUR_MS) * HOUR_MS);
+    const kind = this.#kindOf(stats, method, Math.floor(status / 100));
+    let count = this.#counts.get(channelUserId);
+    while (count && count.kind !== kind) count = count.next;
+    count ??= this.#add(channelUserId, kind);
+    if (count === undefined) this.#writer.giveUp(1);
     // Only the first call after a write has to be queued.
-    if (count.calls++ === count.written) this.#wait(count);
+    else if (count.calls++ === count.written) this.#wait(count);
   }
 
   /**
    * The counts of a channel user in memory. The rows of {@link writer} in the database have the same counts, or lower
    * ones.
    */
-  countsOf(channelUserId: string): Pick<Count, 'hour' | 'route' | 'method' | 'statusClass' | 'calls'>[] {
-    return [...new Set(this.#counts.get(channelUserId)?.values())];
+  countsOf(channelUserId: string): (Kind & { hour: number; calls: number })[] {
+    return [...chainOf(this.#counts.get(channelUserId))].map(({ kind, hour, calls }) => ({
+      ...kind,
+      hour: hour.start,
+      calls,
+    }));
   }
 
   get writer(): string {
-    return this.#rows;
+    return this.#hour.writer;
   }
 
   /** How many counts wait to be written, and how many calls were lost since the start. */
@@ -111,40 +142,50 @@ export class CallCounterService implements OnApplicationShutdown {
   }
 
   /** Begins new counts. Those before remain in {@link #waiting} until they are written. */
-  #begin(hour: number): void {
-    this.#hour = hour;
+  #begin(start: number): void {
+    this.#hour = { start, writer: randomUUID() };
     this.#counts = new Map();
     this.#size = 0;
-    this.#rows = randomUUID();
   }
 
-  #add(channelUserId: string, key: number, route: string, method: string, statusClass: number): Count {
-    if (this.#size >= MAX_COUNTS) this.#begin(this.#hour);
-    let counts = this.#counts.get(channelUserId);
-    if (!counts) this.#counts.set(channelUserId, (counts = new Map<number, Count>()));
-    const routes = new Set([...counts.keys()].map((known) => Math.floor(known / 8)));
-    const isNamed = routes.size < MAX_ROUTES || routes.has(Math.floor(key / 8));
-    const named = (): Count => this.#newCount({ channelUserId, route, method, statusClass });
-    const count = isNamed ? named() : this.#otherCount(counts, channelUserId, statusClass);
-    // Also the key of a route that is counted as `other`: the next call to it is then found at once.
-    counts.set(key, count);
+  #kindOf({ number, route }: RouteStats, method: string, statusClass: number): Kind {
+    const key = ((number << 3) | (METHOD_NUMBERS.get(method) ?? 0)) * 8 + statusClass;
+    let kind = this.#kinds.get(key);
+    if (!kind) this.#kinds.set(key, (kind = { route, method, statusClass }));
+    return kind;
+  }
+
+  /** Begins the count of calls of this kind, or finds the one of `other`. `undefined` if there are too many. */
+  #add(channelUserId: string, kind: Kind): Count | undefined {
+    const chain = [...chainOf(this.#counts.get(channelUserId))];
+    const routes = new Set(chain.map(({ kind: { route, method } }) => `${method} ${route}`));
+    const isNamed =
+      routes.has(`${kind.method} ${kind.route}`) ||
+      ([...routes].filter((name) => name !== OTHER_NAME).length < MAX_ROUTES && this.#size < this.#maxCounts);
+    if (isNamed) return this.#append(channelUserId, kind);
+    const other = this.#otherOf(kind);
+    return chain.find((count) => count.kind === other) ?? this.#append(channelUserId, other);
+  }
+
+  #append(channelUserId: string, kind: Kind): Count | undefined {
+    if (this.#size >= 2 * this.#maxCounts) return undefined;
+    const count: Count = { channelUserId, kind, hour: this.#hour, calls: 0, written: 0, next: undefined };
+    let last = this.#counts.get(channelUserId);
+    while (last?.next) last = last.next;
+    if (last) last.next = count;
+    else this.#counts.set(channelUserId, count);
     this.#size++;
     return count;
   }
 
-  #otherCount(counts: CountsOfUser, channelUserId: string, statusClass: number): Count {
-    for (const count of counts.values()) {
-      if (count.route === OTHER_ROUTE && count.statusClass === statusClass) return count;
-    }
-    return this.#newCount({ channelUserId, route: OTHER_ROUTE, method: '', statusClass });
-  }
-
-  #newCount(of: Pick<Count, 'channelUserId' | 'route' | 'method' | 'statusClass'>): Count {
-    return { ...of, hour: this.#hour * HOUR_MS, writer: this.#rows, calls: 0, written: 0 };
+  #otherOf({ statusClass }: Kind): Kind {
+    let kind = this.#others.get(statusClass);
+    if (!kind) this.#others.set(statusClass, (kind = { route: OTHER_ROUTE, method: '', statusClass }));
+    return kind;
   }
 
   #wait(count: Count): void {
-    if (this.#waiting.length >= MAX_COUNTS) this.#giveUp(this.#waiting.shift());
+    if (this.#waiting.length >= 2 * this.#maxCounts) this.#giveUp(this.#waiting.shift());
     this.#waiting.push(count);
     this.#writer.schedule();
   }
@@ -173,7 +214,13 @@ export class CallCounterService implements OnApplicationShutdown {
 
   #writeBatch(counts: readonly Count[]): Promise<boolean> {
     if (counts.length === 0) return Promise.resolve(true);
-    const rows = counts.map(({ written: _, ...row }) => row);
+    const rows = counts.map(({ channelUserId, kind, hour, calls }) => ({
+      channelUserId,
+      ...kind,
+      hour: hour.start,
+      writer: hour.writer,
+      calls,
+    }));
     const written = (): void => {
       for (const [i, count] of counts.entries()) count.written = rows[i]?.calls ?? 0;
     };

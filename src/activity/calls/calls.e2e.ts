@@ -154,6 +154,35 @@ describe('the calls of a partner', () => {
     expect(rows).toEqual([{ n: 51 }, { n: 51 }]);
   });
 
+  it('to further routes are counted as other when an instance has too many counts, and then given up', async () => {
+    // Four counts by route, and four more.
+    const small = await startOther({ accountCacheSize: 1 });
+    const partners = await Promise.all(Array.from({ length: 6 }, () => app.asPartner()));
+    const [busy, ...others] = partners;
+    for (const i of [0, 1, 2, 3, 4, 4, 5]) await call(busy?.token, `/islands/${String(i)}`, small);
+    for (const { token } of others) await call(token, '/me', small);
+    await until(
+      async () => (await scrape(small.opsUrl)).sum('latchkey_records_lost_total', { queue: 'calls' }) === 2,
+      'two are given up',
+    );
+    await small.close();
+    const rows = await app.dataSource.query<{ route: string; calls: string }[]>(
+      `SELECT route, sum(calls) AS calls FROM call_count WHERE channel_user_id = ANY ($1::uuid[])
+       GROUP BY channel_user_id, route ORDER BY channel_user_id <> $2, route`,
+      [partners.map(({ id }) => id), busy?.id],
+    );
+    expect(rows.map(({ route, calls }) => [route, calls])).toEqual([
+      ['/islands/0', '1'],
+      ['/islands/1', '1'],
+      ['/islands/2', '1'],
+      ['/islands/3', '1'],
+      ['other', '3'],
+      ['other', '1'],
+      ['other', '1'],
+      ['other', '1'],
+    ]);
+  });
+
   it('are summed over instances, without a loss when many come at once', async () => {
     const partner = await app.asPartner();
     const other = await startOther();
