@@ -31,6 +31,7 @@ export const INSERTED = 'PostgreSQL: rows inserted';
 export const UPDATED = 'PostgreSQL: rows updated';
 export const WAL = 'PostgreSQL: WAL bytes';
 export const ACTIVITY = 'PostgreSQL: bytes of activity on disk';
+export const CALL_COUNTS = 'PostgreSQL: bytes of call counts on disk';
 export const POSTGRES_CPU = 'PostgreSQL: processor time, ms';
 export const REDIS = 'Redis: commands, including those in scripts';
 export const REDIS_CPU = 'Redis: processor time, ms';
@@ -58,7 +59,8 @@ const COUNTERS = `
       AND query NOT LIKE 'SHOW transaction_read_only%') AS "${STATEMENTS}",
     xact_commit AS "${TRANSACTIONS}", tup_inserted AS "${INSERTED}", tup_updated AS "${UPDATED}",
     tup_deleted AS "PostgreSQL: rows deleted", pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') AS "${WAL}",
-    (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'activity'::regclass) AS "${ACTIVITY}"
+    (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'activity'::regclass) AS "${ACTIVITY}",
+    pg_total_relation_size('call_count') + pg_total_relation_size('credential_usage') AS "${CALL_COUNTS}"
   FROM pg_stat_database WHERE datname = current_database()`;
 
 function postgresTotals(url: string): Promise<Totals> {

@@ -1,6 +1,7 @@
 import {
   ACCOUNTS,
   ACTIVITY,
+  CALL_COUNTS,
   type Capacity,
   INSERTED,
   POSTGRES_CPU,
@@ -25,8 +26,10 @@ const TOKENS = 10_000;
 const CALLS = 100_000;
 /** The share of its rate at which every instance runs. */
 const HEADROOM = 0.7;
-/** Rows that one instance writes at most: `src/activity/usage`. */
-const USAGE_ROWS_PER_SECOND = 250;
+/** Rows that one instance writes at most, half of them by credential (`src/activity/usage`) and half by route (`calls`). */
+const USAGE_ROWS_PER_SECOND = 500;
+/** How long the counts of calls are kept. */
+const KEPT_HOURS = 8 * 24;
 /** Connections of an instance: its pool, and the one that listens. */
 const CONNECTIONS = 11;
 /** Updates of lastTokenAt and lastUsedAt a second: each at most once a minute. */
@@ -56,6 +59,9 @@ function calculate({ idle, tokens, calls, tokenBytes, callBytes }: Capacity, rat
   const otherRows = usageRows + moreLastUses;
   const atRest = (name: string): number => (instances * of(idle.totals, name)) / idle.seconds;
   const activity = of(tokens, ACTIVITY) / 1000;
+  // Of the measured calls, each partner has one count by credential and one by route.
+  const callCounts = (of(calls, CALL_COUNTS) * REQUESTS) / 1000 / ACCOUNTS;
+  const callCountBytes = PARTNERS * instances * KEPT_HOURS * callCounts;
   return {
     share,
     instances,
@@ -63,6 +69,8 @@ function calculate({ idle, tokens, calls, tokenBytes, callBytes }: Capacity, rat
     otherRows,
     otherWal: perRow(calls, WAL),
     activity,
+    callCounts,
+    callCountBytes,
     batches: Math.max(thousands * of(tokens, TRANSACTIONS), instances * 4),
     statements: thousands * of(tokens, STATEMENTS) + otherRows / BATCH_ROWS + atRest(STATEMENTS),
     // The time of the guarded calls' few rows is too short to be measured.
@@ -118,11 +126,11 @@ const partsOf = (sums: Calculated): Part[] => [
   },
   {
     name: 'PostgreSQL, disk',
-    needed: (sums.diskPerDay * RETENTION_DAYS) / 1e12,
+    needed: (sums.diskPerDay * RETENTION_DAYS + sums.callCountBytes) / 1e12,
     bound: 16,
     unit: 'TB',
     because: 'the largest plain cloud volume; sign-ins are kept for 90 days by default',
-    then: `Lower \`ACTIVITY_RETENTION_DAYS\`: ${number(Math.floor(16e12 / sums.diskPerDay))} days fit into 16 TB. A day is a partition, and dropping it costs nothing. A longer \`tokenTtlSeconds\` makes fewer sign-ins.`,
+    then: `Lower \`ACTIVITY_RETENTION_DAYS\`: ${number(Math.floor((16e12 - sums.callCountBytes) / sums.diskPerDay))} days fit into 16 TB. A day is a partition, and dropping it costs nothing. A longer \`tokenTtlSeconds\` makes fewer sign-ins.`,
   },
   {
     name: 'PostgreSQL, connections',
@@ -248,6 +256,11 @@ function arithmetic(capacity: Capacity, rates: Rates, sums: Calculated): string 
       `${number(TOKENS * DAY_SECONDS)} tokens × ${number(sums.activity)} bytes`,
       `${number(sums.diskPerDay / 1e9)} GB`,
     ],
+    [
+      'call counts on disk, if every partner calls each instance in each hour',
+      `${number(PARTNERS)} × ${String(instances)} × ${String(KEPT_HOURS)} h × ${number(sums.callCounts)} bytes`,
+      `${number(sums.callCountBytes / 1e9)} GB`,
+    ],
   ];
   return rows.map((row) => `| ${row.join(' | ')} |`).join('\n');
 }
@@ -278,7 +291,8 @@ ${rows.map((row) => `| ${row} |`).join('\n')}
 
 A batch of sign-in activity has at most 500 records. Below 2,000 tokens a second, an instance writes four batches a
 second of any size, so a token costs more statements than shown here. Guarded calls insert and update rows with the
-call count of each credential: their number grows with the number of credentials and with time, not with the calls.
+call counts of each credential and of each partner's routes: their number grows with the partners, the routes that they
+call and time, not with the calls.
 The heartbeat of each instance (five times a second, on its listening connection) is not among the statements.
 Processor times are upper bounds: a server with more to do at once needs less for each.
 
