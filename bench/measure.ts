@@ -19,6 +19,8 @@ import { latchkey } from './variants.ts';
 export interface Scale {
   readonly rounds: number;
   readonly pace: RandomPace;
+  /** A round before the others that is not counted: V8 compiles what a server runs during its first 100,000 answers. */
+  readonly compilation: RandomPace;
   /** Numbers of channel users, ascending. */
   readonly sizes: readonly number[];
   readonly starts: number;
@@ -88,6 +90,7 @@ export async function measure(scale: Scale, folder: string): Promise<Measured> {
     ...guardPeers,
     ...sizes.map(({ guard }) => guard),
   ].filter((contender) => !scale.isQuick || !others.includes(contender));
+  await runRounds(contenders, { rounds: 1, pace: scale.compilation });
   const rounds = await runRounds(contenders, scale);
   return { scale, floor, oidcProvider, oauth2Server, limit, tutorial, guardPeers, latchkey: sizes, rounds, starts };
 }

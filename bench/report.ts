@@ -79,24 +79,22 @@ function doubts(measured: Measured): string {
 }
 
 function conditions(measured: Measured, machine: readonly (readonly [string, string])[]): Section {
-  const { pace } = measured.scale;
+  const { pace, compilation } = measured.scale;
   const rounds = resultsOf(measured, measured.limit.generate).length;
   const lines = machine.map(([name, value]) => `- ${name}: ${value}`);
   return {
     title: 'Conditions',
     text: `${lines.join('\n')}
 
-Each server runs as a production build, pinned to core ${String(SERVER_CORE)}, and writes its log to a file; the load generator
-(autocannon)
-is pinned to core ${String(GENERATOR_CORE)}. PostgreSQL is pinned to neither and uses both. Requests come over ${String(CONNECTIONS)} keep-alive
-connections,
-each with one request in progress, and are drawn at random from those of all accounts in use. ${rounds === 1 ? 'One round' : `${String(rounds)} rounds`} of ${String(pace.seconds)}
-s, after
-${String(pace.warmUpSeconds)} s of warm-up; each round runs all variants in turn. Figures are medians of the rounds, with the lowest and the
-highest in parentheses. CPU is the processor time of the server, user and system time of all its threads, which a busy
-machine changes less than rates; ratios compare it in the same round. Any response other than 2xx fails the run.
-Latchkey's audit,
-activity, limiter and account checks are on; its settings are the defaults.${doubts(measured)}`,
+Each server runs as a production build, pinned to core ${String(SERVER_CORE)}, and writes its log to a file; the load
+generator (autocannon) is pinned to core ${String(GENERATOR_CORE)}. PostgreSQL is pinned to neither and uses both.
+Requests come over ${String(CONNECTIONS)} keep-alive connections, each with one request in progress, and are drawn at
+random from those of all accounts in use. ${rounds === 1 ? 'One round' : `${String(rounds)} rounds`} of ${String(pace.seconds)} s, after ${String(pace.warmUpSeconds)} s of warm-up; each round runs all
+variants in turn. A round of ${String(compilation.seconds)} s before them is not counted, since V8 compiles what a server runs during its first
+100,000 answers or so. Figures are medians of the rounds, with the lowest and the highest in parentheses. CPU is the
+processor time of the server, user and system time of all its threads, which a busy machine changes less than rates;
+ratios compare it in the same round. Any response other than 2xx fails the run. Latchkey's audit, activity, limiter and
+account checks are on; its settings are the defaults.${doubts(measured)}`,
   };
 }
 

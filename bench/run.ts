@@ -28,14 +28,16 @@ import { measureFailures } from './timing.ts';
 
 const FULL: Scale = {
   rounds: 5,
-  pace: { kind: 'random', warmUpSeconds: 0.5, seconds: 3 },
+  pace: { kind: 'random', warmUpSeconds: 0.2, seconds: 1.5 },
+  compilation: { kind: 'random', warmUpSeconds: 0, seconds: 3 },
   sizes: [1_000, 100_000, 1_000_000],
   starts: 5,
   isQuick: false,
 };
 const QUICK: Scale = {
   rounds: 2,
-  pace: { kind: 'random', warmUpSeconds: 0.5, seconds: 2 },
+  pace: { kind: 'random', warmUpSeconds: 0.2, seconds: 2 },
+  compilation: { kind: 'random', warmUpSeconds: 0, seconds: 3 },
   sizes: [1_000],
   starts: 1,
   isQuick: true,
