@@ -27,10 +27,7 @@ export class ListCallErrorsQuery {
   cursor?: string;
 }
 
-class CallCountDto {
-  @ApiProperty({ type: String, format: 'date-time', description: 'Start of the hour.' })
-  hour!: Date;
-
+class CallTotalDto {
   @ApiProperty({ type: String, nullable: true, example: 'GET', description: '`null` for the route `other`.' })
   method!: string | null;
 
@@ -47,13 +44,21 @@ class CallCountDto {
   count!: number;
 }
 
+class CallCountDto extends CallTotalDto {
+  @ApiProperty({ type: String, format: 'date-time', description: 'Start of the hour.' })
+  hour!: Date;
+}
+
 export class CallsDto {
   @ApiProperty({ type: String, format: 'date-time', description: 'Start of the first hour that is shown.' })
   from!: Date;
 
+  @ApiProperty({ type: [CallTotalDto], description: 'The calls of all these hours together, by route.' })
+  totals!: CallTotalDto[];
+
   @ApiProperty({
     type: [CallCountDto],
-    description: 'Newest hour first. Calls that other instances have answered show within seconds.',
+    description: 'Newest hour first, then by route. Calls that other instances have answered show within seconds.',
   })
   items!: CallCountDto[];
 }

@@ -4,15 +4,18 @@ import { scrape } from '../../../test/support/metrics.ts';
 import { PostgresProxy } from '../../../test/support/postgres-proxy.ts';
 import { eventually, inParallel, logLines, until } from '../../../test/support/sign-ins.ts';
 
-interface Count {
-  hour: string;
+interface Total {
   method: string | null;
   route: string;
   statusClass: string;
   count: number;
 }
+interface Count extends Total {
+  hour: string;
+}
 interface Calls {
   from: string;
+  totals: Total[];
   items: Count[];
 }
 
@@ -76,7 +79,8 @@ describe('the calls of a partner', () => {
     ];
     expect(await counted(partner, 7)).toEqual(items);
     const own = (await call(partner.token, '/me/usage')).expect(200).json<Calls>();
-    expect(own).toEqual({ from: hourOf(Date.now() + app.clockOffset - 23 * HOUR_MS), items });
+    const totals = items.map(({ hour: _, ...total }) => total);
+    expect(own).toEqual({ from: hourOf(Date.now() + app.clockOffset - 23 * HOUR_MS), totals, items });
     // The partner's own question is a call, too.
     expect((await counted(partner, 8)).at(-1)).toMatchObject({ route: '/me/usage', count: 1 });
   });
@@ -114,6 +118,8 @@ describe('the calls of a partner', () => {
       [hourOf(now - 3 * HOUR_MS), 1],
       [hourOf(now - 4 * HOUR_MS), 2],
     ]);
+    expect((await callsOf(partner)).totals).toEqual([{ method: 'GET', route: '/me', statusClass: '2xx', count: 4 }]);
+    expect((await callsOf(partner, '?hours=3')).totals).toMatchObject([{ count: 1 }]);
     expect(await counted(partner, 1, app, '?hours=1')).toHaveLength(1);
     expect(await counted(partner, 1, app, '?hours=3')).toHaveLength(1);
     expect(await counted(partner, 2, app, '?hours=4')).toHaveLength(2);
@@ -143,7 +149,9 @@ describe('the calls of a partner', () => {
     await other.close();
     const reader = await startOther();
     const items = await counted(partner, 2 * ISLANDS + 2, reader);
+    const { totals } = await callsOf(partner, '', reader);
     await reader.close();
+    expect(totals).toEqual(items.map(({ hour: _, ...total }) => total));
     expect(items).toHaveLength(51);
     expect(items.at(-1)).toMatchObject({ route: 'other', method: null, statusClass: '2xx' });
     expect(items.filter(({ route }) => route.startsWith('/islands/'))).toHaveLength(50);

@@ -66,13 +66,8 @@ export class CallsService implements OnApplicationBootstrap {
     const rows = sumsOf([...written, ...inMemory.map((count) => ({ ...count, hour: new Date(count.hour) }))]);
     return {
       from,
-      items: rows.map(({ hour, method, route, statusClass, calls }) => ({
-        hour,
-        method: method === '' ? null : method,
-        route,
-        statusClass: `${String(statusClass)}xx` as CallsDto['items'][number]['statusClass'],
-        count: calls,
-      })),
+      totals: joined(rows.map((row) => ({ ...row, hour: from }))).map(toTotalDto),
+      items: rows.map((row) => ({ hour: row.hour, ...toTotalDto(row) })),
     };
   }
 
@@ -123,16 +118,29 @@ function toDto({ id, at, method, route, status, code, reason, requestId, count }
   return { id, at, method, route, status, code, title: titleOfCall(status), ...explanation, requestId, count };
 }
 
-/** Adds up equal counts, with the routes beyond {@link MAX_ROUTES} as one. Newest hour first, then by route. */
+function toTotalDto({ method, route, statusClass, calls }: CountRow): CallsDto['totals'][number] {
+  return {
+    method: method === '' ? null : method,
+    route,
+    statusClass: `${String(statusClass)}xx` as CallsDto['totals'][number]['statusClass'],
+    count: calls,
+  };
+}
+
+/** Adds up equal counts, with the routes beyond {@link MAX_ROUTES} as one. */
 function sumsOf(counts: readonly CountRow[]): CountRow[] {
   const named = mostCalled(counts);
+  return joined(
+    counts.map((count) => (named.has(nameOf(count)) ? count : { ...count, method: '', route: OTHER_ROUTE })),
+  );
+}
+
+/** Adds up equal counts. Newest hour first, then by route. */
+function joined(counts: readonly CountRow[]): CountRow[] {
   const sums = new Map<string, CountRow>();
-  for (const count of counts) {
-    const { hour, statusClass } = count;
-    const { method, route } = named.has(nameOf(count)) ? count : { method: '', route: OTHER_ROUTE };
+  for (const { hour, method, route, statusClass, calls } of counts) {
     const key = [hour.getTime(), method, route, statusClass].join(' ');
-    const calls = (sums.get(key)?.calls ?? 0) + count.calls;
-    sums.set(key, { hour, method, route, statusClass, calls });
+    sums.set(key, { hour, method, route, statusClass, calls: (sums.get(key)?.calls ?? 0) + calls });
   }
   return [...sums.values()].sort(
     (a, b) =>
