@@ -58,7 +58,7 @@ export function RetirementChoice({ value, onChange, areSeveral, error }: Retirem
             ? 'It gets no new tokens from then on. Its existing tokens keep working.'
             : 'This never extends an expiry.')
         }
-        sx={{ ml: 4, mt: 1, minWidth: 220 }}
+        sx={{ ml: 4, mt: 1, minWidth: 220, alignSelf: 'flex-start' }}
       >
         {OPTIONS[after].map(([seconds, words]) => (
           <MenuItem key={String(seconds)} value={String(seconds)}>
