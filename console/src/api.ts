@@ -60,6 +60,14 @@ export class ApiError extends Error {
   }
 }
 
+/** Whether a query asks again after an error. A refusal stays the same, so only failures are tried three times more. */
+export const mayRetry = (failures: number, error: unknown): boolean =>
+  failures < 3 && !(error instanceof ApiError && error.status >= 400 && error.status < 500);
+
+/** Whether the server does not know the path, as an instance with an older version while an update is under way. */
+export const isUnknownRoute = (error: unknown): boolean =>
+  error instanceof ApiError && error.code === 'route.not-found';
+
 /** Event on `window` when the API no longer accepts the session. The layout then asks for a new sign-in. */
 export const SIGNED_OUT = 'latchkey:signed-out';
 const SESSION_OVER = 'Your session had ended, so nothing was changed. Sign in and try again.';

@@ -21,6 +21,7 @@ const ImportPage = lazy(async () => ({ default: (await import('./partners/import
 // Loaded when opened, since its charts are large and the sign-in page needs none.
 const Overview = lazy(() => import('./overview/overview.tsx'));
 const Notices = lazy(() => import('./notices/notices.tsx'));
+const RequestPage = lazy(() => import('./requests/request-page.tsx'));
 const Webhooks = lazy(() => import('./notices/webhooks.tsx'));
 
 function StaffForAdmins(): ReactNode {
@@ -53,6 +54,8 @@ export function App(): ReactNode {
       <CustomRoutes>
         <Route path="/notices" element={<Notices />} />
         <Route path="/webhooks" element={<Webhooks />} />
+        <Route path="/requests" element={<RequestPage />} />
+        <Route path="/requests/:requestId" element={<RequestPage />} />
         <Route
           path="/import"
           element={

@@ -29,8 +29,10 @@ import { api, type Query, withQuery } from './api.ts';
 import { Actor, SameTarget, Target } from './audit-links.tsx';
 import { actionTitle } from './audit-words.ts';
 import { messageOf, Time } from './feedback.tsx';
+import { Fact } from './page.tsx';
 import { Nothing } from './partners/loading-states.tsx';
 import { useMay } from './permissions.ts';
+import { RequestLink } from './requests/request-link.tsx';
 import type { AuditChain, AuditEvent, Schemas } from './types.ts';
 
 const choicesOf = (actions: string[]): { id: string; name: string }[] =>
@@ -243,19 +245,6 @@ function Changes({ changes }: { changes: AuditEvent['changes'] }): ReactNode {
   );
 }
 
-function Fact({ label, children }: { label: string; children: ReactNode }): ReactNode {
-  return (
-    <div>
-      <Typography variant="caption" color="textSecondary" component="dt">
-        {label}
-      </Typography>
-      <Typography component="dd" sx={{ m: 0, overflowWrap: 'anywhere' }}>
-        {children}
-      </Typography>
-    </div>
-  );
-}
-
 /** One event, with the values before and after each change. */
 function AuditEventDrawer({ event, onClose }: { event: AuditEvent | undefined; onClose: () => void }): ReactNode {
   const titleId = useId();
@@ -293,7 +282,7 @@ function AuditEventDrawer({ event, onClose }: { event: AuditEvent | undefined; o
             </Fact>
             <Fact label="From address">{event.address ?? '–'}</Fact>
             <Fact label="Reason">{event.reason ?? '–'}</Fact>
-            <Fact label="Request">{event.requestId ?? '–'}</Fact>
+            <Fact label="Request">{event.requestId === null ? '–' : <RequestLink id={event.requestId} />}</Fact>
             <Fact label="Target id">{event.target.id}</Fact>
             <Fact label="Action">
               <code>{event.action}</code>

@@ -37,6 +37,7 @@ import { ENROLMENT_REQUIRED, idleFor, SIGNED_OUT } from './api.ts';
 import { currentSession, forgetSession } from './auth.ts';
 import { discardUnsaved, hasUnsaved, LeaveGuard, mayDiscard } from './leave-guard.tsx';
 import { IfRole } from './permissions.ts';
+import { RequestSearch } from './requests/request-search.tsx';
 import { SignInAgain } from './sign-in-again.tsx';
 
 function ProfileItem(): ReactNode {
@@ -109,7 +110,12 @@ function SignOutItem(): ReactNode {
 function Bar(): ReactNode {
   return (
     <AppBar
-      toolbar={<RefreshButton />}
+      toolbar={
+        <>
+          <RequestSearch />
+          <RefreshButton />
+        </>
+      }
       userMenu={
         <UserMenu>
           <ProfileItem />

@@ -43,3 +43,17 @@ export function Section({ title, children }: { title: string; children: ReactNod
     </Card>
   );
 }
+
+/** A term and its value, in a `dl`. */
+export function Fact({ label, children }: { label: string; children: ReactNode }): ReactNode {
+  return (
+    <div>
+      <Typography variant="caption" color="textSecondary" component="dt">
+        {label}
+      </Typography>
+      <Typography component="dd" sx={{ m: 0, overflowWrap: 'anywhere' }}>
+        {children}
+      </Typography>
+    </div>
+  );
+}

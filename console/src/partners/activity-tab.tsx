@@ -8,6 +8,7 @@ import Typography from '@mui/material/Typography';
 import { useQuery } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 import { Time } from '../feedback.tsx';
+import { RequestLink } from '../requests/request-link.tsx';
 import { FoldedList } from './paged-list.tsx';
 import { type Activity, type ChannelUser, partnerApi } from './partner-api.ts';
 import { outcomeOf } from './words.ts';
@@ -52,7 +53,11 @@ function Attempt({ attempt, isRepeated, labelOf, children }: AttemptProps & { ch
               {' · '}the partner received <code>{errorCode}</code>
             </>
           )}
-          {outcome === 'refused' && ` · request ${requestId}`}
+          {outcome === 'refused' && (
+            <>
+              {' · '}request <RequestLink id={requestId} />
+            </>
+          )}
         </Typography>
         {advice !== undefined && !isRepeated && (
           <Typography variant="body2" sx={{ mt: 0.5 }}>
@@ -92,7 +97,7 @@ function Run({ run, labelOf }: { run: readonly Activity[]; labelOf: LabelOf }) {
             <Box component="ul" sx={{ m: 0, pl: 2.5 }}>
               {older.map(({ id, at, requestId }) => (
                 <Typography key={id} component="li" variant="body2">
-                  <Time value={at} seconds />, request {requestId}
+                  <Time value={at} seconds />, request <RequestLink id={requestId} />
                 </Typography>
               ))}
             </Box>

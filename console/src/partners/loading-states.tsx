@@ -4,6 +4,7 @@ import Skeleton from '@mui/material/Skeleton';
 import Stack from '@mui/material/Stack';
 import Typography from '@mui/material/Typography';
 import type { ReactNode } from 'react';
+import { isUnknownRoute } from '../api.ts';
 import { messageOf } from '../feedback.tsx';
 
 interface Asked<T> {
@@ -28,7 +29,7 @@ export function Loaded<T>({ query, what, rows = 3, children }: LoadedProps<T>) {
     <>
       {error !== null && error !== undefined && (
         <Alert
-          severity="error"
+          severity={isUnknownRoute(error) ? 'info' : 'error'}
           sx={{ mb: 2 }}
           action={
             <Button color="inherit" size="small" disabled={query.isFetching} onClick={() => void query.refetch()}>
@@ -39,7 +40,9 @@ export function Loaded<T>({ query, what, rows = 3, children }: LoadedProps<T>) {
           {data === undefined
             ? `Could not load ${what}. `
             : `Could not refresh ${what}; showing the last known state. `}
-          {messageOf(error)}
+          {isUnknownRoute(error)
+            ? 'The server runs an older version, which does not have this. Try again once it is updated.'
+            : messageOf(error)}
         </Alert>
       )}
       {data === undefined && (error === null || error === undefined) && (
