@@ -28,6 +28,7 @@ const UNITS: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
 const LOCALE = 'en-GB';
 const relativeFormat = new Intl.RelativeTimeFormat(LOCALE, { numeric: 'auto' });
 const localFormat = new Intl.DateTimeFormat(LOCALE, { dateStyle: 'medium', timeStyle: 'short' });
+const clockFormat = new Intl.DateTimeFormat(LOCALE, { timeStyle: 'short' });
 const exactFormat = new Intl.DateTimeFormat(LOCALE, { dateStyle: 'medium', timeStyle: 'medium' });
 
 /** Share of a unit from which the unit is used: 0.99 hours are shown as 1 hour. */
@@ -79,15 +80,18 @@ function Relative({ date }: { date: Date }): ReactNode {
  * @param value ISO 8601; `null` shows a dash
  * @param relative shows a text such as `3 hours ago`
  * @param seconds shows seconds, for comparison with logs
+ * @param clock shows the time of day alone, below a date
  */
 export function Time({
   value,
   relative = false,
   seconds = false,
+  clock = false,
 }: {
   value: string | null | undefined;
   relative?: boolean;
   seconds?: boolean;
+  clock?: boolean;
 }): ReactNode {
   const [anchor, setAnchor] = useState<HTMLElement>();
   const tipId = useId();
@@ -114,7 +118,7 @@ export function Time({
         onFocus={show}
         onBlur={hide}
       >
-        {relative ? <Relative date={date} /> : (seconds ? exactFormat : localFormat).format(date)}
+        {relative ? <Relative date={date} /> : (clock ? clockFormat : seconds ? exactFormat : localFormat).format(date)}
       </time>
       {anchor && (
         <Tooltip

@@ -55,7 +55,7 @@ browserStory('visits to the console', () => {
     await context.close();
   });
 
-  it('show everything on a phone: five tabs, words beside icons, hours and numbers at the chart', async () => {
+  it('show everything on a phone: seven tabs, words beside icons, hours and numbers at the chart', async () => {
     const created = await stage.asStaff(admin, 'POST', '/admin/channel-users', {
       username: 'phone-partner',
       displayName: 'שירות חדרים',
@@ -88,7 +88,7 @@ browserStory('visits to the console', () => {
     await page.setViewportSize(PHONE);
     await page.goto(`${stage.url}/console/channel-users/${channelUser.id}/show`);
     await page.getByRole('tab').first().waitFor();
-    for (const name of ['Account', 'Passwords', 'Grants', 'Sign-ins', 'History']) {
+    for (const name of ['Account', 'Passwords', 'Grants', 'Sign-ins', 'Calls', 'Errors', 'History']) {
       const tab = page.getByRole('tab', { name });
       const { x = -1, width = 0 } = (await tab.boundingBox()) ?? {};
       expect([name, x >= 0, x + width <= PHONE.width]).toEqual([name, true, true]);

@@ -4,6 +4,7 @@ import Stack from '@mui/material/Stack';
 import Typography from '@mui/material/Typography';
 import { useInfiniteQuery } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
+import { mayRetry } from '../api.ts';
 import { Loaded, Nothing } from './loading-states.tsx';
 import type { Page } from './partner-api.ts';
 
@@ -41,6 +42,7 @@ export function FoldedList<T, E extends { id: string }>({
     queryFn: ({ pageParam }) => ask(pageParam),
     initialPageParam: null as string | null,
     getNextPageParam: ({ nextCursor }) => nextCursor,
+    retry: mayRetry,
   });
   const { isFetchingNextPage, hasNextPage } = query;
   return (

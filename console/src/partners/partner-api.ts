@@ -17,6 +17,8 @@ export type Delivery = Pick<Schemas['CreateCredentialRequest'], 'deliver' | 'lin
 export type Impact = Schemas['CredentialImpactDto'];
 export type Handover = Schemas['HandoverDto'];
 export type Activity = Schemas['ActivityDto'];
+export type Calls = Schemas['CallsDto'];
+export type CallError = Schemas['CallErrorDto'];
 export type Grant = Schemas['GrantDto'];
 export type Import = Schemas['ImportDto'];
 export type ImportResult = Schemas['ImportResultDto'];
@@ -80,6 +82,9 @@ export const partnerApi = {
 
   activity: (id: string, cursor: string | null, outcome?: Activity['outcome']) =>
     pageOf<Activity>(`${pathOf(id)}/activity`, { cursor, outcome }),
+  calls: (id: string, hours: number, signal: AbortSignal) =>
+    ask<Calls>('GET', `${pathOf(id)}/calls`, { query: { hours }, signal }),
+  errors: (id: string, cursor: string | null) => pageOf<CallError>(`${pathOf(id)}/errors`, { cursor }),
   /** The event of the partner's suspension: who, when and why. */
   suspension: async (target: string) =>
     (

@@ -1,5 +1,7 @@
+import CallsIcon from '@mui/icons-material/BarChart';
 import HistoryIcon from '@mui/icons-material/History';
 import SignInsIcon from '@mui/icons-material/Login';
+import ErrorsIcon from '@mui/icons-material/ErrorOutlined';
 import AccountIcon from '@mui/icons-material/Person';
 import GrantsIcon from '@mui/icons-material/Rule';
 import KeyIcon from '@mui/icons-material/VpnKey';
@@ -19,7 +21,9 @@ import { Link, useParams, useSearchParams } from 'react-router-dom';
 import { ApiError } from '../api.ts';
 import { AccountTab } from './account-tab.tsx';
 import { ActivityTab } from './activity-tab.tsx';
+import { CallsTab } from './calls-tab.tsx';
 import { CredentialsTab } from './credentials-tab.tsx';
+import { ErrorsTab } from './errors-tab.tsx';
 import { GrantsTab } from './grants-tab.tsx';
 import { HistoryTab } from './history-tab.tsx';
 import { Loaded } from './loading-states.tsx';
@@ -39,22 +43,24 @@ const TABS: Record<string, PartnerTab> = {
   credentials: { label: 'Passwords', icon: <KeyIcon />, render: (partner) => <CredentialsTab partner={partner} /> },
   grants: { label: 'Grants', icon: <GrantsIcon />, render: (partner) => <GrantsTab partner={partner} /> },
   activity: { label: 'Sign-ins', icon: <SignInsIcon />, render: (partner) => <ActivityTab partner={partner} /> },
+  calls: { label: 'Calls', icon: <CallsIcon />, render: (partner) => <CallsTab partner={partner} /> },
+  errors: { label: 'Errors', icon: <ErrorsIcon />, render: (partner) => <ErrorsTab partner={partner} /> },
   history: { label: 'History', icon: <HistoryIcon />, render: (partner) => <HistoryTab partner={partner} /> },
 };
 
-/** Icons above the labels on a phone, so that all five tabs fit. */
+/** Icons above the labels on a narrow screen, so that all seven tabs fit on a phone. */
 const TAB_STYLES: SxProps<Theme> = {
   borderBottom: 1,
   borderColor: 'divider',
   '& .MuiTab-root': {
     minWidth: 0,
-    minHeight: { xs: 60, sm: 48 },
-    px: { xs: 0.25, sm: 2 },
-    fontSize: { xs: 12, sm: 14 },
-    flexDirection: { xs: 'column', sm: 'row' },
-    flexGrow: { xs: 1, sm: 0 },
+    minHeight: { xs: 60, lg: 48 },
+    px: { xs: 0, lg: 2 },
+    fontSize: { xs: 11, sm: 12, lg: 14 },
+    flexDirection: { xs: 'column', lg: 'row' },
+    flexGrow: { xs: 1, lg: 0 },
   },
-  '& .MuiTab-icon': { mr: { xs: 0, sm: 1 }, mb: 0 },
+  '& .MuiTab-icon': { mr: { xs: 0, lg: 1 }, mb: 0 },
 };
 
 function Head({ partner }: { partner: ChannelUser }) {
@@ -117,6 +123,8 @@ export function PartnerPage() {
             <Card>
               <Tabs
                 value={tab}
+                variant="scrollable"
+                scrollButtons={false}
                 onChange={(_, next: string) => {
                   setSearch({ tab: next }, { replace: true });
                 }}

@@ -1,0 +1,264 @@
+import CloseIcon from '@mui/icons-material/ExpandLess';
+import OpenIcon from '@mui/icons-material/ExpandMore';
+import Box from '@mui/material/Box';
+import IconButton from '@mui/material/IconButton';
+import MenuItem from '@mui/material/MenuItem';
+import Stack from '@mui/material/Stack';
+import type { SxProps, Theme } from '@mui/material/styles';
+import Table from '@mui/material/Table';
+import TableBody from '@mui/material/TableBody';
+import TableCell from '@mui/material/TableCell';
+import TableHead from '@mui/material/TableHead';
+import TableRow from '@mui/material/TableRow';
+import TextField from '@mui/material/TextField';
+import Typography from '@mui/material/Typography';
+import { useQuery } from '@tanstack/react-query';
+import { Fragment, type ReactNode, useId, useState } from 'react';
+import { mayRetry } from '../api.ts';
+import { Time } from '../feedback.tsx';
+import { Loaded, Nothing } from './loading-states.tsx';
+import { type Calls, type ChannelUser, partnerApi } from './partner-api.ts';
+
+type Total = Calls['totals'][number];
+type StatusClass = Total['statusClass'];
+
+const DEFAULT_HOURS = 24;
+const SPANS: readonly (readonly [hours: number, words: string])[] = [
+  [1, 'This hour'],
+  [6, 'The last 6 hours'],
+  [DEFAULT_HOURS, 'The last 24 hours'],
+  [72, 'The last 3 days'],
+  [168, 'The last 7 days'],
+];
+
+const dayFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'full' });
+
+const CLASSES: readonly StatusClass[] = ['1xx', '2xx', '3xx', '4xx', '5xx'];
+
+/** Adds up consecutive items with the same key, in the API's order. */
+function groupsOf<T extends Total>(items: readonly T[], keyOf: (item: T) => string): { key: string; items: T[] }[] {
+  const groups: { key: string; items: T[] }[] = [];
+  for (const item of items) {
+    const last = groups.at(-1);
+    if (last?.key === keyOf(item)) last.items.push(item);
+    else groups.push({ key: keyOf(item), items: [item] });
+  }
+  return groups;
+}
+
+const dayOf = ({ hour }: Calls['items'][number]): string => dayFormat.format(new Date(hour));
+const nameOf = ({ method, route }: Total): string => (method === null ? route : `${method} ${route}`);
+const sumOf = (items: readonly Total[], statusClass?: StatusClass): number =>
+  items.reduce(
+    (sum, item) => (statusClass === undefined || item.statusClass === statusClass ? sum + item.count : sum),
+    0,
+  );
+
+/** The numbers of a row: one for each class, then all. */
+function Numbers({ items, classes }: { items: readonly Total[]; classes: readonly StatusClass[] }) {
+  return (
+    <>
+      {classes.map((statusClass) => {
+        const count = sumOf(items, statusClass);
+        return (
+          <TableCell key={statusClass} align="right" sx={count === 0 ? { color: 'text.secondary' } : undefined}>
+            {count.toLocaleString()}
+          </TableCell>
+        );
+      })}
+      <TableCell align="right" sx={{ fontWeight: 600 }}>
+        {sumOf(items).toLocaleString()}
+      </TableCell>
+    </>
+  );
+}
+
+const TABLE: SxProps<Theme> = {
+  maxWidth: 800,
+  fontVariantNumeric: 'tabular-nums',
+  '& td, & th': { px: { xs: 0.75, sm: 1.5 } },
+  '& th[scope=row]': { width: '100%', overflowWrap: 'anywhere' },
+};
+
+interface CallTableProps {
+  readonly title: string;
+  /** Heading of the first column. */
+  readonly what: string;
+  readonly classes: readonly StatusClass[];
+  /** The bodies of the table. */
+  readonly children: ReactNode;
+}
+
+function CallTable({ title, what, classes, children }: CallTableProps) {
+  return (
+    <Box sx={{ overflowX: 'auto' }}>
+      <Typography variant="subtitle1" component="h3" sx={{ mb: 0.5 }}>
+        {title}
+      </Typography>
+      <Table size="small" aria-label={title} sx={TABLE}>
+        <TableHead>
+          <TableRow>
+            <TableCell>{what}</TableCell>
+            {[...classes, 'All'].map((name) => (
+              <TableCell key={name} align="right">
+                {name}
+              </TableCell>
+            ))}
+          </TableRow>
+        </TableHead>
+        {children}
+      </Table>
+    </Box>
+  );
+}
+
+/** A call's method and route. A long route breaks before a slash. */
+const Route = ({ name }: { name: string }) => (
+  <code>
+    {name.split(/(?=\/)/).map((part, index) => (
+      <Fragment key={index}>
+        {index > 0 && <wbr />}
+        {part}
+      </Fragment>
+    ))}
+  </code>
+);
+
+interface RouteRowsProps {
+  readonly items: readonly Total[];
+  readonly classes: readonly StatusClass[];
+  readonly isIndented?: boolean;
+}
+
+const RouteRows = ({ items, classes, isIndented = false }: RouteRowsProps): ReactNode =>
+  groupsOf(items, nameOf).map((route) => (
+    <TableRow key={route.key}>
+      <TableCell component="th" scope="row" sx={isIndented ? { '&&': { pl: { xs: 2, sm: 5 } } } : undefined}>
+        <Route name={route.key} />
+      </TableCell>
+      <Numbers items={route.items} classes={classes} />
+    </TableRow>
+  ));
+
+/** The calls of an hour. Its routes are shown on demand. */
+function HourRows({ hour, dayId, items, classes }: RouteRowsProps & { readonly hour: string; readonly dayId: string }) {
+  const [isOpen, setOpen] = useState(false);
+  const buttonId = useId();
+  const hourId = useId();
+  return (
+    <>
+      <TableRow>
+        <TableCell component="th" scope="row" sx={{ '&&': { pl: 0 } }}>
+          <IconButton
+            id={buttonId}
+            size="small"
+            aria-expanded={isOpen}
+            aria-label="Routes of"
+            aria-labelledby={`${buttonId} ${hourId} ${dayId}`}
+            onClick={() => {
+              setOpen(!isOpen);
+            }}
+          >
+            {isOpen ? <CloseIcon fontSize="small" /> : <OpenIcon fontSize="small" />}
+          </IconButton>{' '}
+          <span id={hourId}>
+            <Time value={hour} clock />
+          </span>
+        </TableCell>
+        <Numbers items={items} classes={classes} />
+      </TableRow>
+      {isOpen && <RouteRows items={items} classes={classes} isIndented />}
+    </>
+  );
+}
+
+/** The calls of a day, hour by hour. */
+function Day({ day, items, classes }: { day: string; items: Calls['items']; classes: readonly StatusClass[] }) {
+  const dayId = useId();
+  return (
+    <TableBody>
+      <TableRow>
+        <TableCell component="th" scope="rowgroup" colSpan={classes.length + 2} id={dayId} sx={{ fontWeight: 600 }}>
+          {day}
+        </TableCell>
+      </TableRow>
+      {groupsOf(items, ({ hour }) => hour).map((hour) => (
+        <HourRows key={hour.key} hour={hour.key} dayId={dayId} items={hour.items} classes={classes} />
+      ))}
+    </TableBody>
+  );
+}
+
+function CallTables({ totals, items }: Calls) {
+  const classes = CLASSES.filter((statusClass) => sumOf(totals, statusClass) > 0);
+  return (
+    <>
+      <Typography variant="body2" color="textSecondary">
+        Answers by the first digit of their status: 2xx succeeded, 4xx were refused, 5xx failed.
+        {totals.some(({ method }) => method === null) && ' “other” are all routes beyond the 50 with the most calls.'}
+      </Typography>
+      <CallTable title="By route" what="Route" classes={classes}>
+        <TableBody>
+          <RouteRows items={totals} classes={classes} />
+          <TableRow>
+            <TableCell component="th" scope="row" sx={{ fontWeight: 600 }}>
+              All
+            </TableCell>
+            <Numbers items={totals} classes={classes} />
+          </TableRow>
+        </TableBody>
+      </CallTable>
+      <CallTable title="By hour" what="Hour from" classes={classes}>
+        {groupsOf(items, dayOf).map((day) => (
+          <Day key={day.key} day={day.key} items={day.items} classes={classes} />
+        ))}
+      </CallTable>
+    </>
+  );
+}
+
+/** The partner's calls by hour, route and class of the status. */
+export function CallsTab({ partner: { id } }: { partner: ChannelUser }) {
+  const [hours, setHours] = useState(DEFAULT_HOURS);
+  const query = useQuery({
+    queryKey: ['channel-users', 'calls', id, hours],
+    queryFn: ({ signal }) => partnerApi.calls(id, hours, signal),
+    retry: mayRetry,
+  });
+  return (
+    <Stack spacing={2} useFlexGap>
+      <Stack direction="row" spacing={2} useFlexGap sx={{ alignItems: 'center', flexWrap: 'wrap' }}>
+        <Typography variant="h6" component="h2" sx={{ flexGrow: 1 }}>
+          Calls
+        </Typography>
+        <TextField
+          select
+          label="Period"
+          value={hours}
+          onChange={({ target }) => {
+            setHours(Number(target.value));
+          }}
+          sx={{ minWidth: 180 }}
+        >
+          {SPANS.map(([span, words]) => (
+            <MenuItem key={span} value={span}>
+              {words}
+            </MenuItem>
+          ))}
+        </TextField>
+      </Stack>
+      <Loaded query={query} what="the calls" rows={6}>
+        {(calls) =>
+          calls.items.length === 0 ? (
+            <Nothing>
+              This partner has made no calls since <Time value={calls.from} />. Sign-ins are not counted here, and calls
+              without a valid token belong to nobody.
+            </Nothing>
+          ) : (
+            <CallTables {...calls} />
+          )
+        }
+      </Loaded>
+    </Stack>
+  );
+}
