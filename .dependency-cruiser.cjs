@@ -19,7 +19,7 @@ const LAYERS = [
   ['auth/scope', 'auth/signing-key'],
   ['auth/access-token'],
   ['auth/sign-in'],
-  ['auth/oauth'],
+  ['auth/oauth', 'auth/own-credential'],
   ['auth'],
   ['staff', 'operations/health', 'console'],
   ['operations/metrics', 'quickstart'],

@@ -68,6 +68,7 @@ function ActorInput(props: { source: string; label?: string; alwaysOn?: boolean 
   });
   const choices = [
     { id: 'staff', name: 'Any staff member' },
+    { id: 'channel-user', name: 'Any partner' },
     { id: 'cli', name: 'The command line' },
     { id: 'system', name: 'Latchkey itself' },
     ...(data ?? []).map(({ id, name, email }) => ({ id, name: `${name} (${email})` })),

@@ -6,11 +6,14 @@ import { IsDateTime, IsPlainText, MayBeAbsent } from '../platform/api/validation
 
 /** Filters of the audit trail. An event must match every filter that is given. */
 export class AuditFilterQuery {
-  @ApiPropertyOptional({ description: 'Id of a staff member, or a type of actor: `staff`, `cli` or `system`.' })
+  @ApiPropertyOptional({
+    description:
+      'Id of a staff member or channel user, or a type of actor: `staff`, `channel-user`, `cli` or `system`.',
+  })
   @MayBeAbsent()
   @IsString()
-  @Matches(/^(staff|cli|system|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i, {
-    message: 'must be the id of a staff member, or one of staff, cli, system',
+  @Matches(/^(staff|channel-user|cli|system|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i, {
+    message: 'must be the id of a staff member or channel user, or one of staff, channel-user, cli, system',
   })
   actor?: string;
 
@@ -61,7 +64,10 @@ export class ListAuditEventsQuery extends AuditFilterQuery {
 }
 
 class AuditActorDto {
-  @ApiProperty({ enum: ['staff', 'cli', 'system'] })
+  @ApiProperty({
+    enum: ['staff', 'channel-user', 'cli', 'system'],
+    description: '`channel-user`: the partner itself. `system`: Latchkey, or somebody whom it does not know.',
+  })
   type!: string;
 
   @ApiProperty({ type: String, format: 'uuid', nullable: true })

@@ -113,6 +113,7 @@ describe('a change is recorded once', () => {
         displayName: [null, 'Blue Channel'],
         contactEmail: [null, 'ops@blue.example'],
         scopes: [null, ['a', 'b:c']],
+        selfService: [null, true],
         tokenTtlSeconds: [null, 3600],
         tokensPerMinute: [null, 60],
         allowedIps: [null, ['192.0.2.0/24']],

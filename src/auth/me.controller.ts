@@ -21,7 +21,8 @@ export class MeController {
       },
     },
   })
-  me(@CurrentChannelUser() { id, username, displayName, scopes, token, credential }: ChannelUserPrincipal): MeDto {
-    return { id, username, displayName, status: 'active', scopes, token, credential };
+  me(@CurrentChannelUser() channelUser: ChannelUserPrincipal): MeDto {
+    const { id, username, displayName, scopes, selfService, token, credential } = channelUser;
+    return { id, username, displayName, status: 'active', scopes, selfService, token, credential };
   }
 }

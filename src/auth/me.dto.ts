@@ -38,6 +38,9 @@ export class MeDto {
   @ApiProperty({ type: [String] })
   scopes!: readonly string[];
 
+  @ApiProperty({ description: 'Whether you may create passwords by yourself (`POST /me/credentials`).' })
+  selfService!: boolean;
+
   @ApiProperty()
   token!: MeTokenDto;
 

@@ -9,7 +9,7 @@ export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 /** The names of the columns, all of which an import accepts. */
 const NAMES = FILE_COLUMNS.map(({ name }) => name);
 
-const textOf = (value: string | number | Date | readonly string[] | null): string => {
+const textOf = (value: string | number | boolean | Date | readonly string[] | null): string => {
   if (value === null) return '';
   if (value instanceof Date) return value.toISOString();
   return Array.isArray(value) ? value.join(' ') : String(value);

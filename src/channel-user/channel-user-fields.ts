@@ -15,7 +15,7 @@ type Requested<K extends SettableName> = Exclude<UpdateChannelUserRequest[K], un
  * How files hold a value. `text` and `lines` are free text: every character is kept, and CSV defuses formulas.
  * `lines` may be long and confidential, so it comes last and errors do not quote it.
  */
-type FileForm = 'text' | 'lines' | 'word' | 'list' | 'number' | 'time';
+type FileForm = 'text' | 'lines' | 'word' | 'list' | 'number' | 'flag' | 'time';
 
 interface InFile {
   readonly form: FileForm;
@@ -104,6 +104,7 @@ export const CHANNEL_USER_FIELDS = {
     },
     file: { form: 'time', example: '2040-01-31T00:00:00Z' },
   },
+  selfService: { set: { initial: () => true, personal: false }, file: { form: 'flag', example: 'true' } },
   notes: {
     set: { initial: () => null, personal: true },
     file: { form: 'lines', example: 'Example: replace this line with your partners' },

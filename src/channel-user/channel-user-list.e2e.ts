@@ -118,7 +118,7 @@ describe('the list of channel users', () => {
     expect(Object.keys(page.items[0] ?? {}).sort()).toEqual(
       [
         'id username displayName contactEmail externalId status scopes tokenTtlSeconds tokensPerMinute allowedIps expiresAt',
-        'notes createdAt updatedAt lastTokenAt version',
+        'selfService notes createdAt updatedAt lastTokenAt version',
       ]
         .join(' ')
         .split(' ')
@@ -441,7 +441,7 @@ describe('the filters for what needs attention', () => {
 
 describe('the export of channel users', () => {
   const HEADER =
-    'username,displayName,contactEmail,externalId,status,scopes,tokenTtlSeconds,tokensPerMinute,allowedIps,expiresAt,createdAt,lastTokenAt,notes';
+    'username,displayName,contactEmail,externalId,status,scopes,tokenTtlSeconds,tokensPerMinute,allowedIps,expiresAt,selfService,createdAt,lastTokenAt,notes';
   const fetchCsv = (parameters: Record<string, string> = {}): Promise<Answer> =>
     app.request('GET', `${USERS}/export?${new URLSearchParams(parameters).toString()}`, { token });
   const linesOf = (answer: Answer): string[] => {
@@ -511,7 +511,7 @@ describe('the export of channel users', () => {
     const [item] = (await list({ q: 'cells' })).items;
     expect(text).toBe(
       `${HEADER}\r\ncells,"Cells, ""Inc.""",a@b.example,,active,a b:c,3600,7,192.0.2.0/24 2001:db8::/32,` +
-        `2090-01-01T00:00:00.000Z,${item?.createdAt ?? ''},,"one\ntwo"\r\n`,
+        `2090-01-01T00:00:00.000Z,true,${item?.createdAt ?? ''},,"one\ntwo"\r\n`,
     );
     expect(text).not.toContain(made.password);
   });

@@ -12,7 +12,7 @@ import {
 } from '../platform/api/validation.ts';
 import { EXPORT_FORMATS, type ExportFormat } from './channel-user-export.ts';
 import { CHANNEL_USER_STATUSES, type ChannelUserStatus } from './model/channel-user.entity.ts';
-import { DisplayName, IsNetwork, ONE_DAY, SCOPE, Username } from './model/channel-user.rules.ts';
+import { DisplayName, IsNetwork, ONE_DAY, SCOPE, SelfService, Username } from './model/channel-user.rules.ts';
 import { Deliver, type Delivery, IssuedCredentialDto, LinkTtlSeconds } from './credential/credential.dto.ts';
 
 const SORTS = ['username', '-username', 'createdAt', '-createdAt', 'lastTokenAt', '-lastTokenAt'] as const;
@@ -76,6 +76,9 @@ class ChannelUserFields {
   @MayBeNull()
   @IsDateTime()
   expiresAt?: string | null;
+
+  @SelfService()
+  selfService?: boolean;
 
   @ApiPropertyOptional({ type: String, nullable: true, maxLength: 4000 })
   @MayBeNull()
@@ -245,6 +248,9 @@ export class ChannelUserDto {
 
   @ApiProperty({ type: String, format: 'date-time', nullable: true })
   expiresAt!: Date | null;
+
+  @ApiProperty({ description: 'Whether it may rotate its passwords by itself (`POST /me/credentials`).' })
+  selfService!: boolean;
 
   @ApiProperty({ type: String, nullable: true })
   notes!: string | null;

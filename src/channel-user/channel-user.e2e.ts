@@ -107,6 +107,7 @@ describe('provisioning a channel user', () => {
       tokensPerMinute: 60,
       allowedIps: [],
       expiresAt: null,
+      selfService: true,
       notes: null,
       createdAt: expect.stringMatching(ISO) as string,
       updatedAt: channelUser.createdAt,

@@ -322,6 +322,7 @@ describe('a notice', () => {
       channelUser: subjectOf(blue),
       credential: { id, fingerprint, expiresAt: null },
       after: 'now',
+      startedBy: 'staff',
     });
     expect(receiver.messages).toHaveLength(1);
   });

@@ -179,6 +179,47 @@ story('a rotation in the console', () => {
     await context.close();
   });
 
+  it('says that the partner itself began it, and can be left to staff alone', async () => {
+    const grey = await provision('Grey Channel');
+    const token = (await stage.generateToken(grey.username, grey.password)).text;
+    const rotateAlone = (): Promise<Response> =>
+      fetch(`${stage.url}/me/credentials`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ password: grey.password }),
+      });
+    const made = (await (await rotateAlone()).json()) as { credential: { password: string } };
+    secret(made.credential.password);
+    const { context, page } = await stage.somebody();
+    await stage.signIn(page, operator);
+    await page.getByRole('menuitem', { name: 'Overview' }).waitFor();
+    const state = await passwordsOf(page, grey);
+    await state.getByText('New password: shown to the partner, not used yet.').waitFor();
+    await state.getByText(/by the partner itself/).waitFor();
+    await look(page, 'rotation-own');
+    await state.getByRole('button', { name: 'Withdraw' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Withdraw' }).click();
+    await state.waitFor({ state: 'detached' });
+
+    await page.getByRole('tab', { name: 'Account' }).click();
+    await page.getByText('creates its passwords itself, or staff do').waitFor();
+    await page.getByRole('button', { name: 'Edit' }).click();
+    await page.getByLabel('Self-service').uncheck();
+    await look(page, 'self-service');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('only staff create its passwords').waitFor();
+    expect((await rotateAlone()).status).toBe(403);
+    await page.getByRole('tab', { name: 'History' }).click();
+    await page.getByText(`${grey.username} created a password`).first().waitFor();
+    await page.getByRole('menuitem', { name: 'Notices' }).click();
+    await page
+      .getByText(/begun by the partner itself/)
+      .first()
+      .waitFor();
+    await look(page, 'rotation-own-notice');
+    await context.close();
+  });
+
   it('is accessible in both themes, on a desktop and on a phone, and without errors of the browser', () => {
     expect({ findings, complaints: stage.complaints }).toEqual({ findings: [], complaints: [] });
   });

@@ -622,6 +622,7 @@ const MEANINGS: Record<string, { adds?: Record<string, Meaning>; removes?: strin
   },
   Calls1796810000000: {},
   RequestIds1796811000000: {},
+  SelfService1796820000000: { adds: { 'channel_user.self_service': is('false') } },
 };
 
 async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {

@@ -63,29 +63,63 @@ it('answers any query of /generateToken and lists without failing', async () => 
   );
 });
 
+const value = fc.oneof(
+  fc.jsonValue({ stringUnit: 'binary' }),
+  text,
+  fc.double(),
+  fc.integer(),
+  fc.bigInt().map(String),
+  fc.constant(null),
+);
+/** A JSON body: any value, or an object that may have these fields. */
+const body = (...names: string[]): fc.Arbitrary<unknown> =>
+  fc.oneof(
+    fc.jsonValue({ stringUnit: 'binary' }),
+    fc.dictionary(fc.constantFrom(...names, '__proto__', 'constructor'), value),
+  );
+type Call = [method: string, path: string, bodies: fc.Arbitrary<unknown>];
+
+/** Sends many bodies to each route, and expects that none of them makes the server fail. */
+async function expectAnswers(token: string, calls: readonly Call[]): Promise<void> {
+  for (const [method, path, bodies] of calls) {
+    await fc.assert(
+      fc.asyncProperty(bodies, async (json) => {
+        const answer = await app.request(method, path, { token, json });
+        expect(answer.status).toBeLessThan(500);
+      }),
+      { numRuns: 60 },
+    );
+  }
+}
+
+it('answers any JSON of the partner API without failing', async () => {
+  const { token, credentialId } = await app.asPartner();
+  await expectAnswers(token, [
+    ['POST', '/me/credentials', body('password', 'label', 'overlapSeconds')],
+    ['POST', `/me/credentials/${credentialId}/withdraw`, body('password')],
+    ['DELETE', `/me/credentials/${credentialId}`, body('password')],
+  ]);
+});
+
 it('answers any JSON of the staff API without failing', async () => {
   const { token } = await app.asStaff('admin');
   const partner = await app.newPartner();
   const member = await app.newStaff('viewer');
-  const value = fc.oneof(
-    fc.jsonValue({ stringUnit: 'binary' }),
-    text,
-    fc.double(),
-    fc.integer(),
-    fc.bigInt().map(String),
-    fc.constant(null),
-  );
-  const body = (...names: string[]): fc.Arbitrary<unknown> =>
-    fc.oneof(
-      fc.jsonValue({ stringUnit: 'binary' }),
-      fc.dictionary(fc.constantFrom(...names, '__proto__', 'constructor'), value),
-    );
-  const calls: [method: string, path: string, fc.Arbitrary<unknown>][] = [
+  await expectAnswers(token, [
     ['POST', '/admin/channel-users', body('username', 'displayName', 'scopes', 'allowedIps', 'expiresAt', 'deliver')],
     [
       'PATCH',
       `/admin/channel-users/${partner.id}`,
-      body('displayName', 'contactEmail', 'scopes', 'tokenTtlSeconds', 'allowedIps', 'expiresAt', 'notes'),
+      body(
+        'displayName',
+        'contactEmail',
+        'scopes',
+        'tokenTtlSeconds',
+        'allowedIps',
+        'expiresAt',
+        'selfService',
+        'notes',
+      ),
     ],
     [
       'POST',
@@ -102,14 +136,5 @@ it('answers any JSON of the staff API without failing', async () => {
     ['POST', '/admin/session/recovery-codes', body('currentPassword')],
     ['DELETE', '/admin/session/totp', body('currentPassword')],
     ['PATCH', '/admin/settings', body('secondFactorRequired')],
-  ];
-  for (const [method, path, bodies] of calls) {
-    await fc.assert(
-      fc.asyncProperty(bodies, async (json) => {
-        const answer = await app.request(method, path, { token, json });
-        expect(answer.status).toBeLessThan(500);
-      }),
-      { numRuns: 60 },
-    );
-  }
+  ]);
 });

@@ -32,6 +32,16 @@ interface Subject {
   readonly withinDays?: number;
   readonly refusals?: number;
   readonly reason?: string;
+  readonly startedBy?: string | null;
+  readonly withdrawnBy?: string;
+  readonly endedBy?: string;
+}
+
+/** Says of a change of passwords that the partner made it itself. */
+function byPartner({ startedBy, withdrawnBy, endedBy }: Subject): string | undefined {
+  if (withdrawnBy === 'account') return 'withdrawn by the partner itself';
+  if (endedBy === 'account') return 'ended by the partner itself';
+  return startedBy === 'account' ? 'begun by the partner itself' : undefined;
 }
 
 /** One delivery: whether it arrived, why it did not, and when it is tried again. */
@@ -95,7 +105,9 @@ function Delivery({
 }
 
 function NoticeRow({ notice, webhooks }: { notice: Notice; webhooks: Map<string, Webhook> }): ReactNode {
-  const { channelUser, credential, expiresAt, withinDays, refusals, reason } = notice.data as Subject;
+  const subject = notice.data as Subject;
+  const { channelUser, credential, expiresAt, withinDays, refusals, reason } = subject;
+  const own = byPartner(subject);
   const expiry = expiresAt ?? credential?.expiresAt;
   return (
     <Stack spacing={0.5}>
@@ -112,7 +124,10 @@ function NoticeRow({ notice, webhooks }: { notice: Notice; webhooks: Map<string,
           <Time value={notice.at} relative />
         </Typography>
       </Stack>
-      {(withinDays !== undefined || refusals !== undefined || typeof credential?.fingerprint === 'string') && (
+      {(withinDays !== undefined ||
+        refusals !== undefined ||
+        own !== undefined ||
+        typeof credential?.fingerprint === 'string') && (
         <Typography variant="body2" color="textSecondary" component="div">
           {typeof credential?.fingerprint === 'string' && `Password ${credential.fingerprint} `}
           {withinDays !== undefined && expiry != null && (
@@ -120,6 +135,7 @@ function NoticeRow({ notice, webhooks }: { notice: Notice; webhooks: Map<string,
               expires <Time value={expiry} />
             </>
           )}
+          {own}
           {refusals !== undefined && `${String(refusals)} refusals, the last: ${(reason ?? '').replaceAll('_', ' ')}`}
         </Typography>
       )}

@@ -7,7 +7,7 @@ export const EVENTS: Record<Webhook['events'][number], string> = {
   'credential.rotation_pending': 'A new password is still not used',
   'credential.rotation_withdrawn': 'A new password was withdrawn unused',
   'credential.rotated': 'A new password took over',
-  'credential.ended': 'A replaced password ended',
+  'credential.ended': 'An old password ended',
   'channel_user.expiring': 'An account expires soon',
   'channel_user.suspended': 'An account was suspended',
   'channel_user.reactivated': 'An account was reactivated',

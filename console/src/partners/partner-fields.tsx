@@ -1,5 +1,5 @@
 import type { ReactNode } from 'react';
-import { maxLength, NumberInput, required, TextInput } from 'react-admin';
+import { BooleanInput, maxLength, NumberInput, required, TextInput } from 'react-admin';
 import { Time } from '../feedback.tsx';
 import type { ChannelUser, Limits, ListFilter } from './partner-api.ts';
 import { PartnerLink, ScopeTags } from './partner-cells.tsx';
@@ -168,6 +168,18 @@ export const PARTNER_FIELDS = {
     render: (value) => <Time value={value} />,
     column: { label: 'Ends' },
     input: (props) => <ExpiryInput {...props} />,
+  },
+  selfService: {
+    label: 'Self-service',
+    section: 'limits',
+    initial: true,
+    words: (isOn) => (isOn ? 'creates its passwords itself, or staff do' : 'only staff create its passwords'),
+    input: (props) => (
+      <BooleanInput
+        {...props}
+        helperText="The partner may create a new password by itself, with one that works. Staff get a notice."
+      />
+    ),
   },
   notes: {
     label: 'Notes',

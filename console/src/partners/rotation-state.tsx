@@ -32,8 +32,8 @@ export function rotationOf(items: readonly Credential[]): Rotation | undefined {
 }
 
 /** How the new password reached the partner, and that it is not used yet. */
-function Waiting({ link }: { link: Handover | undefined }) {
-  if (!link) return <>shown to staff, not used yet</>;
+function Waiting({ next, link }: { next: Credential; link: Handover | undefined }) {
+  if (!link) return <>shown to {next.startedBy?.type === 'account' ? 'the partner' : 'staff'}, not used yet</>;
   if (link.revealedAt === null) return <>not opened yet</>;
   return (
     <>
@@ -146,13 +146,13 @@ export function RotationState({ rotation, link, onNewLink, onWithdraw, onEnd }: 
   const { next, old } = rotation;
   const isPending = next.status === 'pending';
   const isDangerous = isPending && endOf(rotation) !== undefined;
-  const startedBy = next.startedBy?.name;
+  const startedBy = next.startedBy?.type === 'account' ? 'the partner itself' : next.startedBy?.name;
   return (
     <Alert severity={isDangerous ? 'warning' : 'info'} sx={{ overflowWrap: 'anywhere' }} aria-label="Rotation">
       <AlertTitle sx={{ mb: 0.5 }}>
         New password:{' '}
         {isPending ? (
-          <Waiting link={link} />
+          <Waiting next={next} link={link} />
         ) : (
           <>
             first used <Time value={next.activatedAt} />

@@ -31,6 +31,10 @@ const REASONS: Record<string, Reason> = {
   account_suspended: { words: 'The partner is suspended', advice: 'Reactivate the partner to let it call again.' },
   account_expired: { words: 'The account has expired', advice: 'Set a later expiry for the account.' },
   credential_expired: { words: 'The password has expired', advice: 'Create a new password.' },
+  no_proof: {
+    words: 'Tried to change its passwords with one that does not prove the right to do so',
+    advice: 'A new password is created with an active one, and a password is ended with itself.',
+  },
   not_checked: {
     words: 'The password was not checked',
     advice:

@@ -37,6 +37,22 @@ const CODES: Record<string, Explanation> = {
     reason: 'The call went to the API for staff, which takes no token of a partner.',
     hint: 'Correct the path. The reference at /docs lists the calls that partners can make.',
   },
+  'credential.wrong-password': {
+    reason: 'The password in the request did not prove the right to the change.',
+    hint: 'Send an active password of your account; to end a password, send that very one. Compare fingerprints at GET /me/credentials.',
+  },
+  'credential.too-many-attempts': {
+    reason: 'Too many wrong passwords had been sent.',
+    hint: 'Wait as long as the Retry-After header says, then send the right one.',
+  },
+  'credential.rotation-by-staff': {
+    reason: 'The pending password was created by your contact, so only your contact can withdraw it.',
+    hint: 'Sign in with the new password, or ask your contact.',
+  },
+  'credential.self-service-off': {
+    reason: 'Your account may not create passwords by itself.',
+    hint: 'Ask your contact for a new password.',
+  },
   'resource.not-found': {
     reason: 'There is no such resource, or it is not granted to your account.',
     hint: 'Check the id. If it is right, ask your contact to grant you the resource.',

@@ -85,8 +85,8 @@ function recordOf(
   attempt: ActivityDto | undefined,
   call: CallErrorDto | undefined,
 ): RequestRecordDto | undefined {
-  if (attempt) return { requestId, ...signInRecord(toOwnDto(attempt)), call: null };
-  if (!call) return undefined;
+  // A call that checks a password is recorded as both. Its own record says more.
+  if (!call) return attempt && { requestId, ...signInRecord(toOwnDto(attempt)), call: null };
   const { at, method, route, status, title, code, reason, hint } = call;
   const answered = `${String(status)} ${title}${code === null ? '' : `, ${code}`}`;
   return { requestId, kind: 'call', at, asked: `${method} ${route}`, answered, reason, hint, signIn: null, call };

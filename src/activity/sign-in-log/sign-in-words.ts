@@ -32,6 +32,10 @@ const REASONS: Record<string, Explanation> = {
     reason: 'The account has expired.',
     hint: 'Ask your contact to extend it.',
   },
+  no_proof: {
+    reason: 'The password was right, but it did not prove the right to this change.',
+    hint: 'A new password is created with an active one, and a password is ended with itself.',
+  },
   not_checked: {
     reason: 'The password was not checked, because too many attempts came before or too many checks were waiting.',
     hint: 'The password may be right. Wait as long as the Retry-After header says, then try again.',

@@ -7,6 +7,7 @@ import { RateLimitModule } from '../../rate-limit/rate-limit.module.ts';
 import { AccessTokenModule } from '../access-token/access-token.module.ts';
 import { GenerateTokenController } from './generate-token.controller.ts';
 import { LocalStrategy } from './local-auth.guard.ts';
+import { PasswordProofService } from './password-proof.service.ts';
 import { SignInService } from './sign-in.service.ts';
 import { TokenIssuerService } from './token-issuer.service.ts';
 
@@ -14,7 +15,7 @@ import { TokenIssuerService } from './token-issuer.service.ts';
 @Module({
   imports: [SignInLogModule, ChannelUserModule, PasswordModule, RateLimitModule, PassportModule, AccessTokenModule],
   controllers: [GenerateTokenController],
-  providers: [LocalStrategy, SignInService, TokenIssuerService],
-  exports: [SignInService, TokenIssuerService],
+  providers: [LocalStrategy, SignInService, PasswordProofService, TokenIssuerService],
+  exports: [SignInService, PasswordProofService, TokenIssuerService],
 })
 export class SignInModule {}

@@ -29,7 +29,7 @@ export interface SignIn extends Authenticated {
 }
 
 /** The result of checking credentials. Staff see `reason`; the client may be told less. */
-type Verdict =
+export type Verdict =
   | { readonly kind: 'ok'; readonly credential: AccountCredential }
   | { readonly kind: 'refused'; readonly credential: AccountCredential; readonly code: SignInErrorCode }
   | Failure;
@@ -39,6 +39,10 @@ type Failure =
   /** The password was not checked. */
   | { readonly kind: 'unchecked'; readonly credential: undefined; readonly reason: string };
 
+/** Changes the verdict on a credential whose password matches. */
+type Amend = (verdict: Verdict, account: Account) => Verdict;
+
+const AS_JUDGED: Amend = (verdict) => verdict;
 const WRONG_PASSWORD: Failure = { kind: 'mismatch', credential: undefined, reason: 'wrong_password' };
 const UNKNOWN_USERNAME: Failure = { kind: 'mismatch', credential: undefined, reason: 'unknown_username' };
 const NOT_CHECKED: Failure = { kind: 'unchecked', credential: undefined, reason: 'not_checked' };
@@ -109,32 +113,38 @@ export class SignInService {
    * Returns the channel user that the credentials belong to, if it may act now. A mismatch reveals nothing about the
    * account and is answered after the common delay (contract §2).
    *
+   * @param amend has the last word on a credential that matches
    * @throws SignInError
    */
-  async authenticate(presented: PresentedCredentials, request: FastifyRequest): Promise<Authenticated> {
+  async authenticate(
+    presented: Pick<PresentedCredentials, 'username' | 'password'>,
+    request: FastifyRequest,
+    amend: Amend = AS_JUDGED,
+  ): Promise<Authenticated> {
     const delay = this.responseDelays.delayFor(request.arrivedAt, this.responseDelays.partnerHashes);
     try {
-      return await this.#authenticate(presented, request, delay);
+      return await this.#authenticate(presented, request, delay, amend);
     } finally {
       delay.cancel();
     }
   }
 
   async #authenticate(
-    { username, password }: PresentedCredentials,
+    { username, password }: Pick<PresentedCredentials, 'username' | 'password'>,
     request: FastifyRequest,
     delay: ResponseDelay,
+    amend: Amend,
   ): Promise<Authenticated> {
     const address = request.clientAddress;
     const hash = this.passwords.fastHash(password);
     let account = this.accounts.peekByUsername(username);
-    let verdict = account ? this.#judge(account, hash, address) : UNKNOWN_USERNAME;
+    let verdict = account ? this.#judge(account, hash, address, amend) : UNKNOWN_USERNAME;
     if (verdict.kind !== 'ok') {
       // The cached account may be outdated, so the database decides before anything is refused.
       account = await this.#readFresh(username, account !== undefined);
-      verdict = account ? this.#judge(account, hash, address) : UNKNOWN_USERNAME;
+      verdict = account ? this.#judge(account, hash, address, amend) : UNKNOWN_USERNAME;
       if (account && verdict === WRONG_PASSWORD) {
-        verdict = await this.#trySlowHash(account, password, request, delay);
+        verdict = await this.#trySlowHash(account, password, request, delay, amend);
       }
     }
     if (!account) return this.#refuse(UNKNOWN_USERNAME, username, account, request, delay);
@@ -175,9 +185,9 @@ export class SignInService {
     return this.accounts.readByUsername(username);
   }
 
-  #judge(account: Account, hash: string, address: string | undefined): Verdict {
+  #judge(account: Account, hash: string, address: string | undefined, amend: Amend): Verdict {
     const credential = this.passwords.match(account, hash);
-    return credential ? this.#judgeMatch(account, credential, address) : WRONG_PASSWORD;
+    return credential ? amend(this.#judgeMatch(account, credential, address), account) : WRONG_PASSWORD;
   }
 
   #judgeMatch(account: Account, credential: AccountCredential, address: string | undefined): Verdict {
@@ -197,6 +207,7 @@ export class SignInService {
     password: string,
     request: FastifyRequest,
     delay: ResponseDelay,
+    amend: Amend,
   ): Promise<Verdict> {
     const credential = this.passwords.slowCredential(account);
     if (!credential) return WRONG_PASSWORD;
@@ -214,7 +225,7 @@ export class SignInService {
         return { kind: 'mismatch', credential: undefined, reason };
       }
     }
-    const verdict = this.#judgeMatch(account, credential, address);
+    const verdict = amend(this.#judgeMatch(account, credential, address), account);
     if (verdict.kind === 'ok') {
       this.passwords.recordAccepted(credential, password, address);
       this.passwords.upgrade(account, credential, password);

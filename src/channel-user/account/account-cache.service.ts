@@ -15,7 +15,7 @@ import { usernameKeyOf } from '../model/username.rules.ts';
 const QUERY = `
   SELECT u.id, u.username, u.username_key, u.display_name, u.suspended_at IS NOT NULL AS suspended,
     (extract(epoch FROM u.expires_at) * 1000)::float8 AS expires_at, u.scopes, u.token_ttl_seconds,
-    u.tokens_per_minute, u.allowed_ips, u.epoch,
+    u.tokens_per_minute, u.allowed_ips, u.epoch, u.self_service,
     (SELECT json_agg(json_build_object('id', c.id, 'label', c.label, 'secret_hash', c.secret_hash,
         'keyed_hash', c.keyed_hash, 'expires_at', (extract(epoch FROM c.expires_at) * 1000)::float8,
         'revoked', c.revoked_at IS NOT NULL, 'pending', c.pending))

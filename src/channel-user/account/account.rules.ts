@@ -17,6 +17,7 @@ export interface AccountRow {
   readonly tokens_per_minute: number;
   readonly allowed_ips: string[];
   readonly epoch: number;
+  readonly self_service: boolean;
   readonly credentials:
     | {
         id: string;
@@ -76,6 +77,8 @@ export class Account {
   readonly tokenTtlSeconds: number;
   readonly tokensPerMinute: number;
   readonly tokenGeneration: number;
+  /** Whether the partner may rotate its passwords by itself. */
+  readonly selfService: boolean;
   readonly credentials: readonly AccountCredential[];
   readonly #networks: BlockList | typeof EVERYWHERE;
 
@@ -90,6 +93,7 @@ export class Account {
     this.tokenTtlSeconds = row.token_ttl_seconds;
     this.tokensPerMinute = row.tokens_per_minute;
     this.tokenGeneration = row.epoch;
+    this.selfService = row.self_service;
     this.credentials = (row.credentials ?? []).map(
       ({ id, label, secret_hash, keyed_hash, expires_at, revoked, pending }) =>
         new AccountCredential(id, labels.of(label, label), secret_hash, expires_at, revoked, keyed_hash, pending),

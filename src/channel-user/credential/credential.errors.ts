@@ -9,13 +9,12 @@ export class CredentialNotFoundError extends AppError {
 }
 
 export class TooManyCredentialsError extends AppError {
-  constructor(max: number) {
+  /** @param advice what the caller can do about it */
+  constructor(max: number, advice: string) {
     super({
       status: 409,
       code: 'credential.too-many',
-      detail:
-        `A channel user can have at most ${String(max)} live credentials. Revoke one, or retire the others ` +
-        'at once.',
+      detail: `A channel user can have at most ${String(max)} live credentials. ${advice}`,
     });
   }
 }
@@ -31,6 +30,25 @@ export class RotationPendingError extends AppError {
         `The credential ${id} of this channel user has been waiting for its first use since ` +
         `${createdAt.toISOString()}. Withdraw it (${withdraw}), or send its id as \`replaces\`.`,
       extension: { credentialId: id, pendingSince: createdAt, startedBy, withdraw },
+    });
+  }
+}
+
+/** {@link RotationPendingError} for the channel user itself, who is told no names of staff. */
+export class OwnRotationPendingError extends AppError {
+  constructor({ id, createdAt, begunBy }: Credential) {
+    const withdraw = begunBy === 'account' ? `POST /me/credentials/${id}/withdraw` : null;
+    const advice =
+      withdraw === null
+        ? 'Your contact can send you a new link or withdraw it.'
+        : `If you have lost it, withdraw it (${withdraw}).`;
+    super({
+      status: 409,
+      code: 'credential.rotation-pending',
+      detail:
+        `A new password has been waiting for its first use since ${createdAt.toISOString()} (${id}). Sign in with it. ` +
+        advice,
+      extension: { credentialId: id, pendingSince: createdAt, startedBy: begunBy, withdraw },
     });
   }
 }

@@ -15,12 +15,14 @@ import { ONE_DAY } from '../model/channel-user.rules.ts';
 import { beginnerOf, recordCredential, retireCredentials } from '../model/rotation.ts';
 import { CredentialNotFoundError, TooManyCredentialsError } from './credential.errors.ts';
 import { LastUseService } from './last-use.service.ts';
-import { RotationService } from './rotation.service.ts';
+import { type Permit, RotationService } from './rotation.service.ts';
 import { startedByOf, StarterNames } from './starter-names.service.ts';
 import { generatePassword } from '../../password/secret-hash.ts';
 
 const MAX_LIVE = 5;
 const DEFAULT_OVERLAP_SECONDS = ONE_DAY;
+const REVOKE_ONE = 'Revoke one, or retire the others at once.';
+const END_ONE = 'End one that you no longer use.';
 
 /** When the other credentials end; `seconds: null` leaves them as they are. */
 interface Retirement {
@@ -40,6 +42,14 @@ interface CredentialFields {
   readonly expiresAt: Date | null;
   /** If given, the credential is pending, and the others end so many seconds after its first use. */
   readonly retireSeconds?: number | undefined;
+  /** The credential whose password proved that the channel user itself creates this one. */
+  readonly provedBy?: string | undefined;
+}
+
+/** A rotation by the channel user itself. */
+interface OwnRotation {
+  readonly provedBy: string;
+  readonly permit: Permit;
 }
 
 /** A created credential with its password, from which {@link CredentialService.deliver} makes the answer. */
@@ -117,26 +127,35 @@ export class CredentialService {
    * Adds a credential. If others are live, it is pending until its first token unless the request says otherwise, and
    * the others expire after that.
    *
-   * @throws ChannelUserNotFoundError, TooManyCredentialsError, RotationPendingError, NotPendingError
+   * @param own if the channel user itself rotates
+   * @throws ChannelUserNotFoundError, TooManyCredentialsError, RotationPendingError, OwnRotationPendingError,
+   *   NotPendingError, and what `own.permit` throws
    */
-  create(channelUserId: string, request: CreateCredentialRequest, actor: Actor): Promise<IssuedCredentialDto> {
+  create(
+    channelUserId: string,
+    request: CreateCredentialRequest,
+    actor: Actor,
+    own?: OwnRotation,
+  ): Promise<IssuedCredentialDto> {
     const { after, seconds } = retirementOf(request);
     const { replaces } = request;
     return changeAccount(this, channelUserId, async (manager, channelUser) => {
       const now = this.clock.now();
       const all = await manager.findBy(Credential, { channelUserId });
+      own?.permit(channelUser, all);
       const others = await this.rotations.makeWay(manager, channelUser, all, { replaces, after }, actor);
       const live = others.filter((credential) => credential.isLiveAt(now));
       const kept = after === 'now' && seconds === 0 ? 0 : live.length;
-      if (kept + 1 > MAX_LIVE) throw new TooManyCredentialsError(MAX_LIVE);
+      if (kept + 1 > MAX_LIVE) throw new TooManyCredentialsError(MAX_LIVE, own ? END_ONE : REVOKE_ONE);
       const waits = after === 'first-use' && live.length > 0;
       const fields: CredentialFields = {
         label: request.label ?? new Date(now).toISOString().slice(0, 10),
         expiresAt: request.expiresAt == null ? null : new Date(request.expiresAt),
         retireSeconds: waits ? (seconds ?? DEFAULT_OVERLAP_SECONDS) : undefined,
+        provedBy: own?.provedBy,
       };
       const created = await this.insert(manager, channelUser, fields, actor);
-      this.recordCreated(manager, channelUser, created, actor, replaces);
+      this.recordCreated(manager, channelUser, created, actor, { replaces, provedBy: own?.provedBy });
       if (!waits && seconds !== null) {
         const at = new Date(now + seconds * 1000);
         await retireCredentials(this.audit, manager, channelUser, { live, next: created }, { at, actor });
@@ -148,19 +167,25 @@ export class CredentialService {
   /**
    * Ends a pending credential. The others go on.
    *
-   * @throws ChannelUserNotFoundError, CredentialNotFoundError, NotPendingError
+   * @throws ChannelUserNotFoundError, CredentialNotFoundError, NotPendingError, and what `permit` throws
    */
-  async withdraw(channelUserId: string, id: string, actor: Actor): Promise<CredentialDto> {
-    const withdrawn = await this.rotations.withdraw(channelUserId, id, actor);
+  async withdraw(channelUserId: string, id: string, actor: Actor, permit?: Permit): Promise<CredentialDto> {
+    const withdrawn = await this.rotations.withdraw(channelUserId, id, actor, permit);
     return this.#toDto(withdrawn, await this.names.of(this.credentials.manager, [withdrawn.begunById]));
   }
 
-  /** Ends a credential and the tokens that it obtained, now. Revoking twice changes nothing. */
-  async revoke(channelUserId: string, id: string, actor: Actor): Promise<void> {
+  /**
+   * Ends a credential and the tokens that it obtained, now. Revoking twice changes nothing.
+   *
+   * @throws ChannelUserNotFoundError, CredentialNotFoundError, and what `permit` throws
+   */
+  async revoke(channelUserId: string, id: string, actor: Actor, permit?: Permit): Promise<void> {
     await changeAccount(this, channelUserId, async (manager, channelUser) => {
-      const credential = await manager.findOneBy(Credential, { id, channelUserId });
+      const all = await manager.findBy(Credential, { channelUserId });
+      const credential = all.find((each) => each.id === id);
       if (!credential) throw new CredentialNotFoundError();
       if (credential.revokedAt !== null) return;
+      permit?.(channelUser, all);
       const now = this.clock.now();
       const before = credential.statusAt(now);
       await this.handovers.revokeFor(manager, { channelUser, credential }, actor);
@@ -177,7 +202,7 @@ export class CredentialService {
   async insert(
     manager: EntityManager,
     { id: channelUserId }: ChannelUser,
-    { label, expiresAt, retireSeconds }: CredentialFields,
+    { label, expiresAt, retireSeconds, provedBy }: CredentialFields,
     actor: Actor,
   ): Promise<NewCredential> {
     const { password, fingerprint, secretHash } = generatePassword();
@@ -196,8 +221,8 @@ export class CredentialService {
       withdrawnAt: null,
       retireSeconds: retireSeconds ?? null,
       begunBy: beginnerOf(actor),
-      begunById: actor.id,
-      provedBy: null,
+      begunById: actor.type === 'staff' ? actor.id : null,
+      provedBy: provedBy ?? null,
       lastUsedAt: null,
       lastUsedAddress: null,
       lastUsedUserAgent: null,
@@ -221,13 +246,13 @@ export class CredentialService {
     return { credential, ...link };
   }
 
-  /** @param replaces the id of the pending credential that the new one replaces */
+  /** @param more `replaces`: the id of the pending credential that the new one replaces */
   recordCreated(
     manager: EntityManager,
     channelUser: ChannelUser,
     { id, label, fingerprint, expiresAt, status, retireOthers }: CredentialDto,
     actor: Actor,
-    replaces?: string,
+    { replaces, provedBy }: { replaces?: string | undefined; provedBy?: string | undefined } = {},
   ): void {
     recordCredential(this.audit, manager, 'credential.created', channelUser, actor, {
       changes: {
@@ -237,6 +262,7 @@ export class CredentialService {
         expiresAt: [null, expiresAt],
         ...(status === 'pending' && { status: [null, status], retireOthers: [null, retireOthers] }),
         ...(replaces !== undefined && { replaces: [null, replaces] }),
+        ...(provedBy !== undefined && { provedBy: [null, provedBy] }),
       },
     });
   }

@@ -281,7 +281,7 @@ describe('notices of a rotation', () => {
     await outcome(partner, next.password);
     const rotated = {
       type: 'credential.rotated',
-      data: { channelUser, credential: of(next), after: 'first-use' },
+      data: { channelUser, credential: of(next), after: 'first-use', startedBy: 'staff' },
     };
     expect(await notices()).toEqual([started, rotated]);
     pass(HOUR_MS + 1_000);

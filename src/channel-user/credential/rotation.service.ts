@@ -12,7 +12,12 @@ import { ChannelUserNotFoundError } from '../model/channel-user.errors.ts';
 import { changeAccount } from '../model/channel-user-change.ts';
 import { Credential } from '../model/credential.entity.ts';
 import { EXPIRED_UNUSED, recordCredential, retireCredentials, withdrawCredential } from '../model/rotation.ts';
-import { CredentialNotFoundError, NotPendingError, RotationPendingError } from './credential.errors.ts';
+import {
+  CredentialNotFoundError,
+  NotPendingError,
+  OwnRotationPendingError,
+  RotationPendingError,
+} from './credential.errors.ts';
 import { startedByOf, StarterNames } from './starter-names.service.ts';
 
 /** What a new credential means for a pending one: it replaces it, or its rotation does not wait for a first use. */
@@ -20,6 +25,13 @@ interface NextRotation {
   readonly replaces: string | undefined;
   readonly after: 'first-use' | 'now';
 }
+
+/**
+ * Throws unless a channel user may change its own credentials. Runs in the transaction that has locked the account.
+ *
+ * @param credentials all of the account
+ */
+export type Permit = (channelUser: ChannelUser, credentials: readonly Credential[]) => void;
 
 /**
  * Rotations that wait for the first use of the new password. First use, withdrawal and replacement lock the account's
@@ -58,15 +70,17 @@ export class RotationService {
   /**
    * Ends a pending credential. The others go on.
    *
-   * @throws ChannelUserNotFoundError, CredentialNotFoundError, NotPendingError
+   * @throws ChannelUserNotFoundError, CredentialNotFoundError, NotPendingError, and what `permit` throws
    */
-  withdraw(channelUserId: string, id: string, actor: Actor): Promise<Credential> {
+  withdraw(channelUserId: string, id: string, actor: Actor, permit?: Permit): Promise<Credential> {
     return changeAccount(this, channelUserId, async (manager, channelUser) => {
-      const credential = await manager.findOneBy(Credential, { id, channelUserId });
+      const all = await manager.findBy(Credential, { channelUserId });
+      const credential = all.find((each) => each.id === id);
       if (!credential) throw new CredentialNotFoundError();
       const now = this.clock.now();
       const status = credential.statusAt(now);
       if (status !== 'pending') throw new NotPendingError(status);
+      permit?.(channelUser, all);
       await this.#withdraw(manager, channelUser, credential, { now, actor });
       return manager.findOneByOrFail(Credential, { id });
     });
@@ -77,7 +91,7 @@ export class RotationService {
    *
    * @param all the account's credentials
    * @returns those that stay as they are
-   * @throws RotationPendingError, CredentialNotFoundError, NotPendingError
+   * @throws RotationPendingError, OwnRotationPendingError, CredentialNotFoundError, NotPendingError
    */
   async makeWay(
     manager: EntityManager,
@@ -98,6 +112,7 @@ export class RotationService {
       const bySystem = { ...SYSTEM, requestId: actor.requestId };
       await this.#withdraw(manager, channelUser, waiting, { now, actor: bySystem, reason: EXPIRED_UNUSED });
     } else if (replaces === undefined && after === 'first-use') {
+      if (actor.type === 'channel-user') throw new OwnRotationPendingError(waiting);
       const names = await this.names.of(manager, [waiting.begunById]);
       throw new RotationPendingError(waiting, startedByOf(waiting, names));
     } else {

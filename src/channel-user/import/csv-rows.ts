@@ -11,6 +11,7 @@ const MAX_CELLS = 64;
 
 const LISTS = columnsWhere(({ form }) => form === 'list');
 const NUMBERS = columnsWhere(({ form }) => form === 'number');
+const FLAGS = columnsWhere(({ form }) => form === 'flag');
 /** Columns whose cells are not trimmed. */
 const EXACT: ReadonlySet<Column> = new Set<Column>([...columnsWhere(isFreeText), 'password']);
 /** Columns in which an export defuses formulas with an apostrophe. Earlier versions also did so in usernames. */
@@ -29,11 +30,13 @@ const BY_KEY = new Map<string, Column>(COLUMNS.map((column) => [keyOf(column), c
 
 const isBlank = (cell: string): boolean => cell.trim() === '';
 
-/** Converts a cell to its JSON value. A cell that is not a number stays text, which validation refuses. */
+/** Converts a cell to its JSON value. Text in a column of numbers or flags stays text, which validation refuses. */
 function valueOf(column: Column, cell: string): unknown {
   if (LISTS.has(column)) return cell.split(/\s+/).filter((entry) => entry !== '');
   const text = EXACT.has(column) ? cell : cell.trim();
   if (NUMBERS.has(column) && /^-?\d{1,9}(\.\d{1,9})?$/.test(text)) return Number(text);
+  // Spreadsheets write TRUE and FALSE.
+  if (FLAGS.has(column) && /^(true|false)$/i.test(text)) return text.toLowerCase() === 'true';
   return DEFUSED.has(column) ? undefused(text) : text;
 }
 

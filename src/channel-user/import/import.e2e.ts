@@ -121,6 +121,19 @@ ${username}-2,Zoë,,,,,,,\r
   expect((await read(second?.id)).json()).toMatchObject({ ...Object.fromEntries(defaults), displayName: 'Zoë' });
 });
 
+it('imports a flag as spreadsheets and exports write it', async () => {
+  const username = newName();
+  const file = `username,displayName,selfService\n${username},Off,FALSE\n${username}-2,On, true\n${username}-3,New,\n`;
+  const { credentials } = await importing(file);
+  const flags = await Promise.all(
+    credentials.map(async ({ id }) => {
+      const answer = await app.request('GET', `/admin/channel-users/${id}`, { token: operator });
+      return answer.json()['selfService'];
+    }),
+  );
+  expect(flags).toEqual([false, true, true]);
+});
+
 it('imports NDJSON with one row a line', async () => {
   const username = newName();
   const fields = {
@@ -158,6 +171,8 @@ describe('rows to import', () => {
     ['allowedIps', { allowedIps: ['10.0.0.0/33'] }, '10.0.0.0/33'],
     ['expiresAt', { expiresAt: '2030-02-30T00:00:00Z' }],
     ['expiresAt', { expiresAt: '2030-02-20' }],
+    ['selfService', { selfService: 'yes' }],
+    ['selfService', { selfService: 1 }],
     ['notes', { notes: 'x'.repeat(4001) }],
     ['password', { password: 'x'.repeat(257) }],
     ['password', { password: 'tab\tbed' }],

@@ -60,6 +60,10 @@ export class ChannelUser {
   @Column('text', { name: 'allowed_ips', array: true })
   allowedIps!: string[];
 
+  /** Whether the partner may rotate its passwords by itself. Its other calls do not depend on this. */
+  @Column('boolean', { name: 'self_service', default: true })
+  selfService!: boolean;
+
   @Column('text', { nullable: true })
   notes!: string | null;
 

@@ -1,8 +1,8 @@
 import { applyDecorators, Injectable, type PipeTransform } from '@nestjs/common';
-import { ApiProperty } from '@nestjs/swagger';
-import { IsString, Matches, ValidateBy } from 'class-validator';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsBoolean, IsString, Matches, ValidateBy } from 'class-validator';
 import { InvalidInputError } from '../../platform/common/errors.ts';
-import { IsName } from '../../platform/api/validation.ts';
+import { IsName, MayBeAbsent } from '../../platform/api/validation.ts';
 import { parseNetworks } from '../../platform/config/networks.ts';
 
 export const SCOPE = /^[a-z][a-z0-9_-]{0,63}(:[a-z][a-z0-9_-]{0,63})?$/;
@@ -23,6 +23,16 @@ export const IsNetwork = (): PropertyDecorator =>
 
 export const DisplayName = (): PropertyDecorator =>
   applyDecorators(ApiProperty({ minLength: 1, maxLength: 200, example: 'Blue Channel Manager' }), IsName(1, 200));
+
+export const SelfService = (): PropertyDecorator =>
+  applyDecorators(
+    ApiPropertyOptional({
+      default: true,
+      description: 'Whether the channel user may rotate its passwords by itself (`POST /me/credentials`).',
+    }),
+    MayBeAbsent(),
+    IsBoolean({ message: 'must be true or false' }),
+  );
 
 const USERNAME = /^[A-Za-z0-9._@-]{3,64}$/;
 const OTHER = /[^A-Za-z0-9._@-]/u;

@@ -13,7 +13,8 @@ interface Subject {
 export const EXPIRED_UNUSED = 'The new password expired before its first use.';
 
 /** Who begins the rotation that an actor starts. A command is run by people with access to the server. */
-export const beginnerOf = ({ type }: Actor): Beginner => (type === 'system' ? 'system' : 'staff');
+export const beginnerOf = ({ type }: Actor): Beginner =>
+  type === 'system' ? 'system' : type === 'channel-user' ? 'account' : 'staff';
 
 /** Records an event about a credential, whose target is its channel user. */
 export function recordCredential(

@@ -5,6 +5,8 @@ export interface CurrentChannelUser {
   readonly displayName: string;
   /** The token's scopes that the account still has. */
   readonly scopes: readonly string[];
+  /** Whether it may rotate its passwords by itself. */
+  readonly selfService: boolean;
   readonly token: { readonly id: string; readonly issuedAt: Date; readonly expiresAt: Date };
   readonly credential: { readonly id: string; readonly label: string; readonly expiresAt: Date | null };
 }
@@ -35,7 +37,8 @@ export interface CurrentStaff {
 
 /** Who makes a change, for the audit trail. */
 export interface Actor {
-  readonly type: 'staff' | 'cli' | 'system';
+  readonly type: 'staff' | 'channel-user' | 'cli' | 'system';
+  /** Of the staff member or channel user. */
   readonly id: string | null;
   readonly name: string;
   readonly address: string | null;
