@@ -399,6 +399,165 @@ describe('a refusal', () => {
   });
 });
 
+describe('a rotation', () => {
+  interface Row {
+    readonly status: string;
+    readonly expiresAt: string | null;
+    readonly label: string;
+  }
+  /** A client with the store of its password, which notes what it sent before each password was stored. */
+  const rotating = async (options: Partial<ClientOptions> = {}) => {
+    const partner = await app.newPartner({ tokenTtlSeconds: 100 });
+    const store = [partner.password];
+    const { client, sent } = forPartner(partner, { random: () => 0, ...options });
+    const storePassword = (password: string): Promise<void> => {
+      store.push(secret(password));
+      sent.push('stored');
+      return Promise.resolve();
+    };
+    return { partner, client, sent, store, storePassword };
+  };
+  const rowsOf = async ({ id }: Partner): Promise<Row[]> =>
+    (await staff('GET', `/admin/channel-users/${id}/credentials`))['items'] as Row[];
+  const statusesOf = async (partner: Partner): Promise<string[]> => (await rowsOf(partner)).map(({ status }) => status);
+
+  test('stores the new password before it uses it, and then uses it for every token', async () => {
+    const { partner, client, sent, store, storePassword } = await rotating();
+    const made = await client.rotate({ storePassword, label: 'by the client', overlapSeconds: 86_400 });
+    expect(sent).toEqual(['POST /generateToken 200', 'POST /me/credentials 201', 'stored', 'POST /generateToken 200']);
+    const [next, old] = await rowsOf(partner);
+    expect([next, old]).toMatchObject([
+      { ...made, label: 'by the client', status: 'active', expiresAt: null },
+      { status: 'active' },
+    ]);
+    expect((await client.call('get', '/me')).credential.id).toBe(made.id);
+    // The old password has ended by the time of the next token.
+    app.clockOffset = 86_400_000 + 1000;
+    expect((await client.call('get', '/me')).credential.id).toBe(made.id);
+    expect(sent.filter((line) => line.startsWith('POST /generateToken') && !line.endsWith('200'))).toEqual([]);
+    expect(inspect(made)).not.toContain(store[1]);
+  });
+
+  test('asks a function for the credentials again, which returns what was stored', async () => {
+    const partner = await app.newPartner({ tokenTtlSeconds: 100 });
+    const store = [partner.password];
+    const { client } = clientOf(() => ({ username: partner.username, password: store.at(-1) ?? '' }));
+    const made = await client.rotate({ storePassword: (password) => store.push(secret(password)) });
+    app.clockOffset = 200_000;
+    expect((await client.call('get', '/me')).credential.id).toBe(made.id);
+    expect((await client.rotate({ storePassword: (password) => store.push(secret(password)) })).id).not.toBe(made.id);
+    expect(store).toHaveLength(3);
+  });
+
+  test('is withdrawn when the password cannot be stored, and the old one goes on', async () => {
+    const { partner, client, sent } = await rotating();
+    const full = new Error('The store is full');
+    for (const storePassword of [
+      (password: string) => {
+        secret(password);
+        throw full;
+      },
+      (password: string) => {
+        secret(password);
+        return Promise.reject(full);
+      },
+    ]) {
+      expect(await rejection(client.rotate({ storePassword }), Error)).toBe(full);
+    }
+    expect(sent.filter((line) => line.includes('/withdraw 200'))).toHaveLength(2);
+    expect(await statusesOf(partner)).toEqual(['withdrawn', 'withdrawn', 'active']);
+    app.clockOffset = 200_000;
+    expect((await client.call('get', '/me')).credential.id).toBe(partner.credentialId);
+  });
+
+  test('tells of both errors when the password can be neither stored nor withdrawn', async () => {
+    const { partner, client } = await rotating();
+    const full = new Error('The store is full');
+    const storePassword = async (password: string): Promise<void> => {
+      secret(password);
+      await staff('POST', `/admin/channel-users/${partner.id}/suspend`, { reason: 'test' });
+      throw full;
+    };
+    const error = await rejection(client.rotate({ storePassword }), AggregateError);
+    expect(error.errors).toEqual([full, expect.any(TokenRefusedError)]);
+    expect(await statusesOf(partner)).toEqual(['pending', 'active']);
+  });
+
+  test('goes on with the stored password when its first use gets no answer', async () => {
+    const { partner, client, store } = await rotating({ attempts: 1 });
+    const storePassword = async (password: string): Promise<void> => {
+      store.push(secret(password));
+      await loseDatabase('cut');
+    };
+    await rejection(client.rotate({ storePassword }), TokenRefusedError);
+    expect(store).toHaveLength(2);
+    proxy.mend();
+    app.clockOffset = 200_000;
+    await until(async () => (await client.fetch('/me').catch(() => undefined))?.status === 200);
+    expect(await statusesOf(partner)).toEqual(['active', 'active']);
+  });
+
+  test('stores the old password again when the new one was withdrawn before its first use', async () => {
+    const { partner, client, store, storePassword } = await rotating();
+    const withdrawn = async (password: string): Promise<void> => {
+      await storePassword(password);
+      if (store.length > 2) return;
+      const { items } = await staff('GET', `/admin/channel-users/${partner.id}/credentials`);
+      const { id } = (items as [{ id: string }])[0];
+      await staff('POST', `/admin/channel-users/${partner.id}/credentials/${id}/withdraw`);
+    };
+    const error = await rejection(client.rotate({ storePassword: withdrawn }), TokenRefusedError);
+    expect(error.code).toBe('invalid_credentials');
+    expect(store.at(-1)).toBe(partner.password);
+    app.clockOffset = 200_000;
+    expect((await client.call('get', '/me')).credential.id).toBe(partner.credentialId);
+  });
+
+  test('is refused while another one is pending, and calls go on', async () => {
+    const { partner, client, store, storePassword } = await rotating();
+    const made = await staff('POST', `/admin/channel-users/${partner.id}/credentials`, {});
+    secret((made['credential'] as { password: string }).password);
+    const error = await rejection(client.rotate({ storePassword }), ApiError);
+    expect([error.status, error.code]).toEqual([409, 'credential.rotation-pending']);
+    expect(store).toEqual([partner.password]);
+    expect((await client.call('get', '/me')).credential.id).toBe(partner.credentialId);
+  });
+
+  test('begun twice at once happens once', async () => {
+    const { partner, client, store, storePassword } = await rotating();
+    await client.token();
+    const ended = await Promise.allSettled([client.rotate({ storePassword }), client.rotate({ storePassword })]);
+    expect(ended.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect(store).toHaveLength(2);
+    expect(await statusesOf(partner)).toEqual(['active', 'active']);
+  });
+
+  test('whose caller gives up while the password is stored is used all the same', async () => {
+    const { partner, client, store } = await rotating();
+    const controller = new AbortController();
+    const storePassword = (password: string): void => {
+      store.push(secret(password));
+      controller.abort(new Error('enough'));
+    };
+    const error = await rejection(client.rotate({ storePassword, signal: controller.signal }), Error);
+    expect(error.message).toBe('enough');
+    app.clockOffset = 200_000;
+    await client.call('get', '/me');
+    expect(await statusesOf(partner)).toEqual(['active', 'active']);
+  });
+
+  test('works in a client with types of a module’s own paths', async () => {
+    const partner = await app.newPartner();
+    const client = new LatchkeyClient<{ '/boats': { get: { responses: unknown } } }>({
+      baseUrl: app.url,
+      credentials: partner,
+    });
+    const { fingerprint } = await client.rotate({ storePassword: (password) => void secret(password) });
+    expect(fingerprint).toMatch(/^[0-9a-f]{8}$/);
+    secret(await client.token());
+  });
+});
+
 describe('when the server cannot answer now', () => {
   test('tells how long to wait when the tokens of this minute are used up', async () => {
     const partner = await app.newPartner({ tokensPerMinute: 1 });

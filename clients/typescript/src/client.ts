@@ -1,5 +1,5 @@
-import { ApiError, ConnectionError } from './errors.ts';
-import type { paths as LatchkeyPaths } from './openapi.ts';
+import { ApiError, ConnectionError, TokenRefusedError } from './errors.ts';
+import type { components, paths as LatchkeyPaths } from './openapi.ts';
 import { type CredentialSource, type HeldToken, TokenSource } from './token-source.ts';
 import { limit, retryAfterSeconds, wait, waitBefore } from './waiting.ts';
 
@@ -21,6 +21,22 @@ export interface ClientOptions {
   /** From 0 to 1, for tests. */
   readonly random?: () => number;
 }
+
+export interface RotateOptions {
+  /**
+   * Stores the new password where the software reads it at its next start. It is awaited before the password is used. If
+   * it throws, the old password must still be stored.
+   */
+  readonly storePassword: (password: string) => unknown;
+  /** Distinguishes the password from others, for people. Default: the date. */
+  readonly label?: string;
+  /** Seconds from the first use of the new password until the others end: one to seven days. Default: 604,800. */
+  readonly overlapSeconds?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** A password that `rotate()` created. */
+export type RotatedPassword = Pick<components['schemas']['OwnCredentialDto'], 'id' | 'label' | 'fingerprint'>;
 
 type Method = 'get' | 'put' | 'post' | 'delete' | 'patch';
 
@@ -117,6 +133,50 @@ export class LatchkeyClient<Paths = LatchkeyPaths> {
   /** For a rotation. No call fails in between, since the current token keeps working until the next one is needed. */
   replaceCredentials(credentials: CredentialSource): void {
     this.#tokens.replaceCredentials(credentials);
+  }
+
+  /**
+   * Replaces the password by a new one, without a moment at which none works:
+   *
+   * 1. creates a new password, with the present one as the proof;
+   * 2. hands it to `storePassword`. If that throws, withdraws the new password; the present one goes on;
+   * 3. signs in with the new one, which makes it active. The others end after `overlapSeconds`.
+   *
+   * If step 3 gets no answer, the new password is used from then on; it is stored, and both work. If the new password is
+   * refused because it was withdrawn meanwhile, the old one is stored again and goes on.
+   *
+   * @throws what `storePassword` throws; AggregateError if the withdrawal after that failed too; ApiError, such as
+   *   `credential.rotation-pending`; TokenRefusedError, ConnectionError, or the signal's reason
+   */
+  async rotate({ storePassword, signal, ...wishes }: RotateOptions): Promise<RotatedPassword> {
+    // The paths of a module may leave out Latchkey's own.
+    const latchkey = this as unknown as LatchkeyClient;
+    const old = await this.#tokens.credentials();
+    const { credential } = await latchkey.call('post', '/me/credentials', {
+      body: { ...wishes, password: old.password },
+      ...(signal && { signal }),
+    });
+    const { id, label, fingerprint, password } = credential;
+    try {
+      await storePassword(password);
+    } catch (error) {
+      await latchkey
+        .call('post', '/me/credentials/{id}/withdraw', { path: { id }, body: { password: old.password } })
+        .catch((failure: unknown) => {
+          throw new AggregateError(
+            [error, failure],
+            `The new password ${id} could be neither stored nor withdrawn. It ends unless it is used.`,
+          );
+        });
+      throw error;
+    }
+    try {
+      await this.#tokens.change({ username: old.username, password }, signal);
+    } catch (error) {
+      if (error instanceof TokenRefusedError && error.code === 'invalid_credentials') await storePassword(old.password);
+      throw error;
+    }
+    return { id, label, fingerprint };
   }
 
   /**

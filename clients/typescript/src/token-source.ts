@@ -91,7 +91,39 @@ export class TokenSource {
       if (now >= held.refreshAt) this.refresh(held);
       return held;
     }
-    const fetching = this.#fetch();
+    return this.#waitFor(this.#fetch(), signal);
+  }
+
+  /** The present credentials. */
+  async credentials(): Promise<Credentials> {
+    return typeof this.#source === 'function' ? this.#source() : this.#source;
+  }
+
+  /**
+   * Signs in with a new password and uses it from now on. A function is asked again for each later token. If the new
+   * password is refused, the credentials stay as they were; if no answer arrives, the new ones are used all the same.
+   *
+   * @throws TokenRefusedError, ConnectionError, or the signal's reason
+   */
+  async change(credentials: Credentials, signal?: AbortSignal): Promise<void> {
+    const source = this.#source;
+    this.replaceCredentials(credentials);
+    let isRefused = false;
+    try {
+      await this.#waitFor(this.#fetch(), signal);
+    } catch (error) {
+      isRefused = error instanceof TokenRefusedError && error.code === 'invalid_credentials';
+      throw error;
+    } finally {
+      // Unless the credentials have been replaced once more.
+      if (this.#source === credentials) {
+        if (isRefused) this.replaceCredentials(source);
+        else if (typeof source === 'function') this.#source = source;
+      }
+    }
+  }
+
+  async #waitFor(fetching: Fetching, signal?: AbortSignal | null): Promise<HeldToken> {
     fetching.waiting++;
     fetching.timer?.ref();
     try {
@@ -141,7 +173,7 @@ export class TokenSource {
 
   async #obtain(version: number, fetching: Fetching): Promise<HeldToken> {
     const { now, random, attempts } = this.#options;
-    const credentials = typeof this.#source === 'function' ? await this.#source() : this.#source;
+    const credentials = await this.credentials();
     if (this.#refused && now() < this.#refused.until && same(this.#refused.credentials, credentials)) {
       throw this.#refused.error;
     }
