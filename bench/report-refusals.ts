@@ -52,7 +52,7 @@ ${verdictOf(result)}`;
   });
   return {
     title: 'Nothing to learn from refusals',
-    text: `Measured on ${date}: the time from writing a request to the first byte of its 401. Cold: the account is not cached; warm: it has signed in. All responses must be equal in status, headers (except \`Date\` and \`X-Request-Id\`) and body.
+    text: `Measured on ${date}: the time from writing a request to the first byte of its answer: the 401 of a sign-in, the 202 of a report. Cold: the account is not cached; warm: it has signed in. All responses must be equal in status, headers (except \`Date\` and \`X-Request-Id\`) and body.
 
 ${parts.join('\n\n')}`,
   };

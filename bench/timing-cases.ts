@@ -3,7 +3,7 @@ import { hash as bcrypt } from '@node-rs/bcrypt';
 import { createHash, randomUUID } from 'node:crypto';
 import { withClient } from './database.ts';
 
-/** A request that must be refused like all others of its kind. */
+/** A request that must be answered like all others of its kind. */
 export interface Probe {
   readonly path: string;
   readonly contentType: string;
@@ -12,7 +12,7 @@ export interface Probe {
   readonly address: string;
 }
 
-/** A reason for a refusal that outsiders must not be able to tell from others. */
+/** A case that outsiders must not be able to tell from others, such as a reason for a refusal. */
 export interface Case {
   readonly name: string;
   /** The reference under another name. A difference means that the measurement is wrong. */
@@ -23,10 +23,12 @@ export interface Case {
 
 export interface Comparison {
   readonly title: string;
+  /** The status of every answer. */
+  readonly status: number;
   /** The case that all others are compared with. */
   readonly reference: Case;
   readonly cases: readonly Case[];
-  /** Sign-ins that must succeed first, to fill the caches for the warm cases. */
+  /** Requests that must succeed first, to fill the caches for the warm cases. */
   readonly warmUp: readonly Probe[];
 }
 
@@ -139,7 +141,60 @@ export async function partnerCases(databaseUrl: string, samples: number): Promis
     );
     for (let n = 0; n < WARM_ACCOUNTS; n += 1) warmUp.push(signIn(`${kind.prefix}-${String(n)}`, PASSWORD, INSIDE));
   }
-  return { title: 'POST /generateToken', reference: unknown('unknown user'), cases, warmUp };
+  return { title: 'POST /generateToken', status: 401, reference: unknown('unknown user'), cases, warmUp };
+}
+
+const report = (username: string, password: string, address: string): Probe => ({
+  path: '/credentials/report-leaked',
+  contentType: 'application/json',
+  body: JSON.stringify({ username, password }),
+  address,
+});
+
+/**
+ * Reports of leaked passwords, whose answers tell even less: a right password is answered like a wrong one. The first
+ * report of a password ends it, so each sample has an account of its own.
+ *
+ * @param samples how many of each case will be taken
+ */
+export async function reportCases(databaseUrl: string, samples: number): Promise<Comparison> {
+  const unknown = (name: string): Case => ({
+    name,
+    probe: (_sample, address) => report(`nobody-${randomUUID()}`, randomUUID(), address),
+  });
+  const found = await kinds();
+  const kindOf = (prefix: string): Kind => {
+    const kind = found.find((each) => each.prefix === prefix);
+    if (!kind) throw new Error(`No accounts are called ${prefix}`);
+    return kind;
+  };
+  const right = (prefix: string, name: string): Kind => ({ ...kindOf(prefix), name, presented: () => PASSWORD });
+  const reported: Kind[] = [
+    kindOf('generated'),
+    kindOf('argon2id'),
+    kindOf('bcrypt'),
+    right('generated', 'right password, generated credential'),
+    right('argon2id', 'right password, imported argon2id hash'),
+    right('bcrypt', 'right password, imported bcrypt hash'),
+    right('elsewhere', 'right password, address not allowed'),
+    kindOf('revoked'),
+  ].map((kind, i) => ({ ...kind, prefix: `report-${String(i)}-${kind.prefix}` }));
+  const cases: Case[] = [{ ...unknown('unknown user once more (control)'), isControl: true }];
+  for (const kind of reported) {
+    await seed(databaseUrl, kind, samples);
+    const nameOf = (n: number): string => `${kind.prefix}-${String(n)}`;
+    cases.push({
+      name: kind.name,
+      probe: (sample, address) => report(nameOf(WARM_ACCOUNTS + sample), kind.presented(), address),
+    });
+  }
+  // Reported once, the password is proof still, but nothing is left to end.
+  const again = { ...right('generated', 'right password, reported before'), prefix: 'report-again' };
+  await seed(databaseUrl, again, samples);
+  const probeOf = (n: number, address: string): Probe => report(`report-again-${String(n)}`, PASSWORD, address);
+  cases.push({ name: again.name, probe: (sample, address) => probeOf(sample % WARM_ACCOUNTS, address) });
+  const warmUp = Array.from({ length: WARM_ACCOUNTS }, (_, n) => probeOf(n, `192.0.2.${String(n + 1)}`));
+  return { title: 'POST /credentials/report-leaked', status: 202, reference: unknown('unknown user'), cases, warmUp };
 }
 
 /** Staff sign-ins. */
@@ -164,6 +219,7 @@ export async function staffCases(databaseUrl: string): Promise<Comparison> {
   });
   return {
     title: 'POST /admin/session',
+    status: 401,
     reference: unknown('unknown e-mail'),
     cases: [
       { ...unknown('unknown e-mail once more (control)'), isControl: true },

@@ -6,12 +6,12 @@ import { migrate } from './seed.ts';
 import { ServerProcess } from './server-process.ts';
 import { mannWhitney, type MannWhitney, median, percentile } from './statistics.ts';
 import { interruption, tell } from './terminal.ts';
-import { type Case, type Comparison, partnerCases, type Probe, staffCases } from './timing-cases.ts';
+import { type Case, type Comparison, partnerCases, type Probe, reportCases, staffCases } from './timing-cases.ts';
 import { latchkey } from './variants.ts';
 
 /**
- * The test that a refused sign-in tells nothing about the reason: for each reason, the times until the first byte of
- * the answer are compared with those for an unknown user.
+ * The test that a refused sign-in tells nothing about the reason, and the answer to a report of a leaked password
+ * nothing about its result: the times until the first byte of the answer are compared with those for an unknown user.
  */
 
 const SAMPLES = 240;
@@ -126,23 +126,25 @@ const anonymous = (answer: Answer): string => {
   return typeof id === 'string' ? withoutOwn(answer).replaceAll(id, '') : withoutOwn(answer);
 };
 
+const isSuccess = (status: number): boolean => status >= 200 && status < 300;
+
 function summarize({ name }: Case, times: readonly number[]): Times {
   const sorted = times.toSorted((a, b) => a - b);
   return { name, median: median(sorted), quartiles: [percentile(sorted, 0.25), percentile(sorted, 0.75)] };
 }
 
 async function compare(
-  { title, reference, cases, warmUp }: Comparison,
+  { title, status: expectedStatus, reference, cases, warmUp }: Comparison,
   { origin, nextAddress }: { origin: string; nextAddress: () => string },
 ): Promise<TimingResult> {
   // One by one, and again if the machine is busy, since a slow hash that is not verified in time counts as a non-match.
   const alone = new Agent({ keepAlive: true, maxSockets: 1 });
   for (const probe of warmUp) {
     let status = 0;
-    for (let attempt = 0; attempt < WARM_UP_ATTEMPTS && status !== 200; attempt += 1) {
+    for (let attempt = 0; attempt < WARM_UP_ATTEMPTS && !isSuccess(status); attempt += 1) {
       ({ status } = await send(origin, alone, probe));
     }
-    if (status !== 200) throw new Error(`${title}: a sign-in that should warm up was answered with ${String(status)}`);
+    if (!isSuccess(status)) throw new Error(`${title}: a request to warm up was answered with ${String(status)}`);
   }
   alone.destroy();
 
@@ -155,7 +157,8 @@ async function compare(
     interruption.throwIfAborted();
     await sleep(Math.random() * MAX_PAUSE_MS);
     const answer = await send(origin, agent, probe);
-    if (answer.status !== 401) throw new Error(`${title}, ${name}: answered with ${String(answer.status)}, not 401`);
+    if (answer.status !== expectedStatus)
+      throw new Error(`${title}, ${name}: answered with ${String(answer.status)}, not ${String(expectedStatus)}`);
     answers.add(anonymous(answer));
     return answer.milliseconds;
   };
@@ -191,19 +194,20 @@ async function compare(
   };
 }
 
-/** Takes all samples on a separate database and server, in about two minutes. @param folder the folder for the log */
+/** Takes all samples on a separate database and server, in about three minutes. @param folder the folder for the log */
 export async function measureFailures(folder: string): Promise<TimingResult[]> {
   await using database = await createDatabase('timing');
   await migrate(database.url);
   const partners = await partnerCases(database.url, SAMPLES);
   const staff = await staffCases(database.url);
+  const reports = await reportCases(database.url, SAMPLES);
   const definition = latchkey('timing', database.url);
   // Each probe claims a different address, so that no address reaches the limit of failures.
   const trusting = { ...definition, env: { ...definition.env, TRUSTED_PROXIES: '127.0.0.0/8' } };
   await using server = await ServerProcess.start(trusting, folder);
   const around = { origin: server.origin, nextAddress: addresses() };
   const results: TimingResult[] = [];
-  for (const comparison of [partners, staff]) {
+  for (const comparison of [partners, staff, reports]) {
     tell(`timing of refusals: ${comparison.title}`);
     results.push(await compare(comparison, around));
   }

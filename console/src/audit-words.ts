@@ -18,6 +18,7 @@ const WORDS: Partial<Record<string, ActionWords>> = {
   'credential.activated': { title: 'New password used for the first time' },
   'credential.withdrawn': { title: 'New password withdrawn unused', deed: 'withdrew a new password' },
   'credential.retired': { title: 'Old password set to expire', deed: 'set an old password to expire' },
+  'credential.reported-leaked': { title: 'Password reported as leaked' },
   'credential.revoked': { title: 'Password revoked', deed: 'revoked a password' },
   'token.revoked': { title: 'One token revoked', deed: 'revoked one token' },
   'grant.given': { title: 'Resources granted', deed: 'granted resources' },

@@ -12,6 +12,7 @@ import { ChannelUserService } from './channel-user.service.ts';
 import { CredentialController } from './credential/credential.controller.ts';
 import { Credential } from './model/credential.entity.ts';
 import { CredentialService } from './credential/credential.service.ts';
+import { CredentialEndService } from './credential/credential-end.service.ts';
 import { AccountCache } from './account/account-cache.service.ts';
 import { LastUse } from './model/last-use.entity.ts';
 import { LastUseService } from './credential/last-use.service.ts';
@@ -42,6 +43,7 @@ import { TallyService } from './tally.service.ts';
     ChannelUserListService,
     ChannelUserSearch,
     CredentialService,
+    CredentialEndService,
     AccountCache,
     LastUseService,
     RotationService,
@@ -57,6 +59,7 @@ import { TallyService } from './tally.service.ts';
     ChannelUserService,
     ChannelUserListService,
     CredentialService,
+    CredentialEndService,
     AccountCache,
     LastUseService,
     RotationService,

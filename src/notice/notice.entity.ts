@@ -8,6 +8,7 @@ export const EVENT_TYPES = [
   'credential.rotation_withdrawn',
   'credential.rotated',
   'credential.ended',
+  'credential.reported_leaked',
   'channel_user.expiring',
   'channel_user.suspended',
   'channel_user.reactivated',

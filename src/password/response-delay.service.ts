@@ -29,6 +29,14 @@ export interface Refusal {
   wait(): Promise<void>;
 }
 
+/** An attempt that was counted. */
+export interface CountedAttempt {
+  /** How earlier failures throttle this attempt. */
+  readonly before: ThrottleState;
+  /** Decides how to answer it: at the deadline, or at once while a wait is on. Must be called exactly once. */
+  refusal(): Promise<Refusal>;
+}
+
 /** The state of a refusal that does not count as a failure. */
 const NOT_COUNTED: ThrottleState = { isLimited: false, retryAfterMs: 0 };
 
@@ -96,15 +104,33 @@ export class ResponseDelayService implements OnModuleInit {
     name: string,
     wasChecked = true,
   ): Promise<Refusal> {
-    const { retryAfterMs } = await throttle.stateOf(address, name);
-    if (retryAfterMs > 0) {
+    const attempt = await this.count(throttle, delay, address, name, wasChecked);
+    return attempt.refusal();
+  }
+
+  /**
+   * Counts an attempt like a failure, before its result is known. For a request whose answer must not tell the result:
+   * attempts that were counted in the order of their results would be answered differently once the limit is reached.
+   *
+   * @param wasChecked false if it is known already that the credentials cannot be checked; then nothing is counted
+   */
+  async count(
+    throttle: FailureThrottle,
+    delay: ResponseDelay,
+    address: string | undefined,
+    name: string,
+    wasChecked = true,
+  ): Promise<CountedAttempt> {
+    const before = await throttle.stateOf(address, name);
+    if (before.retryAfterMs > 0) {
       throttle.recordRefusal();
-      return this.#onGrid(delay, inSeconds(retryAfterMs));
+      return { before, refusal: () => Promise.resolve(this.#onGrid(delay, inSeconds(before.retryAfterMs))) };
     }
     // With a full queue, no name is counted: a name that needs a slow hash could not have been checked either.
     const hasRoom = wasChecked && delay.hasRoom;
     if (!hasRoom) delay.missed();
-    return this.#delayed(delay, hasRoom ? await throttle.fail(address, name) : NOT_COUNTED);
+    const after = hasRoom ? await throttle.fail(address, name) : NOT_COUNTED;
+    return { before, refusal: () => this.#delayed(delay, after) };
   }
 
   /** Delays an answer that is not a failure, but must not be sent earlier than a failure would be. */

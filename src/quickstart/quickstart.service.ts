@@ -3,6 +3,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { IsNull, Repository } from 'typeorm';
 import { ChannelUserService } from '../channel-user/channel-user.service.ts';
 import { CredentialService } from '../channel-user/credential/credential.service.ts';
+import { CredentialEndService } from '../channel-user/credential/credential-end.service.ts';
 import { AccountCache } from '../channel-user/account/account-cache.service.ts';
 import { Clock } from '../platform/common/clock.ts';
 import { AppError } from '../platform/common/errors.ts';
@@ -42,6 +43,7 @@ export class QuickstartService {
     private readonly staff: StaffService,
     private readonly channelUsers: ChannelUserService,
     private readonly credentials: CredentialService,
+    private readonly ends: CredentialEndService,
     private readonly accounts: AccountCache,
     private readonly grants: GrantAdministrationService,
     private readonly clock: Clock,
@@ -95,7 +97,7 @@ export class QuickstartService {
     // A new password would withdraw the rotation that somebody tries out.
     if (known.some(({ status }) => status === 'pending')) return undefined;
     for (const { id: credentialId, label, status } of known) {
-      if (label === START_LABEL && status === 'active') await this.credentials.revoke(id, credentialId, SYSTEM);
+      if (label === START_LABEL && status === 'active') await this.ends.revoke(id, credentialId, SYSTEM);
     }
     try {
       const request = { label: START_LABEL, retireOthersInSeconds: null };

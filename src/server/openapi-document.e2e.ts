@@ -53,7 +53,12 @@ it('documents the refusals of each operation: 503 with Retry-After, and 401 with
       expect.arrayContaining(['Retry-After']) as string[],
     ]);
     // /generateToken has its own form of errors. The others need no token.
-    const open = ['POST /generateToken', 'POST /handover/reveal', 'POST /admin/password-link/use'];
+    const open = [
+      'POST /generateToken',
+      'POST /credentials/report-leaked',
+      'POST /handover/reveal',
+      'POST /admin/password-link/use',
+    ];
     if (open.includes(route) || route.startsWith('GET /.well-known/')) continue;
     expect([route, Object.keys(operation.responses['401']?.headers ?? {})]).toEqual([
       route,
@@ -100,6 +105,7 @@ describe('the API reference', () => {
       expect.arrayContaining([
         '/.well-known/jwks.json',
         '/.well-known/oauth-authorization-server',
+        '/credentials/report-leaked',
         '/generateToken',
         '/handover/reveal',
         '/me',

@@ -96,7 +96,7 @@ describe('CONNECT', () => {
 });
 
 describe('Transfer-Encoding', () => {
-  it.each(['/generateToken', '/oauth2/token', '/handover/reveal', '/nothing'])(
+  it.each(['/generateToken', '/oauth2/token', '/handover/reveal', '/credentials/report-leaked', '/nothing'])(
     'gets 501 when it is unknown at %s',
     async (path) => {
       for (const codings of [
@@ -206,7 +206,7 @@ describe('the size of a JSON body', () => {
   const post = (path: string, body: string, token?: string): Promise<Answer> =>
     app.request('POST', path, { body, headers: { 'content-type': 'application/json' }, token });
 
-  it.each(['/admin/session', '/handover/reveal'])('is 8 KiB at most before authentication: %s', async (path) => {
+  it.each(['/admin/session', '/handover/reveal', '/credentials/report-leaked'])('is 8 KiB at most before authentication: %s', async (path) => {
     expect((await post(path, ofLength(8_192))).status).toBe(400);
     expect((await post(path, ofLength(8_193))).status).toBe(413);
   });

@@ -81,6 +81,7 @@ const credential = (n: number, of: number, more: Record<string, unknown>): Recor
   begun_by: null,
   begun_by_id: null,
   proved_by: null,
+  reported_leaked_at: null,
   last_used_at: null,
   last_used_address: null,
   last_used_user_agent: null,
@@ -214,6 +215,7 @@ const FIXTURES: Fixture[] = [
       begun_by: 'account',
       begun_by_id: uuid(301),
       proved_by: uuid(201),
+      reported_leaked_at: LATE,
     }),
     from: names.indexOf(PENDING) + 1,
   },
@@ -623,6 +625,7 @@ const MEANINGS: Record<string, { adds?: Record<string, Meaning>; removes?: strin
   Calls1796810000000: {},
   RequestIds1796811000000: {},
   SelfService1796820000000: { adds: { 'channel_user.self_service': is('false') } },
+  LeakReports1796821000000: { adds: { 'credential.reported_leaked_at': isNull } },
 };
 
 async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {

@@ -128,6 +128,7 @@ it('answers any JSON of the staff API without failing', async () => {
     ],
     ['POST', `/admin/channel-users/${partner.id}/suspend`, body('reason')],
     ['POST', '/handover/reveal', body('secret')],
+    ['POST', '/credentials/report-leaked', body('username', 'password')],
     ['POST', '/admin/session', body('email', 'password', 'code', 'cookie')],
     ['POST', '/admin/staff', body('email', 'name', 'role')],
     ['PATCH', `/admin/staff/${member.id}`, body('name', 'role')],

@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { Resolver } from 'node:dns/promises';
 import { availableParallelism } from 'node:os';
+import { performance } from 'node:perf_hooks';
 import { type AuditRecord, AuditService } from '../../src/audit/audit.service.ts';
 import {
   type NewSignInAttempt,
@@ -21,7 +22,7 @@ import { ImportService } from '../../src/channel-user/import/import.service.ts';
 import { CLI } from '../../src/cli/cli-context.ts';
 import { Clock } from '../../src/platform/common/clock.ts';
 import { LimiterStore } from '../../src/rate-limit/limiter-store.service.ts';
-import { MonotonicClock } from '../../src/platform/common/monotonic-clock.ts';
+import { MonotonicClock, type Wait } from '../../src/platform/common/monotonic-clock.ts';
 import { SYSTEM } from '../../src/platform/common/principal.ts';
 import { MigrationFolders } from '../../src/platform/database/migration-folders.ts';
 import { ChangeFeed } from '../../src/platform/database/change-feed.service.ts';
@@ -75,6 +76,20 @@ export function holdRefusals(app: TestApp): () => void {
   clock.waitFor = () => ({ over: promise, cancel: () => undefined });
   return () => {
     clock.waitFor = waitFor;
+    resolve(undefined);
+  };
+}
+
+/** Holds back the ends of all waits and time limits of sign-ins until the returned function is called. */
+export function holdWaits(app: TestApp): () => void {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const clock = app.app.nest.get(MonotonicClock);
+  const { now, waitFor, timeout } = clock;
+  const heldAt = performance.now();
+  const held = (): Wait => ({ over: promise, cancel: () => undefined });
+  Object.assign(clock, { now: () => heldAt, waitFor: held, timeout: held });
+  return () => {
+    Object.assign(clock, { now, waitFor, timeout });
     resolve(undefined);
   };
 }

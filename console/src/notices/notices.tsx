@@ -12,6 +12,7 @@ import { api } from '../api.ts';
 import { Time } from '../feedback.tsx';
 import { Page } from '../page.tsx';
 import { PagedList } from '../partners/paged-list.tsx';
+import { countOf } from '../partners/words.ts';
 import { IfRole } from '../permissions.ts';
 import { useAction } from '../submission.tsx';
 import type { Notice, NoticeDelivery, Schemas, Webhook } from '../types.ts';
@@ -42,6 +43,23 @@ function byPartner({ startedBy, withdrawnBy, endedBy }: Subject): string | undef
   if (withdrawnBy === 'account') return 'withdrawn by the partner itself';
   if (endedBy === 'account') return 'ended by the partner itself';
   return startedBy === 'account' ? 'begun by the partner itself' : undefined;
+}
+
+interface Leak {
+  readonly descendants?: readonly object[];
+  readonly liveCredentials?: number;
+}
+
+/** What a report of a leaked password ended, and what works still. */
+function LeakDetails({ descendants = [], liveCredentials }: Leak): ReactNode {
+  return (
+    <Typography variant="body2" component="div">
+      {descendants.length > 0 && `${countOf(descendants.length, 'password', 'passwords')} created with it ended too. `}
+      {liveCredentials === 0
+        ? 'No password of this partner works any more: create a new one.'
+        : `${countOf(liveCredentials ?? 0, 'password of this partner works', 'passwords of this partner work')} still.`}
+    </Typography>
+  );
 }
 
 /** One delivery: whether it arrived, why it did not, and when it is tried again. */
@@ -139,6 +157,7 @@ function NoticeRow({ notice, webhooks }: { notice: Notice; webhooks: Map<string,
           {refusals !== undefined && `${String(refusals)} refusals, the last: ${(reason ?? '').replaceAll('_', ' ')}`}
         </Typography>
       )}
+      {notice.type === 'credential.reported_leaked' && <LeakDetails {...notice.data} />}
       {notice.deliveries.length === 0 ? (
         <Typography variant="body2" color="textSecondary">
           No webhook is set to receive this notice.

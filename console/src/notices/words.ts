@@ -8,6 +8,7 @@ export const EVENTS: Record<Webhook['events'][number], string> = {
   'credential.rotation_withdrawn': 'A new password was withdrawn unused',
   'credential.rotated': 'A new password took over',
   'credential.ended': 'An old password ended',
+  'credential.reported_leaked': 'A password was reported as leaked',
   'channel_user.expiring': 'An account expires soon',
   'channel_user.suspended': 'An account was suspended',
   'channel_user.reactivated': 'An account was reactivated',

@@ -20,13 +20,14 @@ import { RevokeCredential } from './revoke-credential.tsx';
 import { RotateDialog } from './rotate-dialog.tsx';
 import { NewLinkDialog, WithdrawDialog } from './rotation-actions.tsx';
 import { rotationOf, RotationState, WATCH_MS } from './rotation-state.tsx';
+import { CREDENTIAL_STATUS_WORDS } from './words.ts';
 
-const STATUS = {
-  active: { label: 'Works', color: 'success' },
-  pending: { label: 'Works, not used yet', color: 'primary' },
-  expired: { label: 'Expired', color: 'warning' },
-  revoked: { label: 'Revoked', color: 'default' },
-  withdrawn: { label: 'Withdrawn unused', color: 'default' },
+const COLORS = {
+  active: 'success',
+  pending: 'primary',
+  expired: 'warning',
+  revoked: 'default',
+  withdrawn: 'default',
 } as const;
 
 interface CredentialCardProps {
@@ -37,7 +38,7 @@ interface CredentialCardProps {
 }
 
 function CredentialCard({ credential, isReplaced, onRevoke }: CredentialCardProps) {
-  const { label, fingerprint, status, createdAt, expiresAt, revokedAt } = credential;
+  const { label, fingerprint, status, createdAt, expiresAt, revokedAt, reportedLeakedAt } = credential;
   return (
     <Card component="li" variant="outlined" sx={{ p: 2, display: 'flex', gap: 2, flexWrap: 'wrap' }}>
       <Box sx={{ flex: '1 1 260px', minWidth: 0, overflowWrap: 'anywhere' }}>
@@ -48,8 +49,10 @@ function CredentialCard({ credential, isReplaced, onRevoke }: CredentialCardProp
           <Chip
             size="small"
             variant="outlined"
-            {...STATUS[status]}
-            {...(status === 'active' && isReplaced && { label: 'Works, but replaced by a newer one' })}
+            color={COLORS[status]}
+            label={
+              status === 'active' && isReplaced ? 'Works, but replaced by a newer one' : CREDENTIAL_STATUS_WORDS[status]
+            }
           />
         </Stack>
         <Typography variant="body2">
@@ -61,6 +64,11 @@ function CredentialCard({ credential, isReplaced, onRevoke }: CredentialCardProp
             <>
               {' · '}
               {status === 'withdrawn' ? 'withdrawn' : 'revoked'} <Time value={revokedAt} />
+            </>
+          )}
+          {reportedLeakedAt !== null && (
+            <>
+              {' · '}reported as leaked <Time value={reportedLeakedAt} />
             </>
           )}
           {revokedAt === null && expiresAt !== null && (
@@ -212,8 +220,7 @@ export function CredentialsTab({ partner }: { partner: ChannelUser }) {
         <RevokeCredential
           partner={partner}
           credential={revoking}
-          isLast={live.every(({ id, status }) => id === revoking.id || status === 'pending')}
-          hasPending={live.some(({ status }) => status === 'pending')}
+          live={live}
           onClose={() => {
             setRevoking(undefined);
           }}

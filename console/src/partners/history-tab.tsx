@@ -20,7 +20,7 @@ const FIELDS: Record<string, string> = {
   retireOthers: 'The others end',
 };
 /** Technical fields that are not shown. */
-const UNSHOWN = new Set(['credentialId', 'epoch', 'handoverId', 'replaces']);
+const UNSHOWN = new Set(['createdWith', 'credentialId', 'descendants', 'epoch', 'handoverId', 'replaces']);
 
 function textOf(value: unknown): string {
   if (value === null || value === undefined || value === '') return '–';

@@ -66,8 +66,8 @@ export const partnerApi = {
   rotate: (id: string, json: Schemas['CreateCredentialRequest']) =>
     ask<NewCredential>('POST', `${pathOf(id)}/credentials`, { json }),
   impact: (id: string, credentialId: string) => ask<Impact>('GET', `${pathOf(id)}/credentials/${credentialId}/impact`),
-  revokeCredential: (id: string, credentialId: string) =>
-    ask<undefined>('DELETE', `${pathOf(id)}/credentials/${credentialId}`),
+  revokeCredential: (id: string, credentialId: string, includeDescendants: boolean) =>
+    ask<undefined>('DELETE', `${pathOf(id)}/credentials/${credentialId}`, { query: { includeDescendants } }),
   withdrawCredential: (id: string, credentialId: string) =>
     ask<Credential>('POST', `${pathOf(id)}/credentials/${credentialId}/withdraw`),
 

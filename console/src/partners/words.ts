@@ -1,10 +1,19 @@
-import type { Activity, ChannelUserStatus } from './partner-api.ts';
+import type { Activity, ChannelUserStatus, Credential } from './partner-api.ts';
 
 /** The API's states in words for staff. */
 export const STATUS_WORDS: Record<ChannelUserStatus, string> = {
   active: 'Active',
   suspended: 'Suspended',
   expired: 'Expired',
+};
+
+/** The API's states of a password in words for staff. */
+export const CREDENTIAL_STATUS_WORDS: Record<Credential['status'], string> = {
+  active: 'Works',
+  pending: 'Works, not used yet',
+  expired: 'Expired',
+  revoked: 'Revoked',
+  withdrawn: 'Withdrawn unused',
 };
 
 interface Reason {

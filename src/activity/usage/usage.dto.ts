@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { DescendantDto } from '../../channel-user/credential/credential.dto.ts';
 
 export class CredentialImpactDto {
   @ApiProperty({
@@ -23,4 +24,12 @@ export class CredentialImpactDto {
 
   @ApiProperty({ description: 'Calls with tokens of this credential, in the current hour and the 23 before it.' })
   callsLast24h!: number;
+
+  @ApiProperty({
+    type: [DescendantDto],
+    description:
+      'What the channel user created with this credential, directly or indirectly, and what is neither revoked nor ' +
+      'withdrawn, oldest first. Revoking ends them too, unless `includeDescendants` is `false`.',
+  })
+  descendants!: DescendantDto[];
 }

@@ -56,6 +56,7 @@ describe('the impact of revoking a credential', () => {
       lastTokenAt: null,
       lastCallAt: null,
       callsLast24h: 0,
+      descendants: [],
     });
   });
 

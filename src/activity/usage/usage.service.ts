@@ -135,15 +135,17 @@ export class UsageService implements OnApplicationBootstrap, OnApplicationShutdo
     const now = this.clock.now();
     const since = new Date(Math.max(now - tokenTtlSeconds * 1000, tokensRevokedAt?.getTime() ?? 0));
     const firstHour = new Date((Math.floor(now / HOUR_MS) - 23) * HOUR_MS);
-    const [liveTokens, [usage]] = await Promise.all([
+    const [liveTokens, [usage], descendants] = await Promise.all([
       revokedAt === null ? this.signIns.countTokens(channelUserId, credentialId, since, MAX_LIVE_TOKENS) : 0,
       this.usages.query<{ calls: number; lastAt: Date | null }[]>(READ, [credentialId, firstHour]),
+      this.credentials.descendants(channelUserId, credentialId),
     ]);
     return {
       liveTokens,
       lastTokenAt: lastUsedAt,
       lastCallAt: usage?.lastAt ?? null,
       callsLast24h: usage?.calls ?? 0,
+      descendants,
     };
   }
 

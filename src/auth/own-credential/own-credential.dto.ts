@@ -113,6 +113,14 @@ export class OwnCredentialDto {
 
   @ApiProperty({
     type: String,
+    format: 'date-time',
+    nullable: true,
+    description: 'When somebody who had its password reported it as leaked.',
+  })
+  reportedLeakedAt!: Date | null;
+
+  @ApiProperty({
+    type: String,
     enum: BEGINNERS,
     nullable: true,
     description: 'Who created it. `account`: you; `null` for imported credentials and those of older versions.',

@@ -5,6 +5,8 @@ import { AccountCache } from '../../channel-user/account/account-cache.service.t
 import type { CredentialDto } from '../../channel-user/credential/credential.dto.ts';
 import { NotPendingError } from '../../channel-user/credential/credential.errors.ts';
 import { CredentialService } from '../../channel-user/credential/credential.service.ts';
+import { CredentialEndService } from '../../channel-user/credential/credential-end.service.ts';
+import type { Permit } from '../../channel-user/credential/rotation.service.ts';
 import type { HandoverDto } from '../../channel-user/handover/handover.dto.ts';
 import { HandoverService } from '../../channel-user/handover/handover.service.ts';
 import type { ChannelUser } from '../../channel-user/model/channel-user.entity.ts';
@@ -83,6 +85,7 @@ function toOwnDto(
 export class OwnCredentialService {
   constructor(
     private readonly credentials: CredentialService,
+    private readonly ends: CredentialEndService,
     private readonly handovers: HandoverService,
     private readonly accounts: AccountCache,
     private readonly proofs: PasswordProofService,
@@ -166,13 +169,14 @@ export class OwnCredentialService {
     if (found.pending && found.begunBy !== 'account') throw new RotationByStaffError();
     const proof = passwordOf(id);
     await this.#prove(proof, password, caller, request);
-    await this.credentials.revoke(caller.id, id, actorOf(caller, request), (channelUser, all) => {
+    const permit: Permit = (channelUser, all) => {
       this.#confirm(channelUser, all, id, proof);
       const now = this.clock.now();
       const isLive = all.some((each) => each.id === id && each.isLiveAt(now));
       const othersAreActive = all.some((each) => each.id !== id && each.statusAt(now) === 'active');
       if (isLive && !othersAreActive) throw new LastActiveCredentialError();
-    });
+    };
+    await this.ends.revoke(caller.id, id, actorOf(caller, request), { permit });
   }
 
   async #prove(

@@ -11,6 +11,7 @@ import { ThrottleService } from '../../rate-limit/throttle.service.ts';
 import { type Refusal, ResponseDelayService } from '../../password/response-delay.service.ts';
 import type { ResponseDelay } from '../../password/response-delay.ts';
 import { SignInError, type SignInErrorCode } from './sign-in.errors.ts';
+import { SlowPasswordService } from './slow-password.service.ts';
 import { isPartnerPage, type PresentedCredentials } from './token-request.ts';
 
 /** A channel user that sent matching credentials and may act now. */
@@ -65,6 +66,7 @@ export class SignInService {
   constructor(
     private readonly accounts: AccountCache,
     private readonly passwords: ImportedPasswordService,
+    private readonly slowPasswords: SlowPasswordService,
     private readonly throttle: ThrottleService,
     private readonly responseDelays: ResponseDelayService,
     private readonly activity: SignInRecorderService,
@@ -214,16 +216,12 @@ export class SignInService {
     const address = request.clientAddress;
     if (!account.allows(address)) return { kind: 'mismatch', credential, reason: 'address_not_allowed' };
     const throttled = await this.throttle.partnerFailures.stateOf(address, account.usernameKey);
-    // Once failures are limited, only known addresses may skip the check. Others could guess without waiting.
-    const maySkip = !throttled.isLimited || this.passwords.wasUsedFrom(credential, address);
-    if (!maySkip || !this.passwords.isLastAccepted(credential, password)) {
-      if (throttled.retryAfterMs > 0) return NOT_CHECKED;
-      const matches = await this.#checkSlowHash(account, credential, password, request, delay);
-      if (matches === undefined) return NOT_CHECKED;
-      if (!matches) {
-        const reason = this.passwords.isBeyondHash(credential, password) ? 'password_too_long' : 'wrong_password';
-        return { kind: 'mismatch', credential: undefined, reason };
-      }
+    const presented = { account, credential, password, address };
+    const matches = await this.slowPasswords.matches(presented, delay, throttled, (isRight) => !isRight);
+    if (matches === undefined) return NOT_CHECKED;
+    if (!matches) {
+      const reason = this.passwords.isBeyondHash(credential, password) ? 'password_too_long' : 'wrong_password';
+      return { kind: 'mismatch', credential: undefined, reason };
     }
     const verdict = amend(this.#judgeMatch(account, credential, address), account);
     if (verdict.kind === 'ok') {
@@ -231,28 +229,6 @@ export class SignInService {
       this.passwords.upgrade(account, credential, password);
     }
     return verdict;
-  }
-
-  /** @returns nothing when the check does not finish in time. A mismatch that is found later is counted then */
-  async #checkSlowHash(
-    account: Account,
-    credential: AccountCredential,
-    password: string,
-    { clientAddress }: FastifyRequest,
-    delay: ResponseDelay,
-  ): Promise<boolean | undefined> {
-    this.passwords.expect(credential.secretHash);
-    const check = this.passwords.verifySlow(account, credential, password, delay.deadline);
-    const matches = await delay.result(check);
-    if (matches === undefined) {
-      check
-        .then(async (isRight) => {
-          if (!isRight) await this.throttle.partnerFailures.fail(clientAddress, account.usernameKey);
-        })
-        // When the queue is full or the counters are unreachable, nothing is counted.
-        .catch(() => undefined);
-    }
-    return matches;
   }
 
   #recordRefusal(

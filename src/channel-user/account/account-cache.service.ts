@@ -9,8 +9,8 @@ import { CHANNEL_USER_TOPIC } from '../model/channel-user-change.ts';
 import { usernameKeyOf } from '../model/username.rules.ts';
 
 /**
- * Leaves out credentials that were revoked more than 30 days ago. Their tokens have expired (after a day at most), so
- * they would only give the true reason of a refusal.
+ * Leaves out credentials that were revoked more than 30 days ago. Their tokens have expired (after a day at most), and
+ * their passwords no longer prove a report of a leak (`PROOF_DAYS`), so they would only give the true reason of a refusal.
  */
 const QUERY = `
   SELECT u.id, u.username, u.username_key, u.display_name, u.suspended_at IS NOT NULL AS suspended,

@@ -1,10 +1,17 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Post } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiParam } from '@nestjs/swagger';
 import { ApiProblems, StaffApi } from '../../platform/api/openapi.decorators.ts';
 import { CurrentActor, Roles } from '../../platform/api/security.ts';
 import { UuidPipe } from '../../platform/api/validation.ts';
 import type { Actor } from '../../platform/common/principal.ts';
-import { CreateCredentialRequest, CredentialDto, CredentialListDto, IssuedCredentialDto } from './credential.dto.ts';
+import {
+  CreateCredentialRequest,
+  CredentialDto,
+  CredentialListDto,
+  IssuedCredentialDto,
+  RevokeCredentialQuery,
+} from './credential.dto.ts';
+import { CredentialEndService } from './credential-end.service.ts';
 import { CredentialService } from './credential.service.ts';
 
 const Id = (): ParameterDecorator => Param('id', UuidPipe);
@@ -12,7 +19,10 @@ const Id = (): ParameterDecorator => Param('id', UuidPipe);
 @Controller('admin/channel-users')
 @StaffApi('Channel users')
 export class CredentialController {
-  constructor(private readonly credentials: CredentialService) {}
+  constructor(
+    private readonly credentials: CredentialService,
+    private readonly ends: CredentialEndService,
+  ) {}
 
   @Get(':id/credentials')
   @Roles('viewer')
@@ -71,16 +81,23 @@ export class CredentialController {
   @Delete(':id/credentials/:credentialId')
   @Roles('operator')
   @HttpCode(204)
-  @ApiOperation({ operationId: 'revokeCredential', summary: 'Revoke a credential and the tokens it obtained, at once' })
+  @ApiOperation({
+    operationId: 'revokeCredential',
+    summary: 'Revoke a credential and the tokens it obtained, at once',
+    description:
+      'The credentials that were created with it end too, unless `includeDescendants` is `false`; a pending one is ' +
+      'withdrawn. `…/impact` lists them.',
+  })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiParam({ name: 'credentialId', format: 'uuid' })
   @ApiNoContentResponse()
-  @ApiProblems(404)
+  @ApiProblems(400, 404)
   revokeCredential(
     @Id() id: string,
     @Param('credentialId', UuidPipe) credentialId: string,
+    @Query() { includeDescendants = 'true' }: RevokeCredentialQuery,
     @CurrentActor() actor: Actor,
   ): Promise<void> {
-    return this.credentials.revoke(id, credentialId, actor);
+    return this.ends.revoke(id, credentialId, actor, { includeDescendants: includeDescendants === 'true' });
   }
 }

@@ -1,5 +1,5 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import {
   IsIn,
@@ -218,6 +218,14 @@ export class CredentialDto {
   })
   revokedAt!: Date | null;
 
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    description: 'When somebody who had its password reported it as leaked.',
+  })
+  reportedLeakedAt!: Date | null;
+
   @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'While it is pending: since when.' })
   pendingSince!: Date | null;
 
@@ -266,6 +274,31 @@ export class CredentialDto {
 export class CredentialListDto {
   @ApiProperty({ type: [CredentialDto] })
   items!: CredentialDto[];
+}
+
+/** A credential that was created with the password of another one, directly or indirectly. */
+export class DescendantDto extends PickType(CredentialDto, [
+  'id',
+  'label',
+  'fingerprint',
+  'status',
+  'createdAt',
+  'lastUsedAt',
+] as const) {}
+
+const BOOLEANS = ['true', 'false'] as const;
+
+export class RevokeCredentialQuery {
+  @ApiPropertyOptional({
+    enum: BOOLEANS,
+    default: 'true',
+    description:
+      'Whether the credentials that the channel user created with this one end too, directly or indirectly. They end ' +
+      'also if this one has ended before.',
+  })
+  @MayBeAbsent()
+  @IsIn(BOOLEANS, { message: 'must be true or false' })
+  includeDescendants?: (typeof BOOLEANS)[number];
 }
 
 /** A credential as its creation answers it: the only answer with the password, unless a link shows it. */

@@ -165,6 +165,7 @@ describe('a new credential', () => {
         'password',
         'pendingSince',
         'pendingUntil',
+        'reportedLeakedAt',
         'retireOthers',
         'revokedAt',
         'startedBy',

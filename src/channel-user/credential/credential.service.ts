@@ -9,9 +9,16 @@ import { HandoverService } from '../handover/handover.service.ts';
 import { changeAccount } from '../model/channel-user-change.ts';
 import { ChannelUser } from '../model/channel-user.entity.ts';
 import { ChannelUserNotFoundError } from '../model/channel-user.errors.ts';
-import type { CreateCredentialRequest, CredentialDto, Delivery, IssuedCredentialDto } from './credential.dto.ts';
+import type {
+  CreateCredentialRequest,
+  CredentialDto,
+  Delivery,
+  DescendantDto,
+  IssuedCredentialDto,
+} from './credential.dto.ts';
 import { Credential, PENDING_DAYS } from '../model/credential.entity.ts';
 import { ONE_DAY } from '../model/channel-user.rules.ts';
+import { descendantsOf } from '../model/descendants.ts';
 import { beginnerOf, recordCredential, retireCredentials } from '../model/rotation.ts';
 import { CredentialNotFoundError, TooManyCredentialsError } from './credential.errors.ts';
 import { LastUseService } from './last-use.service.ts';
@@ -57,7 +64,7 @@ interface NewCredential extends CredentialDto {
   readonly password: string;
 }
 
-/** Adds, retires and revokes the passwords of a channel user. A stored password can never be read. */
+/** Adds and retires the passwords of a channel user. A stored password can never be read. */
 @Injectable()
 export class CredentialService {
   constructor(
@@ -88,6 +95,7 @@ export class CredentialService {
       createdAt,
       expiresAt,
       revokedAt: credential.revokedAt,
+      reportedLeakedAt: credential.reportedLeakedAt,
       pendingSince: isPending ? createdAt : null,
       pendingUntil: isPending ? new Date(Math.min(lastDay, expiresAt?.getTime() ?? Infinity)) : null,
       retireOthers: isPending && retireSeconds !== null ? { after: 'first-use', seconds: retireSeconds } : null,
@@ -113,6 +121,26 @@ export class CredentialService {
     const ids = found.map(({ begunById }) => begunById);
     const names = await this.names.of(this.credentials.manager, ids);
     return found.map((credential) => this.#toDto(credential, names));
+  }
+
+  /**
+   * What was created with the password of a credential, and is neither revoked nor withdrawn, oldest first.
+   *
+   * @throws CredentialNotFoundError
+   */
+  async descendants(channelUserId: string, id: string): Promise<DescendantDto[]> {
+    const all = await this.credentials.findBy({ channelUserId });
+    if (!all.some((credential) => credential.id === id)) throw new CredentialNotFoundError();
+    return descendantsOf(all, id)
+      .filter(({ revokedAt }) => revokedAt === null)
+      .map((credential) => ({
+        id: credential.id,
+        label: credential.label,
+        fingerprint: credential.fingerprint,
+        status: credential.statusAt(this.clock.now()),
+        createdAt: credential.createdAt,
+        lastUsedAt: credential.lastUsedAt,
+      }));
   }
 
   /** @throws CredentialNotFoundError */
@@ -174,30 +202,6 @@ export class CredentialService {
     return this.#toDto(withdrawn, await this.names.of(this.credentials.manager, [withdrawn.begunById]));
   }
 
-  /**
-   * Ends a credential and the tokens that it obtained, now. Revoking twice changes nothing.
-   *
-   * @throws ChannelUserNotFoundError, CredentialNotFoundError, and what `permit` throws
-   */
-  async revoke(channelUserId: string, id: string, actor: Actor, permit?: Permit): Promise<void> {
-    await changeAccount(this, channelUserId, async (manager, channelUser) => {
-      const all = await manager.findBy(Credential, { channelUserId });
-      const credential = all.find((each) => each.id === id);
-      if (!credential) throw new CredentialNotFoundError();
-      if (credential.revokedAt !== null) return;
-      permit?.(channelUser, all);
-      const now = this.clock.now();
-      const before = credential.statusAt(now);
-      await this.handovers.revokeFor(manager, { channelUser, credential }, actor);
-      await manager.update(Credential, { id }, { revokedAt: new Date(now), keyedHash: null });
-      if (!credential.superseded) await this.#reinstate(manager, channelUserId, now);
-      const { label } = credential;
-      recordCredential(this.audit, manager, 'credential.revoked', channelUser, actor, {
-        changes: { credentialId: [id, id], label: [label, label], status: [before, 'revoked'] },
-      });
-    });
-  }
-
   /** Inserts a generated credential in the caller's transaction. */
   async insert(
     manager: EntityManager,
@@ -223,6 +227,7 @@ export class CredentialService {
       begunBy: beginnerOf(actor),
       begunById: actor.type === 'staff' ? actor.id : null,
       provedBy: provedBy ?? null,
+      reportedLeakedAt: null,
       lastUsedAt: null,
       lastUsedAddress: null,
       lastUsedUserAgent: null,
@@ -265,15 +270,5 @@ export class CredentialService {
         ...(provedBy !== undefined && { provedBy: [null, provedBy] }),
       },
     });
-  }
-
-  /** If all remaining live credentials are superseded, makes the newest the partner's current one again. */
-  async #reinstate(manager: EntityManager, channelUserId: string, now: number): Promise<void> {
-    const order = { createdAt: 'DESC', id: 'DESC' } as const;
-    const all = await manager.find(Credential, { where: { channelUserId }, order });
-    const live = all.filter((credential) => credential.statusAt(now) === 'active');
-    const [newest] = live;
-    if (!newest || live.some(({ superseded }) => !superseded)) return;
-    await manager.update(Credential, { id: newest.id }, { superseded: false });
   }
 }

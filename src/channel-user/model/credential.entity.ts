@@ -101,6 +101,10 @@ export class Credential {
   @Column('uuid', { name: 'proved_by', nullable: true })
   provedBy!: string | null;
 
+  /** When somebody who had its password reported it as leaked. */
+  @Column({ type: 'timestamptz', precision: 3, name: 'reported_leaked_at', nullable: true })
+  reportedLeakedAt!: Date | null;
+
   @Column({ type: 'timestamptz', precision: 3, name: 'last_used_at', nullable: true })
   lastUsedAt!: Date | null;
 
