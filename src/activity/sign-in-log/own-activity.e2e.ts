@@ -46,6 +46,7 @@ describe('the own sign-ins of a partner', () => {
       address,
       outcome: 'refused',
       errorCode: 'invalid_credentials',
+      reasonCode: 'wrong_password',
       reason: 'The password was wrong.',
       hint: expect.stringContaining('Compare the password') as string,
       requestId: requestIdOf(refused),

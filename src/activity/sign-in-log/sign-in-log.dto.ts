@@ -69,6 +69,14 @@ export class OwnActivityDto extends AttemptDto {
   @ApiProperty({
     type: String,
     nullable: true,
+    example: 'wrong_password',
+    description: 'The code of the reason, as your contact sees it. `partner_page` marks a sign-in on the partner’s page.',
+  })
+  reasonCode!: string | null;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
     description: 'Why the sign-in was refused, or what was wrong with it, in a sentence.',
     example: 'The password was wrong.',
   })

@@ -74,6 +74,6 @@ function explain({ outcome, reason, errorCode }: ActivityDto): Explanation | und
 /** An attempt as the channel user itself sees it. */
 export function toOwnDto(attempt: ActivityDto): OwnActivityDto {
   const { reason = null, hint = null } = explain(attempt) ?? {};
-  const { id, at, address, outcome, errorCode, requestId, count } = attempt;
-  return { id, at, address, outcome, errorCode, reason, hint, requestId, count };
+  const { id, at, address, outcome, errorCode, reason: reasonCode, requestId, count } = attempt;
+  return { id, at, address, outcome, errorCode, reasonCode, reason, hint, requestId, count };
 }
