@@ -816,7 +816,8 @@ describe('the page', () => {
         'x-robots-tag': 'noindex',
         'content-security-policy':
           "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
-          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+          "require-trusted-types-for 'script'; trusted-types 'none'",
       });
       expect(answer.headers.get('set-cookie')).toBeNull();
       const source = await readFile(`src/channel-user/handover/page/${file ?? ''}`, 'utf8');

@@ -1,11 +1,15 @@
 import type { FastifyReply } from 'fastify';
 import { readFileSync } from 'node:fs';
 
-/** Forbids content of other origins, inline content and framing, and keeps the URL with its secret from leaving. */
+/**
+ * Forbids content of other origins, inline content, framing and text that becomes HTML or script, and keeps the URL with
+ * its secret from leaving.
+ */
 const HEADERS = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+    "require-trusted-types-for 'script'; trusted-types 'none'",
   'cache-control': 'no-store',
   'referrer-policy': 'no-referrer',
   'x-robots-tag': 'noindex',
@@ -26,6 +30,10 @@ export class StaticPage {
   /** @param files the files by the names under which they are sent */
   constructor(files: Readonly<Record<string, URL>>) {
     this.#files = new Map(Object.entries(files).map(([name, url]) => [name, readFileSync(url, 'utf8')]));
+  }
+
+  has(name: string): boolean {
+    return this.#files.has(name);
   }
 
   send(reply: FastifyReply, name: string): void {
