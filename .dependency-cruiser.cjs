@@ -3,6 +3,8 @@
  * lines only, so that no two folders import each other. CONTRIBUTING.md says more.
  */
 const LAYERS = [
+  ['partner-page/words'],
+  ['partner-page/page'],
   ['platform/common'],
   ['platform/api', 'platform/config', 'platform/embedded-postgres'],
   ['platform/database', 'platform/encryption', 'platform/http', 'platform/telemetry'],
@@ -21,7 +23,7 @@ const LAYERS = [
   ['auth/sign-in'],
   ['auth/oauth', 'auth/own-credential'],
   ['auth'],
-  ['staff', 'operations/health', 'console'],
+  ['staff', 'operations/health', 'console', 'partner-page'],
   ['operations/metrics', 'quickstart'],
   ['server'],
   ['cli'],

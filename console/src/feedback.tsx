@@ -14,33 +14,11 @@ import Stack from '@mui/material/Stack';
 import TextField from '@mui/material/TextField';
 import Tooltip from '@mui/material/Tooltip';
 import { type ReactNode, type SyntheticEvent, useId, useState, useSyncExternalStore } from 'react';
+import { hintOf, localTime, relativeTo } from '../../src/partner-page/words/time.ts';
 import { ApiError, sentenceOf } from './api.ts';
 import { FormDialog, TYPED, useUnsaved } from './leave-guard.tsx';
 
-const UNITS: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
-  ['year', 31_536_000],
-  ['month', 2_592_000],
-  ['day', 86_400],
-  ['hour', 3_600],
-  ['minute', 60],
-  ['second', 1],
-];
-const LOCALE = 'en-GB';
-const relativeFormat = new Intl.RelativeTimeFormat(LOCALE, { numeric: 'auto' });
-const localFormat = new Intl.DateTimeFormat(LOCALE, { dateStyle: 'medium', timeStyle: 'short' });
-const clockFormat = new Intl.DateTimeFormat(LOCALE, { timeStyle: 'short' });
-const exactFormat = new Intl.DateTimeFormat(LOCALE, { dateStyle: 'medium', timeStyle: 'medium' });
-
-/** Share of a unit from which the unit is used: 0.99 hours are shown as 1 hour. */
-const NEARLY = 0.99;
-
-/** @returns a text such as `3 hours ago` or `in 2 days` */
-function relativeTo(now: number, date: Date): string {
-  const seconds = Math.round((date.getTime() - now) / 1000);
-  // Uses the larger unit when almost reached: 23 hours and 59 minutes are a day, not 23 hours.
-  const [unit, size] = UNITS.find(([, each]) => Math.abs(seconds) >= each * NEARLY) ?? ['second', 1];
-  return relativeFormat.format(Math.round(seconds / size), unit);
-}
+const clockFormat = new Intl.DateTimeFormat('en-GB', { timeStyle: 'short' });
 
 const NOW_MS = 30_000;
 let now = Date.now();
@@ -97,8 +75,6 @@ export function Time({
   const tipId = useId();
   if (value === null || value === undefined || value === '') return <span aria-label="none">–</span>;
   const date = new Date(value);
-  const iso = date.toISOString();
-  const utc = `${iso.slice(0, 19).replace('T', ' ')} UTC`;
   const show = (event: SyntheticEvent<HTMLElement>): void => {
     setAnchor(event.currentTarget);
   };
@@ -109,7 +85,7 @@ export function Time({
   return (
     <>
       <time
-        dateTime={iso}
+        dateTime={date.toISOString()}
         tabIndex={0}
         style={{ whiteSpace: 'nowrap' }}
         aria-describedby={anchor && tipId}
@@ -118,13 +94,19 @@ export function Time({
         onFocus={show}
         onBlur={hide}
       >
-        {relative ? <Relative date={date} /> : (clock ? clockFormat : seconds ? exactFormat : localFormat).format(date)}
+        {relative ? (
+          <Relative date={date} />
+        ) : clock ? (
+          clockFormat.format(date)
+        ) : (
+          localTime(date, seconds ? 'second' : 'minute')
+        )}
       </time>
       {anchor && (
         <Tooltip
           open
           onClose={hide}
-          title={relative ? `${exactFormat.format(date)} · ${utc}` : utc}
+          title={hintOf(date, relative ? 'relative' : 'minute')}
           slotProps={{ popper: { anchorEl: anchor, id: tipId } }}
         >
           <span hidden />

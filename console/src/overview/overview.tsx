@@ -13,7 +13,8 @@ import { Time } from '../feedback.tsx';
 import { Loaded, Nothing } from '../partners/loading-states.tsx';
 import { IfRole } from '../permissions.ts';
 import type { PartnerFilter } from '../partners/partner-filters.tsx';
-import { countOf, reasonOf } from '../partners/words.ts';
+import { reasonWords } from '../../../src/partner-page/words/sign-in.ts';
+import { countOf } from '../partners/words.ts';
 import type { Schemas } from '../types.ts';
 import { TokenChart } from './token-chart.tsx';
 
@@ -106,7 +107,7 @@ function Failure({ reason, count, reasons, since, lastAt, status, isOver, change
     <>
       {countOf(count, 'refusal', 'refusals')} since <Time value={since} relative />, last{' '}
       <Time value={lastAt} relative />:{' '}
-      {counted.map((each) => `${each.count.toLocaleString()} × ${reasonOf(each.reason).words}`).join(', ')}.
+      {counted.map((each) => `${each.count.toLocaleString()} × ${reasonWords(each.reason)}`).join(', ')}.
       <Box component="span" sx={{ display: 'block', color: 'text.primary' }}>
         {isOver ? (
           <>

@@ -7,11 +7,12 @@ import Switch from '@mui/material/Switch';
 import Typography from '@mui/material/Typography';
 import { useQuery } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
+import { foldRuns, olderRun, runEntry, signInDetails, signInTitle } from '../../../src/partner-page/words/sign-in.ts';
 import { Time } from '../feedback.tsx';
-import { RequestLink } from '../requests/request-link.tsx';
+import { Words } from '../text.tsx';
 import { FoldedList } from './paged-list.tsx';
 import { type Activity, type ChannelUser, partnerApi } from './partner-api.ts';
-import { outcomeOf } from './words.ts';
+import { adviceOf } from './words.ts';
 
 type LabelOf = (id: string) => string | undefined;
 
@@ -23,8 +24,8 @@ interface AttemptProps {
 }
 
 function Attempt({ attempt, isRepeated, labelOf, children }: AttemptProps & { children?: ReactNode }) {
-  const { at, address, outcome, errorCode, credentialId, userAgent, count, requestId } = attempt;
-  const { words, advice } = outcomeOf(attempt);
+  const { at, outcome, reason, credentialId, userAgent } = attempt;
+  const advice = adviceOf(attempt);
   const label = credentialId === null ? undefined : labelOf(credentialId);
   const Icon = outcome === 'token' ? CheckIcon : ErrorIcon;
   return (
@@ -37,27 +38,14 @@ function Attempt({ attempt, isRepeated, labelOf, children }: AttemptProps & { ch
       <Box sx={{ flex: 1, minWidth: 0 }}>
         <Box sx={{ display: 'flex', flexWrap: 'wrap', columnGap: 2 }}>
           <Typography component="h3" variant="subtitle1" sx={{ flex: '1 1 240px' }}>
-            {words}
-            {count > 1 && ` (${count.toLocaleString()} times within a minute)`}
+            {signInTitle(attempt, reason)}
           </Typography>
           <Typography variant="body2" component="span">
             <Time value={at} seconds />
           </Typography>
         </Box>
         <Typography variant="body2" color="textSecondary">
-          {address === null ? 'from an unknown address' : `from ${address}`}
-          {userAgent !== null && ` by ${userAgent}`}
-          {label !== undefined && ` with “${label}”`}
-          {errorCode !== null && (
-            <>
-              {' · '}the partner received <code>{errorCode}</code>
-            </>
-          )}
-          {outcome === 'refused' && (
-            <>
-              {' · '}request <RequestLink id={requestId} />
-            </>
-          )}
+          <Words text={signInDetails(attempt, { userAgent, label })} />
         </Typography>
         {advice !== undefined && !isRepeated && (
           <Typography variant="body2" sx={{ mt: 0.5 }}>
@@ -74,15 +62,13 @@ function Attempt({ attempt, isRepeated, labelOf, children }: AttemptProps & { ch
 function Run({ run, labelOf }: { run: readonly Activity[]; labelOf: LabelOf }) {
   const [isOpen, setOpen] = useState(false);
   const [newest, ...older] = run;
-  const oldest = older.at(-1);
   if (!newest) return null;
   return (
     <Attempt attempt={newest} isRepeated={false} labelOf={labelOf}>
-      {oldest && (
+      {older.length > 0 && (
         <>
           <Typography variant="body2">
-            The same {older.length === 1 ? 'once' : `${older.length.toLocaleString()} times`} before, since{' '}
-            <Time value={oldest.at} seconds />.{' '}
+            <Words text={olderRun(older)} />{' '}
             <Button
               size="small"
               aria-expanded={isOpen}
@@ -95,9 +81,9 @@ function Run({ run, labelOf }: { run: readonly Activity[]; labelOf: LabelOf }) {
           </Typography>
           {isOpen && (
             <Box component="ul" sx={{ m: 0, pl: 2.5 }}>
-              {older.map(({ id, at, requestId }) => (
-                <Typography key={id} component="li" variant="body2">
-                  <Time value={at} seconds />, request <RequestLink id={requestId} />
+              {older.map((each) => (
+                <Typography key={each.id} component="li" variant="body2">
+                  <Words text={runEntry(each)} />
                 </Typography>
               ))}
             </Box>
@@ -109,23 +95,10 @@ function Run({ run, labelOf }: { run: readonly Activity[]; labelOf: LabelOf }) {
 }
 
 const isSame = (one: Activity, other: Activity): boolean =>
-  one.outcome === 'token' &&
-  other.outcome === 'token' &&
   one.reason === other.reason &&
   one.address === other.address &&
   one.userAgent === other.userAgent &&
   one.credentialId === other.credentialId;
-
-/** Joins successive equal successes into one entry. Each refusal stays an entry of its own. */
-function foldRuns(attempts: readonly Activity[]): (Activity & { run: Activity[] })[] {
-  const entries: (Activity & { run: Activity[] })[] = [];
-  for (const attempt of attempts) {
-    const last = entries.at(-1);
-    if (last && isSame(last, attempt)) last.run.push(attempt);
-    else entries.push({ ...attempt, run: [attempt] });
-  }
-  return entries;
-}
 
 /** The partner's sign-ins, with the true reasons of refusals, which partners do not see. */
 export function ActivityTab({ partner: { id } }: { partner: ChannelUser }) {
@@ -142,7 +115,7 @@ export function ActivityTab({ partner: { id } }: { partner: ChannelUser }) {
       title="Sign-ins"
       what="the sign-ins"
       nothing={isRefusedOnly ? 'No sign-in of this partner was refused.' : 'This partner has not tried to sign in yet.'}
-      fold={foldRuns}
+      fold={(attempts) => foldRuns(attempts, isSame)}
       filter={
         <FormControlLabel
           control={

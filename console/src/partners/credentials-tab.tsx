@@ -9,8 +9,10 @@ import Switch from '@mui/material/Switch';
 import Typography from '@mui/material/Typography';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { Time } from '../feedback.tsx';
+import { type CredentialStatus, isLive, lifeOf, statusWords } from '../../../src/partner-page/words/credential.ts';
+import { rotationOf, WATCH_MS } from '../../../src/partner-page/words/rotation.ts';
 import { IfRole } from '../permissions.ts';
+import { Words } from '../text.tsx';
 import { Handovers, useHandovers } from './handovers.tsx';
 import { IssuedCredential } from './issued-credential.tsx';
 import { LastUse } from './last-use.tsx';
@@ -19,26 +21,25 @@ import { type ChannelUser, type Credential, type NewCredential, partnerApi } fro
 import { RevokeCredential } from './revoke-credential.tsx';
 import { RotateDialog } from './rotate-dialog.tsx';
 import { NewLinkDialog, WithdrawDialog } from './rotation-actions.tsx';
-import { rotationOf, RotationState, WATCH_MS } from './rotation-state.tsx';
-import { CREDENTIAL_STATUS_WORDS } from './words.ts';
+import { RotationState } from './rotation-state.tsx';
 
-const COLORS = {
+const COLORS: Record<CredentialStatus, 'success' | 'primary' | 'warning' | 'default'> = {
   active: 'success',
   pending: 'primary',
   expired: 'warning',
   revoked: 'default',
   withdrawn: 'default',
-} as const;
+};
 
 interface CredentialCardProps {
   readonly credential: Credential;
-  /** A newer password works longer, so that the end of this one is intended. */
-  readonly isReplaced: boolean;
+  /** All passwords of the partner. */
+  readonly all: readonly Credential[];
   readonly onRevoke: () => void;
 }
 
-function CredentialCard({ credential, isReplaced, onRevoke }: CredentialCardProps) {
-  const { label, fingerprint, status, createdAt, expiresAt, revokedAt, reportedLeakedAt } = credential;
+function CredentialCard({ credential, all, onRevoke }: CredentialCardProps) {
+  const { label, status, revokedAt } = credential;
   return (
     <Card component="li" variant="outlined" sx={{ p: 2, display: 'flex', gap: 2, flexWrap: 'wrap' }}>
       <Box sx={{ flex: '1 1 260px', minWidth: 0, overflowWrap: 'anywhere' }}>
@@ -46,43 +47,13 @@ function CredentialCard({ credential, isReplaced, onRevoke }: CredentialCardProp
           <Typography variant="subtitle1" component="h3">
             {label}
           </Typography>
-          <Chip
-            size="small"
-            variant="outlined"
-            color={COLORS[status]}
-            label={
-              status === 'active' && isReplaced ? 'Works, but replaced by a newer one' : CREDENTIAL_STATUS_WORDS[status]
-            }
-          />
+          <Chip size="small" variant="outlined" label={statusWords(credential, all)} color={COLORS[status]} />
         </Stack>
         <Typography variant="body2">
           <LastUse credential={credential} />
         </Typography>
         <Typography variant="body2" color="textSecondary">
-          Made <Time value={createdAt} />
-          {revokedAt !== null && (
-            <>
-              {' · '}
-              {status === 'withdrawn' ? 'withdrawn' : 'revoked'} <Time value={revokedAt} />
-            </>
-          )}
-          {reportedLeakedAt !== null && (
-            <>
-              {' · '}reported as leaked <Time value={reportedLeakedAt} />
-            </>
-          )}
-          {revokedAt === null && expiresAt !== null && (
-            <>
-              {' · '}
-              {status === 'expired' ? 'expired' : 'expires'} <Time value={expiresAt} />
-            </>
-          )}
-          {revokedAt === null && expiresAt === null && ' · never expires'}
-          {fingerprint !== null && (
-            <>
-              {' · '}fingerprint <code>{fingerprint}</code>
-            </>
-          )}
+          <Words text={lifeOf(credential)} />
         </Typography>
       </Box>
       {revokedAt === null && status !== 'pending' && (
@@ -98,13 +69,6 @@ function CredentialCard({ credential, isReplaced, onRevoke }: CredentialCardProp
   );
 }
 
-/** Whether `other` has taken over and works longer. */
-const outlasts = (other: Credential, credential: Credential): boolean =>
-  other.status === 'active' &&
-  credential.expiresAt !== null &&
-  other.createdAt > credential.createdAt &&
-  (other.expiresAt === null || other.expiresAt > credential.expiresAt);
-
 /** The partner's passwords: their state, their last use, and creating new ones. */
 export function CredentialsTab({ partner }: { partner: ChannelUser }) {
   const query = useQuery({
@@ -119,7 +83,7 @@ export function CredentialsTab({ partner }: { partner: ChannelUser }) {
   const [issued, setIssued] = useState<NewCredential>();
   const [asked, setAsked] = useState<'new-link' | 'withdraw'>();
   const items = query.data?.items ?? [];
-  const live = items.filter(({ status }) => status === 'active' || status === 'pending');
+  const live = items.filter(isLive);
   const rotation = rotationOf(items);
   const endAsked = (): void => {
     setAsked(undefined);
@@ -189,7 +153,7 @@ export function CredentialsTab({ partner }: { partner: ChannelUser }) {
                   <CredentialCard
                     key={credential.id}
                     credential={credential}
-                    isReplaced={live.some((other) => outlasts(other, credential))}
+                    all={data.items}
                     onRevoke={() => {
                       setRevoking(credential);
                     }}

@@ -7,11 +7,11 @@ import Typography from '@mui/material/Typography';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useNotify } from 'react-admin';
+import { WATCH_MS } from '../../../src/partner-page/words/rotation.ts';
 import { ConfirmDialog, Time } from '../feedback.tsx';
 import { IfRole } from '../permissions.ts';
 import { Loaded, Nothing } from './loading-states.tsx';
 import { type ChannelUser, type Credential, type Handover, partnerApi } from './partner-api.ts';
-import { WATCH_MS } from './rotation-state.tsx';
 import { useRefreshPartners } from './state-actions.tsx';
 
 const STATUS = {

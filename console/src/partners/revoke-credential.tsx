@@ -7,11 +7,12 @@ import Typography from '@mui/material/Typography';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useNotify } from 'react-admin';
+import { CREDENTIAL_STATUS_WORDS } from '../../../src/partner-page/words/credential.ts';
 import { ConfirmDialog, Time } from '../feedback.tsx';
 import { Loaded } from './loading-states.tsx';
 import { type ChannelUser, type Credential, type Impact, partnerApi } from './partner-api.ts';
 import { useRefreshPartners } from './state-actions.tsx';
-import { countOf, CREDENTIAL_STATUS_WORDS } from './words.ts';
+import { countOf } from './words.ts';
 
 function ImpactPreview({ liveTokens, lastTokenAt, lastCallAt, callsLast24h }: Impact) {
   const isQuiet = liveTokens === 0 && callsLast24h === 0;

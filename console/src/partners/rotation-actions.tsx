@@ -3,15 +3,15 @@ import Stack from '@mui/material/Stack';
 import Typography from '@mui/material/Typography';
 import { useState } from 'react';
 import { useNotify } from 'react-admin';
+import type { Rotation } from '../../../src/partner-page/words/rotation.ts';
 import { ConfirmDialog } from '../feedback.tsx';
 import { DEFAULT_DELIVERY, DeliveryChoice } from './delivery-choice.tsx';
-import { type ChannelUser, type NewCredential, partnerApi } from './partner-api.ts';
-import type { Rotation } from './rotation-state.tsx';
+import { type ChannelUser, type Credential, type NewCredential, partnerApi } from './partner-api.ts';
 import { useRefreshPartners } from './state-actions.tsx';
 
 interface ActionProps {
   readonly partner: ChannelUser;
-  readonly rotation: Rotation;
+  readonly rotation: Rotation<Credential>;
   readonly onClose: () => void;
 }
 

@@ -1,4 +1,6 @@
-import type { Activity, ChannelUserStatus, Credential } from './partner-api.ts';
+import type { Activity, ChannelUserStatus } from './partner-api.ts';
+
+export { durationOf } from '../../../src/partner-page/words/time.ts';
 
 /** The API's states in words for staff. */
 export const STATUS_WORDS: Record<ChannelUserStatus, string> = {
@@ -7,102 +9,26 @@ export const STATUS_WORDS: Record<ChannelUserStatus, string> = {
   expired: 'Expired',
 };
 
-/** The API's states of a password in words for staff. */
-export const CREDENTIAL_STATUS_WORDS: Record<Credential['status'], string> = {
-  active: 'Works',
-  pending: 'Works, not used yet',
-  expired: 'Expired',
-  revoked: 'Revoked',
-  withdrawn: 'Withdrawn unused',
+/** What staff can do about a sign-in, by the code of its true reason. */
+const ADVICE: Record<string, string> = {
+  wrong_password:
+    'Ask the partner for the fingerprint of its password and compare it with those under Passwords, or create a new password.',
+  revoked_credential:
+    'One of the partner’s systems still uses an old password. If the partner has lost the current one, create a new one.',
+  address_not_allowed: 'If the address belongs to the partner, add it to the allow-list.',
+  account_suspended: 'Reactivate the partner to let it call again.',
+  account_expired: 'Set a later expiry for the account.',
+  credential_expired: 'Create a new password.',
+  no_proof: 'A new password is created with an active one, and a password is ended with itself.',
+  not_checked:
+    'The password may be right. Too many imported passwords were waiting, or too many wrong ones came before. The partner can try again.',
+  password_too_long: 'bcrypt ignores everything after 72 bytes, so the password cannot be checked. Create a new one.',
+  issuance_limit: 'The partner should reuse a token until it expires. Raise the limit only if it needs more.',
+  invalid_scope: 'If the partner should have this scope, add it under Account.',
+  legacy_query: 'Ask the partner to send the password in the form body, because URLs end up in logs.',
 };
 
-interface Reason {
-  readonly words: string;
-  /** What staff can do about it. */
-  readonly advice?: string;
-}
-
-const REASONS: Record<string, Reason> = {
-  wrong_password: {
-    words: 'Wrong password',
-    advice:
-      'Ask the partner for the fingerprint of its password and compare it with those under Passwords, or create a new password.',
-  },
-  revoked_credential: {
-    words: 'Used a revoked password',
-    advice:
-      'One of the partner’s systems still uses an old password. If the partner has lost the current one, create a new one.',
-  },
-  address_not_allowed: {
-    words: 'Called from an address outside its allow-list',
-    advice: 'If the address belongs to the partner, add it to the allow-list.',
-  },
-  account_suspended: { words: 'The partner is suspended', advice: 'Reactivate the partner to let it call again.' },
-  account_expired: { words: 'The account has expired', advice: 'Set a later expiry for the account.' },
-  credential_expired: { words: 'The password has expired', advice: 'Create a new password.' },
-  no_proof: {
-    words: 'Tried to change its passwords with one that does not prove the right to do so',
-    advice: 'A new password is created with an active one, and a password is ended with itself.',
-  },
-  not_checked: {
-    words: 'The password was not checked',
-    advice:
-      'The password may be right. Too many imported passwords were waiting, or too many wrong ones came before. The partner can try again.',
-  },
-  password_too_long: {
-    words: 'The password is longer than 72 bytes and was imported as a bcrypt hash',
-    advice: 'bcrypt ignores everything after 72 bytes, so the password cannot be checked. Create a new one.',
-  },
-  issuance_limit: {
-    words: 'Requested more tokens than allowed in a minute',
-    advice: 'The partner should reuse a token until it expires. Raise the limit only if it needs more.',
-  },
-  invalid_scope: {
-    words: 'Requested a scope that it does not have',
-    advice: 'If the partner should have this scope, add it under Account.',
-  },
-};
-
-/** The true reason of a refusal in words. A reason that this console does not know is shown as the API names it. */
-export function reasonOf(reason: string | null): Reason {
-  if (reason === null) return { words: 'Refused' };
-  return REASONS[reason] ?? { words: reason.replaceAll('_', ' ') };
-}
-
-/** The outcome of a sign-in in words. */
-export function outcomeOf({ outcome, reason, errorCode }: Activity): Reason {
-  if (outcome === 'token') {
-    if (reason === 'partner_page') return { words: 'Signed in on the partner’s page' };
-    return reason === 'legacy_query'
-      ? {
-          words: 'Got a token, but sent its password in the URL',
-          advice: 'Ask the partner to send the password in the form body, because URLs end up in logs.',
-        }
-      : { words: 'Got a token' };
-  }
-  const found = reasonOf(reason);
-  const isHeldOff = errorCode === 'too_many_requests' && reason !== 'issuance_limit';
-  return isHeldOff ? { ...found, words: `${found.words}, too many times` } : found;
-}
-
-const UNITS = [
-  [86_400, 'day', 'days'],
-  [3_600, 'hour', 'hours'],
-  [60, 'minute', 'minutes'],
-  [1, 'second', 'seconds'],
-] as const;
-
-/** A duration in its two largest units: 5400 seconds are "1 hour 30 minutes". */
-export function durationOf(seconds: number): string {
-  const parts: string[] = [];
-  let rest = Math.max(0, Math.round(seconds));
-  for (const [size, one, many] of UNITS) {
-    const count = Math.floor(rest / size);
-    if (count > 0) parts.push(`${count.toLocaleString()} ${count === 1 ? one : many}`);
-    rest -= count * size;
-  }
-  return parts.length === 0 ? '0 seconds' : parts.slice(0, 2).join(' ');
-}
+export const adviceOf = ({ reason }: Activity): string | undefined => ADVICE[reason ?? ''];
 
 const NO_COMBINING_MARKS = /\p{M}/gu;
 
