@@ -76,7 +76,10 @@ const server = {
   outputs: () => filesOf(['dist/src', 'dist/migrations', 'dist/examples', BUILD_INFO]),
   make(isIntact) {
     if (!isIntact) fs.rmSync(at(BUILD_INFO), { force: true });
-    const isCompiled = run('node_modules/typescript/bin/tsc', '-p', 'tsconfig.json');
+    // A folder of src with a configuration of its own holds scripts for browsers.
+    const configurations = ['tsconfig.json', ...fs.globSync('src/*/tsconfig.json', { cwd: root })];
+    const compile = (file) => run('node_modules/typescript/bin/tsc', '-p', file);
+    const isCompiled = configurations.map(compile).every(Boolean);
     const { sourceRoot, compilerOptions } = JSON.parse(fs.readFileSync(at('nest-cli.json'), 'utf8'));
     const assets = fs.globSync(compilerOptions.assets, { cwd: at(sourceRoot) }).map((file) => `${sourceRoot}/${file}`);
     for (const file of assets) fs.cpSync(at(file), at(`dist/${file}`));

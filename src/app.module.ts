@@ -25,6 +25,7 @@ import { ImportModule } from './channel-user/import/import.module.ts';
 import { OAuthModule } from './auth/oauth/oauth.module.ts';
 import { OwnCredentialModule } from './auth/own-credential/own-credential.module.ts';
 import { OverviewModule } from './activity/overview/overview.module.ts';
+import { PartnerPageModule } from './partner-page/partner-page.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
 import { ScopeModule } from './auth/scope/scope.module.ts';
 import { SettingsModule } from './settings/settings.module.ts';
@@ -76,6 +77,7 @@ export class AppModule {
         DatabaseModule.for(migrations),
         EncryptionModule,
         ...features,
+        ...(config.partnerPage ? [PartnerPageModule] : []),
         ...more,
       ],
       // Routes are closed by default. Only @Public() opens one.

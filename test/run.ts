@@ -19,6 +19,7 @@ const FLEET_AND_FAULTS = 'test/(faults|fleet)/';
  */
 const SLOW = [
   'test/console/console-(story|story-leak|story-older-system|story-rotation|story-staff|import|forms|list|visits)\\.',
+  'test/console/partner-page',
   'test/packaging/(build-script|client|extending|interop|manuals)\\.',
   'test/platform/(application|connections|environment|list-plans|migrations-data|observability|ports|restore|telemetry)\\.',
   'src/(quickstart|cli|server)/.*e2e',

@@ -98,6 +98,13 @@ describe('every route of the server', () => {
     'HEAD /handover/page.js',
     'GET /handover/icon.svg',
     'HEAD /handover/icon.svg',
+    // The files of the partner's page. It signs in at /generateToken, and loads its data from /me.
+    'GET /partner',
+    'HEAD /partner',
+    'GET /partner/page/:name',
+    'HEAD /partner/page/:name',
+    'GET /partner/words/:name',
+    'HEAD /partner/words/:name',
     // At these endpoints, clients authenticate with their own credentials.
     'POST /oauth2/token',
     'POST /oauth2/introspect',

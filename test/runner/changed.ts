@@ -6,6 +6,7 @@ const RULES: readonly [RegExp, readonly string[] | 'all'][] = [
   [/^(package(-lock)?\.json|tsconfig\.json|nest-cli\.json|test\/(jest\.config\.js|run\.ts|tsconfig\.json))$/, 'all'],
   [/^src\/(platform\/|server\/|[^/]+$)/, ['src/server/', 'test/platform/']],
   [/^migrations\//, ['test/platform/(migrations|restore|environment|list-plans)']],
+  [/^src\/partner-page\//, ['test/console/']],
   [/^(console|openapi\.json)/, ['test/console/', 'src/console/', 'src/server/openapi']],
   [/^examples\//, ['examples/', 'test/platform/application']],
   [/^clients\//, ['test/packaging/client']],

@@ -100,7 +100,7 @@ const isSame = (one: Activity, other: Activity): boolean =>
   one.userAgent === other.userAgent &&
   one.credentialId === other.credentialId;
 
-/** The partner's sign-ins, with the true reasons of refusals, which partners do not see. */
+/** The partner's sign-ins, with the true reasons of refusals, in the words of the partner's own page. */
 export function ActivityTab({ partner: { id } }: { partner: ChannelUser }) {
   const [isRefusedOnly, setRefusedOnly] = useState(false);
   const { data } = useQuery({

@@ -31,6 +31,7 @@ it('has defaults for trying Latchkey out without any variable', () => {
     publicUrl: undefined,
     dataDir: '.latchkey',
     legacyQueryCredentials: false,
+    partnerPage: true,
     logLevel: 'info',
   });
   expect(loadConfig({ PORT: '', PUBLIC_URL: '', UNRELATED: 'x' }).port).toBe(3000);

@@ -43,6 +43,7 @@ export interface EnvironmentConfig {
   /** Networks outside the Internet that webhooks may lead to, also over http and on any port. */
   readonly webhookAllowedNetworks: BlockList;
   readonly legacyQueryCredentials: boolean;
+  readonly partnerPage: boolean;
   readonly logLevel: SettingValues['LOG_LEVEL'];
   /** Absent: OpenTelemetry is not loaded. */
   readonly telemetry: TelemetryConfig | undefined;
@@ -84,6 +85,8 @@ export abstract class Config {
   /** Networks outside the Internet that webhooks may lead to, also over http and on any port. */
   abstract readonly webhookAllowedNetworks: BlockList;
   abstract readonly legacyQueryCredentials: boolean;
+  /** Whether `/partner` is served. */
+  abstract readonly partnerPage: boolean;
 }
 
 function cacheSizes(values: SettingValues): Pick<Config, 'accountCacheSize' | 'tokenCacheSize'> {
@@ -127,6 +130,7 @@ export function loadConfig(variables: Variables): EnvironmentConfig {
     trustedProxies: values.TRUSTED_PROXIES,
     webhookAllowedNetworks: values.WEBHOOK_ALLOWED_NETWORKS,
     legacyQueryCredentials: values.LEGACY_QUERY_CREDENTIALS,
+    partnerPage: values.PARTNER_PAGE,
     logLevel: values.LOG_LEVEL,
     telemetry,
     warnings,

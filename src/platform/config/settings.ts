@@ -234,6 +234,14 @@ const SETTINGS = {
     example: 'true',
     secret: false,
   },
+  PARTNER_PAGE: {
+    type: flag,
+    default: 'true',
+    description:
+      'Serve the page at `/partner`, where partners sign in and see the state of their passwords, sign-ins and calls.',
+    example: 'false',
+    secret: false,
+  },
   LOG_LEVEL: {
     type: choice('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
     default: 'info',
