@@ -7,7 +7,14 @@ import Switch from '@mui/material/Switch';
 import Typography from '@mui/material/Typography';
 import { useQuery } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
-import { foldRuns, olderRun, runEntry, signInDetails, signInTitle } from '../../../src/partner-page/words/sign-in.ts';
+import {
+  foldRuns,
+  noSignIns,
+  olderRun,
+  runEntry,
+  signInDetails,
+  signInTitle,
+} from '../../../src/partner-page/words/sign-in.ts';
 import { Time } from '../feedback.tsx';
 import { Words } from '../text.tsx';
 import { FoldedList } from './paged-list.tsx';
@@ -114,7 +121,7 @@ export function ActivityTab({ partner: { id } }: { partner: ChannelUser }) {
       ask={(cursor) => partnerApi.activity(id, cursor, isRefusedOnly ? 'refused' : undefined)}
       title="Sign-ins"
       what="the sign-ins"
-      nothing={isRefusedOnly ? 'No sign-in of this partner was refused.' : 'This partner has not tried to sign in yet.'}
+      nothing={noSignIns(isRefusedOnly)}
       fold={(attempts) => foldRuns(attempts, isSame)}
       filter={
         <FormControlLabel

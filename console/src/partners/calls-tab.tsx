@@ -14,48 +14,29 @@ import TextField from '@mui/material/TextField';
 import Typography from '@mui/material/Typography';
 import { useQuery } from '@tanstack/react-query';
 import { Fragment, type ReactNode, useId, useState } from 'react';
+import {
+  callsExplanation,
+  type CallTotal,
+  classesOf,
+  DEFAULT_HOURS,
+  groupsOf,
+  noCalls,
+  routeName,
+  SPANS,
+  type StatusClass,
+  sumOf,
+} from '../../../src/partner-page/words/calls.ts';
 import { mayRetry } from '../api.ts';
 import { Time } from '../feedback.tsx';
+import { Words } from '../text.tsx';
 import { Loaded, Nothing } from './loading-states.tsx';
 import { type Calls, type ChannelUser, partnerApi } from './partner-api.ts';
 
-type Total = Calls['totals'][number];
-type StatusClass = Total['statusClass'];
-
-const DEFAULT_HOURS = 24;
-const SPANS: readonly (readonly [hours: number, words: string])[] = [
-  [1, 'This hour'],
-  [6, 'The last 6 hours'],
-  [DEFAULT_HOURS, 'The last 24 hours'],
-  [72, 'The last 3 days'],
-  [168, 'The last 7 days'],
-];
-
 const dayFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'full' });
-
-const CLASSES: readonly StatusClass[] = ['1xx', '2xx', '3xx', '4xx', '5xx'];
-
-/** Adds up consecutive items with the same key, in the API's order. */
-function groupsOf<T extends Total>(items: readonly T[], keyOf: (item: T) => string): { key: string; items: T[] }[] {
-  const groups: { key: string; items: T[] }[] = [];
-  for (const item of items) {
-    const last = groups.at(-1);
-    if (last?.key === keyOf(item)) last.items.push(item);
-    else groups.push({ key: keyOf(item), items: [item] });
-  }
-  return groups;
-}
-
 const dayOf = ({ hour }: Calls['items'][number]): string => dayFormat.format(new Date(hour));
-const nameOf = ({ method, route }: Total): string => (method === null ? route : `${method} ${route}`);
-const sumOf = (items: readonly Total[], statusClass?: StatusClass): number =>
-  items.reduce(
-    (sum, item) => (statusClass === undefined || item.statusClass === statusClass ? sum + item.count : sum),
-    0,
-  );
 
 /** The numbers of a row: one for each class, then all. */
-function Numbers({ items, classes }: { items: readonly Total[]; classes: readonly StatusClass[] }) {
+function Numbers({ items, classes }: { items: readonly CallTotal[]; classes: readonly StatusClass[] }) {
   return (
     <>
       {classes.map((statusClass) => {
@@ -125,13 +106,13 @@ const Route = ({ name }: { name: string }) => (
 );
 
 interface RouteRowsProps {
-  readonly items: readonly Total[];
+  readonly items: readonly CallTotal[];
   readonly classes: readonly StatusClass[];
   readonly isIndented?: boolean;
 }
 
 const RouteRows = ({ items, classes, isIndented = false }: RouteRowsProps): ReactNode =>
-  groupsOf(items, nameOf).map((route) => (
+  groupsOf(items, routeName).map((route) => (
     <TableRow key={route.key}>
       <TableCell component="th" scope="row" sx={isIndented ? { '&&': { pl: { xs: 2, sm: 5 } } } : undefined}>
         <Route name={route.key} />
@@ -190,12 +171,11 @@ function Day({ day, items, classes }: { day: string; items: Calls['items']; clas
 }
 
 function CallTables({ totals, items }: Calls) {
-  const classes = CLASSES.filter((statusClass) => sumOf(totals, statusClass) > 0);
+  const classes = classesOf(totals);
   return (
     <>
       <Typography variant="body2" color="textSecondary">
-        Answers by the first digit of their status: 2xx succeeded, 4xx were refused, 5xx failed.
-        {totals.some(({ method }) => method === null) && ' “other” are all routes beyond the 50 with the most calls.'}
+        {callsExplanation(totals)}
       </Typography>
       <CallTable title="By route" what="Route" classes={classes}>
         <TableBody>
@@ -251,8 +231,7 @@ export function CallsTab({ partner: { id } }: { partner: ChannelUser }) {
         {(calls) =>
           calls.items.length === 0 ? (
             <Nothing>
-              This partner has made no calls since <Time value={calls.from} />. Sign-ins are not counted here, and calls
-              without a valid token belong to nobody.
+              <Words text={noCalls(calls.from)} />
             </Nothing>
           ) : (
             <CallTables {...calls} />

@@ -9,7 +9,13 @@ import Switch from '@mui/material/Switch';
 import Typography from '@mui/material/Typography';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { type CredentialStatus, isLive, lifeOf, statusWords } from '../../../src/partner-page/words/credential.ts';
+import {
+  type CredentialStatus,
+  isLive,
+  lifeOf,
+  NO_PASSWORD,
+  statusWords,
+} from '../../../src/partner-page/words/credential.ts';
 import { rotationOf, WATCH_MS } from '../../../src/partner-page/words/rotation.ts';
 import { IfRole } from '../permissions.ts';
 import { Words } from '../text.tsx';
@@ -144,7 +150,7 @@ export function CredentialsTab({ partner }: { partner: ChannelUser }) {
             const shown = showsAll ? data.items : live;
             return shown.length === 0 ? (
               <Nothing>
-                No password works, so the partner cannot sign in.
+                {NO_PASSWORD}
                 <IfRole role="operator"> Create a new one.</IfRole>
               </Nothing>
             ) : (

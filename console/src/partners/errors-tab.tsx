@@ -1,7 +1,8 @@
 import Box from '@mui/material/Box';
 import Typography from '@mui/material/Typography';
+import { callErrorDetails, callErrorTitle, NO_CALL_ERRORS } from '../../../src/partner-page/words/calls.ts';
 import { Time } from '../feedback.tsx';
-import { RequestLink } from '../requests/request-link.tsx';
+import { Words } from '../text.tsx';
 import { PagedList } from './paged-list.tsx';
 import { type CallError, type ChannelUser, partnerApi } from './partner-api.ts';
 
@@ -12,31 +13,19 @@ interface FailedCallProps {
 }
 
 function FailedCall({ call, isRepeated }: FailedCallProps) {
-  const { at, method, route, status, title, code, reason, hint, requestId, count } = call;
+  const { at, hint } = call;
   return (
     <>
       <Box sx={{ display: 'flex', flexWrap: 'wrap', columnGap: 2 }}>
         <Typography component="h3" variant="subtitle1" sx={{ flex: '1 1 240px' }}>
-          {reason}
-          {count > 1 && ` (${count.toLocaleString()} times within a minute)`}
+          {callErrorTitle(call)}
         </Typography>
         <Typography variant="body2" component="span">
           <Time value={at} seconds />
         </Typography>
       </Box>
       <Typography variant="body2" color="textSecondary">
-        <code>
-          {method} {route}
-        </code>
-        {' · '}
-        {status} {title}
-        {code !== null && (
-          <>
-            {', '}
-            <code>{code}</code>
-          </>
-        )}
-        {' · '}request <RequestLink id={requestId} />
+        <Words text={callErrorDetails(call)} />
       </Typography>
       {!isRepeated && (
         <Typography variant="body2" sx={{ mt: 0.5 }}>
@@ -56,7 +45,7 @@ export function ErrorsTab({ partner: { id } }: { partner: ChannelUser }) {
       title="Refused and failed calls"
       filter={<Typography color="textSecondary">The partner reads the same, in the same words.</Typography>}
       what="the refused and failed calls"
-      nothing="No call of this partner was refused or failed in the last 14 days. Calls without a valid token belong to nobody, and refused sign-ins are under Sign-ins."
+      nothing={NO_CALL_ERRORS}
     >
       {(call, newer) => <FailedCall call={call} isRepeated={newer?.hint === call.hint} />}
     </PagedList>

@@ -5,6 +5,7 @@ import Button from '@mui/material/Button';
 import Stack from '@mui/material/Stack';
 import Typography from '@mui/material/Typography';
 import {
+  endLabel,
   type Rotation,
   rotationDanger,
   rotationLines,
@@ -75,7 +76,7 @@ export function RotationState({ rotation, link, onNewLink, onWithdraw, onEnd }: 
                 onEnd(credential);
               }}
             >
-              {old.length === 1 ? 'End the old one now' : `End “${credential.label}” now`}
+              {endLabel(credential, rotation)}
             </Button>
           ))}
         </Box>

@@ -7,14 +7,14 @@ import Typography from '@mui/material/Typography';
 import { useQuery } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import { Link, useLocation, useParams } from 'react-router-dom';
+import { requestFacts, requestIdIn } from '../../../src/partner-page/words/request.ts';
 import { api, ApiError, mayRetry } from '../api.ts';
 import { Actor, Target } from '../audit-links.tsx';
 import { actionTitle } from '../audit-words.ts';
-import { Time } from '../feedback.tsx';
 import { Fact, Page, Section } from '../page.tsx';
 import { Loaded } from '../partners/loading-states.tsx';
+import { Words } from '../text.tsx';
 import type { Schemas } from '../types.ts';
-import { requestIdIn } from './request-id.ts';
 import { RequestField, type RequestPageState, useSearchInBar } from './request-search.tsx';
 
 type Found = Schemas['StaffRequestRecordDto'];
@@ -74,22 +74,18 @@ function Changes({ events }: Found): ReactNode {
 
 /** What was asked, what was answered, why, and what to do. */
 function RequestRecord({ found }: { found: Found }): ReactNode {
-  const { requestId, kind, at, asked, answered, reason, hint, signIn, call, events } = found;
-  const count = (signIn ?? call)?.count ?? 1;
+  const { requestId, kind, events } = found;
+  const asked =
+    kind === 'change' ? [...new Set(events.map(({ action }) => actionTitle(action)))].join(', ') : found.asked;
   return (
     <>
       <Section title={`Request ${requestId}`}>
         <Box component="dl" sx={{ m: 0, display: 'grid', gap: 1.5 }}>
-          <Fact label="Asked">
-            {kind === 'change' ? [...new Set(events.map(({ action }) => actionTitle(action)))].join(', ') : asked}
-          </Fact>
-          <Fact label="Answered">{answered}</Fact>
-          {reason !== null && <Fact label="Why">{reason}</Fact>}
-          {hint !== null && <Fact label="What the partner can do">{hint}</Fact>}
-          <Fact label="When">
-            <Time value={at} seconds />
-            {count > 1 && ` and ${(count - 1).toLocaleString()} more alike in the same minute`}
-          </Fact>
+          {requestFacts({ ...found, asked }).map(([name, text]) => (
+            <Fact key={name} label={name}>
+              <Words text={text} />
+            </Fact>
+          ))}
           <Whose {...found} />
         </Box>
       </Section>

@@ -8,7 +8,7 @@ import TextField from '@mui/material/TextField';
 import useMediaQuery from '@mui/material/useMediaQuery';
 import { type ReactNode, type SyntheticEvent, useState } from 'react';
 import { Link, useLocation, useMatch, useNavigate } from 'react-router-dom';
-import { requestIdIn } from './request-id.ts';
+import { requestIdIn } from '../../../src/partner-page/words/request.ts';
 import { requestPath } from './request-link.tsx';
 
 /** Tells the page that the text is no request id. The text itself stays in the field, since it may be a password. */

@@ -73,6 +73,9 @@ export interface CallErrorState {
   readonly count: number;
 }
 
+export const NO_CALL_ERRORS =
+  'No call of this partner was refused or failed in the last 14 days. Calls without a valid token belong to nobody, and refused sign-ins are under Sign-ins.';
+
 export const callErrorTitle = ({ reason, count }: CallErrorState): string =>
   count > 1 ? `${reason} (${count.toLocaleString('en-GB')} times within a minute)` : reason;
 

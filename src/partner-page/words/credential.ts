@@ -27,6 +27,8 @@ export const CREDENTIAL_STATUS_WORDS: Record<CredentialStatus, string> = {
   withdrawn: 'Withdrawn unused',
 };
 
+export const NO_PASSWORD = 'No password works, so the partner cannot sign in.';
+
 /** Whether a password gets tokens. */
 export const isLive = ({ status }: Pick<CredentialState, 'status'>): boolean =>
   status === 'active' || status === 'pending';
@@ -43,6 +45,12 @@ export const statusWords = (credential: CredentialState, all: readonly Credentia
   credential.status === 'active' && all.some((other) => outlasts(other, credential))
     ? 'Works, but replaced by a newer one'
     : CREDENTIAL_STATUS_WORDS[credential.status];
+
+/** The name of a password among others. The fingerprint tells apart those of the same label. */
+export function passwordName({ id, label, fingerprint }: CredentialState, all: readonly CredentialState[]): string {
+  const isUnique = all.every((other) => other.id === id || other.label !== label);
+  return isUnique || fingerprint === null ? `“${label}”` : `“${label}” (${fingerprint})`;
+}
 
 /** When and from where a password last got a token, which shows whether its end would be noticed. */
 export function lastUseOf({

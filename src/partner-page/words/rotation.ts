@@ -1,4 +1,4 @@
-import { type CredentialState, isLive } from './credential.ts';
+import { type CredentialState, isLive, passwordName } from './credential.ts';
 import { minute, relative, type Text } from './text.ts';
 import { durationOf } from './time.ts';
 
@@ -50,19 +50,16 @@ export function rotationLines(rotation: Rotation, link: LinkState | undefined): 
   const { next, old } = rotation;
   const isPending = next.status === 'pending';
   return [
-    ...old.map((credential) => oldLine(credential, old.length === 1, isPending)),
+    ...old.map((credential) => oldLine(credential, old, isPending)),
     ...(isPending ? [nextStep(rotation, link)] : []),
   ].filter((line) => line.length > 0);
 }
 
 /** An old password: its last use, which tells who would notice its end, and whether it keeps working. */
-function oldLine(
-  { label, lastUsedAt, lastUsedAddress, expiresAt }: CredentialState,
-  isOnly: boolean,
-  isPending: boolean,
-): Text {
+function oldLine(credential: CredentialState, old: readonly CredentialState[], isPending: boolean): Text {
+  const { lastUsedAt, lastUsedAddress, expiresAt } = credential;
   return [
-    isOnly ? 'The old one ' : `“${label}” `,
+    `${old.length === 1 ? 'The old one' : passwordName(credential, old)} `,
     ...(lastUsedAt === null
       ? ['was never used']
       : ['was last used ', relative(lastUsedAt), ...(lastUsedAddress === null ? [] : [` from ${lastUsedAddress}`])]),
@@ -103,6 +100,10 @@ function lastEnd({ next, old }: Rotation): string | undefined {
   const last = ends.reduce<string>((latest, end) => (end !== null && end > latest ? end : latest), '');
   return last < (next.pendingUntil ?? '') ? last : undefined;
 }
+
+/** The label of the button that ends an old password. */
+export const endLabel = (credential: CredentialState, { old }: Rotation): string =>
+  old.length === 1 ? 'End the old one now' : `End ${passwordName(credential, old)} now`;
 
 /** What may leave the partner without a password that it uses; nothing if that cannot happen. */
 export function rotationDanger(rotation: Rotation): Text | undefined {

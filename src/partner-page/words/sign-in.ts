@@ -61,6 +61,9 @@ export function signInDetails(
   ];
 }
 
+export const noSignIns = (isRefusedOnly: boolean): string =>
+  isRefusedOnly ? 'No sign-in of this partner was refused.' : 'This partner has not tried to sign in yet.';
+
 /** Joins successive equal successes into one entry. Each refusal stays an entry of its own. */
 export function foldRuns<T extends SignInState>(
   signIns: readonly T[],
