@@ -22,7 +22,17 @@ export class MeController {
     },
   })
   me(@CurrentChannelUser() channelUser: ChannelUserPrincipal): MeDto {
-    const { id, username, displayName, scopes, selfService, token, credential } = channelUser;
-    return { id, username, displayName, status: 'active', scopes, selfService, token, credential };
+    const { id, username, displayName, expiresAt, scopes, selfService, token, credential } = channelUser;
+    return {
+      id,
+      username,
+      displayName,
+      status: 'active',
+      expiresAt: expiresAt === null ? null : new Date(expiresAt),
+      scopes,
+      selfService,
+      token,
+      credential,
+    };
   }
 }

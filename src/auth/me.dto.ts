@@ -35,6 +35,9 @@ export class MeDto {
   @ApiProperty({ enum: ['active'], description: 'Always `active`: other channel users cannot call the API.' })
   status!: 'active';
 
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When the account expires.' })
+  expiresAt!: Date | null;
+
   @ApiProperty({ type: [String] })
   scopes!: readonly string[];
 

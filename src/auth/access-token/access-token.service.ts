@@ -31,6 +31,7 @@ function newPrincipal(token: VerifiedToken, account: Account, credential: Accoun
     username: account.username,
     displayName: account.displayName,
     scopes: token.scopes,
+    expiresAt: account.expiresAt,
     selfService: account.selfService,
     token: { id: token.jti, issuedAt: new Date(token.iat * 1000), expiresAt: new Date(token.exp * 1000) },
     credential: { id, label, expiresAt: expiresAt === null ? null : new Date(expiresAt) },

@@ -48,6 +48,7 @@ describe('a sign-in with the right credentials', () => {
       username: partner.username,
       displayName: expect.any(String) as string,
       status: 'active',
+      expiresAt: null,
       scopes: ['calendar:write', 'property:read'],
       token: {
         id: expect.any(String) as string,

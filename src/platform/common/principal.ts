@@ -5,6 +5,8 @@ export interface CurrentChannelUser {
   readonly displayName: string;
   /** The token's scopes that the account still has. */
   readonly scopes: readonly string[];
+  /** When the account expires, in milliseconds since the epoch; `null` if it does not. */
+  readonly expiresAt: number | null;
   /** Whether it may rotate its passwords by itself. */
   readonly selfService: boolean;
   readonly token: { readonly id: string; readonly issuedAt: Date; readonly expiresAt: Date };
