@@ -247,7 +247,7 @@ story('the calls of a partner in the console', () => {
       Asked: 'GET /me/usage',
       Answered: '400 Bad Request, request.invalid',
       Why: 'The request was not valid.',
-      'What the partner can do': expect.stringContaining('The answer lists the fields') as string,
+      'What to do': expect.stringContaining('The answer lists the fields') as string,
       When: expect.stringMatching(/\d\d:\d\d:\d\d$/) as string,
       Partner: 'Red Channel (red-channel) · All its refused and failed calls',
     });

@@ -206,10 +206,13 @@ describe('the size of a JSON body', () => {
   const post = (path: string, body: string, token?: string): Promise<Answer> =>
     app.request('POST', path, { body, headers: { 'content-type': 'application/json' }, token });
 
-  it.each(['/admin/session', '/handover/reveal', '/credentials/report-leaked'])('is 8 KiB at most before authentication: %s', async (path) => {
-    expect((await post(path, ofLength(8_192))).status).toBe(400);
-    expect((await post(path, ofLength(8_193))).status).toBe(413);
-  });
+  it.each(['/admin/session', '/handover/reveal', '/credentials/report-leaked'])(
+    'is 8 KiB at most before authentication: %s',
+    async (path) => {
+      expect((await post(path, ofLength(8_192))).status).toBe(400);
+      expect((await post(path, ofLength(8_193))).status).toBe(413);
+    },
+  );
 
   it('is 256 KiB at most elsewhere, with 20,000 values of any kind', async () => {
     const listOf = (count: number, value: string): string => `[${Array<string>(count).fill(value).join(',')}]`;

@@ -42,7 +42,7 @@ interface Subject {
 function byPartner({ startedBy, withdrawnBy, endedBy }: Subject): string | undefined {
   if (withdrawnBy === 'account') return 'withdrawn by the partner itself';
   if (endedBy === 'account') return 'ended by the partner itself';
-  return startedBy === 'account' ? 'begun by the partner itself' : undefined;
+  return startedBy === 'account' ? 'created by the partner itself' : undefined;
 }
 
 interface Leak {
@@ -147,7 +147,8 @@ function NoticeRow({ notice, webhooks }: { notice: Notice; webhooks: Map<string,
         own !== undefined ||
         typeof credential?.fingerprint === 'string') && (
         <Typography variant="body2" color="textSecondary" component="div">
-          {typeof credential?.fingerprint === 'string' && `Password ${credential.fingerprint} `}
+          {typeof credential?.fingerprint === 'string' &&
+            `Password ${credential.fingerprint}${own === undefined ? '' : ','} `}
           {withinDays !== undefined && expiry != null && (
             <>
               expires <Time value={expiry} />

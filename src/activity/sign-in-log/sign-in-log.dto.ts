@@ -70,7 +70,8 @@ export class OwnActivityDto extends AttemptDto {
     type: String,
     nullable: true,
     example: 'wrong_password',
-    description: 'The code of the reason, as your contact sees it. `partner_page` marks a sign-in on the partner’s page.',
+    description:
+      'The code of the reason, as your contact sees it. `partner_page` marks a sign-in on the partner’s page.',
   })
   reasonCode!: string | null;
 

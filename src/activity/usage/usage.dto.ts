@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { DescendantDto } from '../../channel-user/credential/credential.dto.ts';
+import { DescendantDto } from '../../channel-user/credential/credential-end.dto.ts';
 
 export class CredentialImpactDto {
   @ApiProperty({

@@ -50,6 +50,7 @@ describe('a sign-in with the right credentials', () => {
       status: 'active',
       expiresAt: null,
       scopes: ['calendar:write', 'property:read'],
+      selfService: true,
       token: {
         id: expect.any(String) as string,
         issuedAt: expect.any(String) as string,

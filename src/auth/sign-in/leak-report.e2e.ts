@@ -29,6 +29,7 @@ interface Credentials {
 }
 interface Credential {
   id: string;
+  fingerprint: string | null;
   status: string;
   revokedAt: string | null;
   reportedLeakedAt: string | null;
@@ -224,7 +225,7 @@ describe('a reported password', () => {
       const partner = await a.newPartner({ displayName: 'Blue Channel' });
       const child = await createWith(a, partner);
       await reported(partner);
-      const fingerprints = new Map((await list(partner.id)).map((each) => [each.id, Reflect.get(each, 'fingerprint')]));
+      const fingerprints = new Map((await list(partner.id)).map(({ id, fingerprint }) => [id, fingerprint]));
       const data = {
         channelUser: { id: partner.id, username: partner.username, displayName: 'Blue Channel' },
         credential: {

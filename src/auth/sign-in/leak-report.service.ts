@@ -55,10 +55,10 @@ export class LeakReportService {
         // While a wait is on, the ending is no part of the answer: a 429 leaves as soon as that of any other name.
         if (attempt.before.retryAfterMs === 0) await delay.result(ended);
       }
-      const { kind, retryAfter, wait } = await attempt.refusal();
-      await wait();
-      if (kind === 'too-many') throw new TooManyLeakReportsError(retryAfter ?? 1);
-      if (kind === 'no-time') throw new UnavailableError(undefined, retryAfter);
+      const refusal = await attempt.refusal();
+      await refusal.wait();
+      if (refusal.kind === 'too-many') throw new TooManyLeakReportsError(refusal.retryAfter ?? 1);
+      if (refusal.kind === 'no-time') throw new UnavailableError(undefined, refusal.retryAfter);
     } finally {
       delay.cancel();
     }

@@ -16,7 +16,7 @@ import { CredentialNotFoundError } from './credential.errors.ts';
 import type { Permit } from './rotation.service.ts';
 
 /** Days after its end in which a password still proves that whoever reports it as leaked has it. */
-export const PROOF_DAYS = 30;
+const PROOF_DAYS = 30;
 
 /** A transaction that ends credentials of an account, whose row it has locked. */
 interface Change {
@@ -117,7 +117,7 @@ export class CredentialEndService implements OnApplicationShutdown {
         const change = { manager, channelUser, now: this.clock.now(), actor };
         const all = await manager.findBy(Credential, { channelUserId });
         const credential = all.find((each) => each.id === id);
-        if (!credential || credential.reportedLeakedAt !== null) return;
+        if (credential?.reportedLeakedAt !== null) return;
         if (endedWithin(credential, PROOF_DAYS, change.now)) await this.#endReported(change, all, credential);
       });
     } catch (error) {

@@ -4,13 +4,8 @@ import { ApiProblems, StaffApi } from '../../platform/api/openapi.decorators.ts'
 import { CurrentActor, Roles } from '../../platform/api/security.ts';
 import { UuidPipe } from '../../platform/api/validation.ts';
 import type { Actor } from '../../platform/common/principal.ts';
-import {
-  CreateCredentialRequest,
-  CredentialDto,
-  CredentialListDto,
-  IssuedCredentialDto,
-  RevokeCredentialQuery,
-} from './credential.dto.ts';
+import { CreateCredentialRequest, CredentialDto, CredentialListDto, IssuedCredentialDto } from './credential.dto.ts';
+import { RevokeCredentialQuery } from './credential-end.dto.ts';
 import { CredentialEndService } from './credential-end.service.ts';
 import { CredentialService } from './credential.service.ts';
 

@@ -1,5 +1,5 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import {
   IsIn,
@@ -276,37 +276,9 @@ export class CredentialListDto {
   items!: CredentialDto[];
 }
 
-/** A credential that was created with the password of another one, directly or indirectly. */
-export class DescendantDto extends PickType(CredentialDto, [
-  'id',
-  'label',
-  'fingerprint',
-  'status',
-  'createdAt',
-  'lastUsedAt',
-] as const) {}
-
-const BOOLEANS = ['true', 'false'] as const;
-
-export class RevokeCredentialQuery {
-  @ApiPropertyOptional({
-    enum: BOOLEANS,
-    default: 'true',
-    description:
-      'Whether the credentials that the channel user created with this one end too, directly or indirectly. They end ' +
-      'also if this one has ended before.',
-  })
-  @MayBeAbsent()
-  @IsIn(BOOLEANS, { message: 'must be true or false' })
-  includeDescendants?: (typeof BOOLEANS)[number];
-}
-
 /** A credential as its creation answers it: the only answer with the password, unless a link shows it. */
 export class NewCredentialDto extends CredentialDto {
-  @ApiPropertyOptional({
-    format: 'uuid',
-    description: 'Shown only in this response; nobody can read it again. Absent with `deliver: "link"`.',
-  })
+  @ApiPropertyOptional({ format: 'uuid', description: 'Shown only in this response. Absent with `deliver: "link"`.' })
   password?: string;
 }
 
@@ -317,9 +289,7 @@ export class IssuedCredentialDto {
   @ApiPropertyOptional({
     format: 'uri',
     example: 'https://partners.example/handover#wUmYgRcXHBhD9cPCrlrYDLP1UnTZCwkqNR8vJLxRI5o',
-    description:
-      'Present with `deliver: "link"`. The link for the partner, which shows the password once; nobody can read ' +
-      'it again.',
+    description: 'Present with `deliver: "link"`: the link that shows the partner the password once.',
   })
   handoverUrl?: string;
 

@@ -9,13 +9,8 @@ import { HandoverService } from '../handover/handover.service.ts';
 import { changeAccount } from '../model/channel-user-change.ts';
 import { ChannelUser } from '../model/channel-user.entity.ts';
 import { ChannelUserNotFoundError } from '../model/channel-user.errors.ts';
-import type {
-  CreateCredentialRequest,
-  CredentialDto,
-  Delivery,
-  DescendantDto,
-  IssuedCredentialDto,
-} from './credential.dto.ts';
+import type { CreateCredentialRequest, CredentialDto, Delivery, IssuedCredentialDto } from './credential.dto.ts';
+import type { DescendantDto } from './credential-end.dto.ts';
 import { Credential, PENDING_DAYS } from '../model/credential.entity.ts';
 import { ONE_DAY } from '../model/channel-user.rules.ts';
 import { descendantsOf } from '../model/descendants.ts';
