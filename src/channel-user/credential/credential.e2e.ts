@@ -86,6 +86,7 @@ describe('the list of credentials', () => {
       createdAt: expect.stringMatching(ISO) as string,
       expiresAt: null,
       revokedAt: null,
+      reportedLeakedAt: null,
       pendingSince: null,
       pendingUntil: null,
       retireOthers: null,

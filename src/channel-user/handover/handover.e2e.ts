@@ -197,6 +197,7 @@ describe('a link in place of a password', () => {
         'lastUsedUserAgent',
         'pendingSince',
         'pendingUntil',
+        'reportedLeakedAt',
         'retireOthers',
         'revokedAt',
         'startedBy',
