@@ -213,7 +213,7 @@ story('a rotation in the console', () => {
     await page.getByText(`${grey.username} created a password`).first().waitFor();
     await page.getByRole('menuitem', { name: 'Notices' }).click();
     await page
-      .getByText(/begun by the partner itself/)
+      .getByText(/Password \w{8}, created by the partner itself/)
       .first()
       .waitFor();
     await look(page, 'rotation-own-notice');
