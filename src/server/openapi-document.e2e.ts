@@ -39,7 +39,9 @@ it('documents exactly the routes of the server', () => {
     .filter(
       ({ method, url }) =>
         method !== 'HEAD' &&
-        !/^\/(docs|console|health|metrics|handover$|handover\/(page|icon)\.|handover\/?:mangled)/.test(url),
+        !/^\/(docs|console|health|metrics|partner$|partner\/|handover$|handover\/(page|icon)\.|handover\/?:mangled)/.test(
+          url,
+        ),
     )
     .map(({ method, url }) => `${method} ${url.replace(/:(\w+)/g, '{$1}')}`);
   const documented = operationsOf(buildOpenApi(app.app.nest) as unknown as Document).map(({ route }) => route);
