@@ -107,6 +107,30 @@ async function running(): Promise<void> {
   }, 'the import runs');
 }
 
+async function post(at: string, json: object): Promise<Record<string, unknown>> {
+  const answer = await fetch(url + at, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${env['TOKEN'] ?? ''}` },
+    body: JSON.stringify(json),
+  });
+  return (await answer.json()) as Record<string, unknown>;
+}
+
+let staffToken: string;
+/** For commands of a partner: its token and password. */
+async function asPartner(): Promise<void> {
+  staffToken = env['TOKEN'] ?? '';
+  const made = await post('/admin/channel-users', { username: 'rotates-itself', displayName: 'Rotates itself' });
+  const password = secret((made['credential'] as { password: string }).password);
+  const body = new URLSearchParams({ Username: 'rotates-itself', Password: password });
+  const answer = await fetch(`${url}/generateToken`, { method: 'POST', body });
+  Object.assign(env, { TOKEN: secret(await answer.text()), PASSWORD: password });
+}
+function asStaff(): Promise<void> {
+  env['TOKEN'] = staffToken;
+  return Promise.resolve();
+}
+
 /** In the order in which they make sense. Those that begin alike run one after the other. */
 const STEPS: readonly Step[] = [
   { text: 'npm run migration:run', expected: /Nothing to do\.\n[^]*^Password: \S+/m },
@@ -116,6 +140,12 @@ const STEPS: readonly Step[] = [
   {
     text: 'TOKEN=$(curl -s https://latchkey.example/generateToken',
     expected: /^\{"id":"[^]*"username":"blue-channel"/,
+  },
+  { text: 'curl -s https://latchkey.example/me/credentials', expected: /"status":"pending"/, before: asPartner },
+  {
+    text: 'curl -i https://latchkey.example/credentials/report-leaked',
+    expected: /^HTTP\/1\.1 202 /m,
+    before: asStaff,
   },
   // Its receiver is nobody's: what runs the test may not know the name.
   {
@@ -222,14 +252,6 @@ afterAll(async () => {
 async function provision(): Promise<string> {
   const created = await shell(`node dist/src/cli.js staff create --email admin@latchkey.local --name Admin`);
   const password = secret(/^Password: (.+)$/m.exec(created.stdout)?.[1] ?? '');
-  const post = async (at: string, json: object): Promise<Record<string, unknown>> => {
-    const answer = await fetch(url + at, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', authorization: `Bearer ${env['TOKEN'] ?? ''}` },
-      body: JSON.stringify(json),
-    });
-    return (await answer.json()) as Record<string, unknown>;
-  };
   env['TOKEN'] = await staffTokenOf(url, { email: 'admin@latchkey.local', password });
   const made = await post('/admin/channel-users', { username: 'to-be-deleted', displayName: 'Deleted' });
   env['ID'] = (made['channelUser'] as { id: string }).id;
