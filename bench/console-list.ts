@@ -60,7 +60,7 @@ const selected = (words: string) => (page: Page) => page.getByText(words, { exac
 const INTERACTIONS: readonly Interaction[] = [
   {
     name: 'Search: type five letters, the list narrows',
-    target: 'input[type=search]',
+    target: 'main input[type=search]',
     text: '19999',
     asks: true,
     check: firstIs(19_999),

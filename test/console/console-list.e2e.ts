@@ -152,7 +152,7 @@ list('the list of 20,000 partners', () => {
   it('sends one request for a search when the typing pauses', async () => {
     // In one task: on a slow machine the typing would rest between two keys.
     await page.evaluate(`(() => {
-      const search = document.querySelector('input[type=search]');
+      const search = document.querySelector('main input[type=search]');
       const { set } = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value');
       for (const typed of ['1', '19', '199', '1999', '19999']) {
         set.call(search, typed);
