@@ -36,7 +36,9 @@ story('the import page', () => {
     const template = await readFile(await (await templateArrives).path(), 'utf8');
     expect(template).toMatch(/^\uFEFFusername,displayName,/);
 
-    const saved = `${template.replace('example-partner', 'harbour')}quay,Quay Lets,,,,,,,,,,\r\n`.replaceAll(',', ';');
+    const [columns = ''] = template.split('\r\n');
+    const row = ['quay', 'Quay Lets', ...columns.split(',').slice(2).fill('')].join(',');
+    const saved = `${template.replace('example-partner', 'harbour')}${row}\r\n`.replaceAll(',', ';');
     await page
       .locator('input[type=file]')
       .setInputFiles({ name: 'partners.csv', mimeType: 'text/csv', buffer: Buffer.from(saved, 'utf16le') });

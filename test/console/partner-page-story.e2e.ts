@@ -6,6 +6,7 @@ import { LatchkeyClient } from '../../clients/typescript/src/client.ts';
 import { chromiumPath, inspect } from '../support/browser.ts';
 import { ConsoleStage } from '../support/console.ts';
 import { secret } from '../support/secrets.ts';
+import { until } from '../support/sign-ins.ts';
 
 /** A rotation as both sides see it: the partner on its own page, staff in the console. */
 const executable = chromiumPath();
@@ -157,7 +158,8 @@ story('a rotation that staff and partner watch', () => {
       return secret((await shown.locator('code.secret').textContent()) ?? '');
     };
     // Those of the earlier rotations have the same label.
-    expect(await state.getByRole('button', { name: /^End “.+”( \([0-9a-f]{8}\))? now$/ }).count()).toBe(3);
+    const end = state.getByRole('button', { name: /^End “.+”( \([0-9a-f]{8}\))? now$/ });
+    await until(async () => (await end.count()) === 3, 'three passwords can be ended');
 
     await own.getByRole('button', { name: 'New password' }).click();
     const dialog = own.getByRole('dialog');
