@@ -22,6 +22,7 @@ const LAYERS = [
   ['auth/oauth'],
   ['auth'],
   ['staff', 'operations/health', 'console'],
+  ['staff/oidc'],
   ['operations/metrics', 'quickstart'],
   ['server'],
   ['cli'],

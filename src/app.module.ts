@@ -23,6 +23,7 @@ import { MetricsModule } from './operations/metrics/metrics.module.ts';
 import { NoticeModule } from './notice/notice.module.ts';
 import { ImportModule } from './channel-user/import/import.module.ts';
 import { OAuthModule } from './auth/oauth/oauth.module.ts';
+import { OidcModule } from './staff/oidc/oidc.module.ts';
 import { OverviewModule } from './activity/overview/overview.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
 import { ScopeModule } from './auth/scope/scope.module.ts';
@@ -42,6 +43,7 @@ const features = [
   HandoverModule,
   ImportModule,
   StaffModule,
+  OidcModule,
   SettingsModule,
   AuditModule,
   NoticeModule,
