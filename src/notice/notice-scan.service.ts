@@ -91,9 +91,13 @@ export class NoticeScanService implements OnApplicationBootstrap {
     return true;
   }
 
-  /** Makes notices of states that last and of occurrences. */
-  async scanStates(): Promise<void> {
-    for (const statement of this.#stateScans) await this.#runAlone(statement, [new Date(this.clock.now())]);
+  /** Makes notices of states that last and of occurrences. @returns as {@link scanExpiring} does */
+  async scanStates(): Promise<boolean> {
+    for (const statement of this.#stateScans) {
+      // If two instances went on past a statement that the other one runs, both could skip the same later one.
+      if (!(await this.#runAlone(statement, [new Date(this.clock.now())]))) return false;
+    }
+    return true;
   }
 
   /** Deletes old notices with their deliveries, and deliveries that were made while their webhook was removed. */
@@ -110,7 +114,7 @@ export class NoticeScanService implements OnApplicationBootstrap {
 
   async #scan(): Promise<void> {
     await this.secrets.sealUrls();
-    await this.scanStates();
+    if (!(await this.scanStates())) return;
     const now = this.clock.now();
     if (now - this.#hourlyAt < HOUR_MS) return;
     // The other scan may be one of states, so the next run tries again.

@@ -342,6 +342,23 @@ describe('notices of a rotation', () => {
     });
   });
 
+  it('are made by one of two instances that scan at the same time', async () => {
+    const missing: number[] = [];
+    for (let round = 0; round < 40; round++) {
+      const partner = await app.newPartner();
+      await rotate(partner.id);
+      pass(3 * DAY_MS + HOUR_MS);
+      await Promise.all([app.runTask(SCAN), other.runTask(SCAN)]);
+      const made = await app.dataSource.query<object[]>(
+        `SELECT FROM notice WHERE type = 'credential.rotation_pending' AND channel_user_id = $1`,
+        [partner.id],
+      );
+      if (made.length !== 1) missing.push(round);
+      pass(-app.clockOffset);
+    }
+    expect(missing).toEqual([]);
+  });
+
   it('remind of no rotation that is over', async () => {
     const [used, withdrawn] = await Promise.all([app.newPartner(), app.newPartner()]);
     const first = await rotate(used.id);
