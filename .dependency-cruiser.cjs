@@ -23,7 +23,7 @@ const LAYERS = [
   ['auth/sign-in'],
   ['auth/oauth', 'auth/own-credential'],
   ['auth'],
-  ['staff', 'operations/health', 'console', 'partner-page'],
+  ['staff', 'staff/service-account', 'operations/health', 'console', 'partner-page'],
   ['operations/metrics', 'quickstart'],
   ['server'],
   ['cli'],

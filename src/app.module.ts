@@ -28,6 +28,7 @@ import { OverviewModule } from './activity/overview/overview.module.ts';
 import { PartnerPageModule } from './partner-page/partner-page.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
 import { ScopeModule } from './auth/scope/scope.module.ts';
+import { ServiceAccountModule } from './staff/service-account/service-account.module.ts';
 import { SettingsModule } from './settings/settings.module.ts';
 import { SignInModule } from './auth/sign-in/sign-in.module.ts';
 import { SigningKeyModule } from './auth/signing-key/signing-key.module.ts';
@@ -44,6 +45,7 @@ const features = [
   HandoverModule,
   ImportModule,
   StaffModule,
+  ServiceAccountModule,
   SettingsModule,
   AuditModule,
   NoticeModule,

@@ -8,11 +8,13 @@ export type { Demo, DemoCall } from './quickstart/demo.ts';
 // Access rules.
 export {
   AnyPartner,
+  CallerRole,
   CurrentActor,
   CurrentChannelUser,
   CurrentStaff,
   describedScope,
   Granted,
+  OpenToServiceAccounts,
   Public,
   Roles,
   Scopes,

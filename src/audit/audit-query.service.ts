@@ -31,7 +31,7 @@ export interface ReadableEvent {
 }
 
 export interface AuditFilter {
-  /** A staff member's id, or `staff`, `cli` or `system`. */
+  /** The id of a staff member or service account, or a type of actor. */
   actor?: string;
   action?: string;
   target?: string;

@@ -5,7 +5,7 @@ import { ATTACHMENT, StaffApi } from '../platform/api/openapi.decorators.ts';
 import { Clock } from '../platform/common/clock.ts';
 import { download } from '../platform/http/download.ts';
 import { DEFAULT_PAGE } from '../platform/api/page.ts';
-import { Roles } from '../platform/api/security.ts';
+import { OpenToServiceAccounts, Roles } from '../platform/api/security.ts';
 import { ChainVerification } from './chain/chain-verification.service.ts';
 import {
   AuditActionsDto,
@@ -28,6 +28,7 @@ const filterOf = ({ actor, action, target, from, to }: AuditFilterQuery): AuditF
 @Controller('admin/audit-events')
 @Roles('viewer')
 @StaffApi('Audit', 400)
+@OpenToServiceAccounts()
 export class AuditController {
   constructor(
     private readonly audit: AuditQueryService,

@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsString, IsUUID, Matches } from 'class-validator';
+import { ACTOR_TYPES } from '../platform/common/principal.ts';
 import { PageCursor, PageLimit } from '../platform/api/openapi.decorators.ts';
 import { RESOURCE_TYPE } from '../platform/api/security.ts';
 import { IsDateTime, IsPlainText, MayBeAbsent } from '../platform/api/validation.ts';
@@ -8,12 +9,13 @@ import { IsDateTime, IsPlainText, MayBeAbsent } from '../platform/api/validation
 export class AuditFilterQuery {
   @ApiPropertyOptional({
     description:
-      'Id of a staff member or channel user, or a type of actor: `staff`, `channel-user`, `cli` or `system`.',
+      'Id of a staff member, service account or channel user, or a type of actor: `staff`, `service-account`, ' +
+      '`channel-user`, `cli` or `system`.',
   })
   @MayBeAbsent()
   @IsString()
-  @Matches(/^(staff|channel-user|cli|system|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i, {
-    message: 'must be the id of a staff member or channel user, or one of staff, channel-user, cli, system',
+  @Matches(/^(staff|service-account|channel-user|cli|system|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i, {
+    message: `must be the id of a staff member, service account or channel user, or one of ${ACTOR_TYPES.join(', ')}`,
   })
   actor?: string;
 
@@ -25,7 +27,8 @@ export class AuditFilterQuery {
   @ApiPropertyOptional({
     format: 'uuid',
     description:
-      'Id of what was changed: a channel user, staff member, key, token, the settings, or a resource of a ' + 'module.',
+      'Id of what was changed: a channel user, staff member, service account, key, token, the settings, or a resource ' +
+      'of a module.',
   })
   @MayBeAbsent()
   @IsUUID('all', { message: 'must be a UUID' })
@@ -65,7 +68,7 @@ export class ListAuditEventsQuery extends AuditFilterQuery {
 
 class AuditActorDto {
   @ApiProperty({
-    enum: ['staff', 'channel-user', 'cli', 'system'],
+    enum: ACTOR_TYPES,
     description: '`channel-user`: the partner itself. `system`: Latchkey, or somebody whom it does not know.',
   })
   type!: string;
@@ -81,7 +84,8 @@ class AuditTargetDto {
   @ApiProperty({
     pattern: RESOURCE_TYPE.source,
     example: 'channel-user',
-    description: '`channel-user`, `staff`, `signing-key`, `token`, `settings`, or a resource type of a module.',
+    description:
+      '`channel-user`, `staff`, `service-account`, `signing-key`, `token`, `settings`, or a resource type of a module.',
   })
   type!: string;
 

@@ -3,7 +3,8 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { type EntityManager, Repository } from 'typeorm';
 import { UUID_PATTERN } from '../platform/common/uuid.ts';
-import type { Actor } from '../platform/common/principal.ts';
+import type { Actor, ActorType } from '../platform/common/principal.ts';
+import { withoutKeys } from '../platform/common/service-account-key.ts';
 import { RESOURCE_TYPE } from '../platform/api/security.ts';
 import { DecryptionError, EncryptionService, seal } from '../platform/encryption/encryption.service.ts';
 import { reencryptColumn } from '../platform/encryption/reencryption.ts';
@@ -38,7 +39,7 @@ export interface AuditRecord {
 }
 
 /**
- * Throws unless a staff member may still act. It must keep the rows that it reads locked until the transaction ends.
+ * Throws unless a staff member or service account may still act. It must keep the rows that it reads locked until the transaction ends.
  *
  * @param manager of the transaction that makes the change
  */
@@ -54,7 +55,7 @@ interface Draft extends Pick<AuditRecord, 'actor' | 'action' | 'target'> {
   readonly changes: string;
 }
 
-/** The events that a running transaction has recorded, and the staff sessions that it has confirmed. */
+/** The events that a running transaction has recorded, and the sessions and keys that it has confirmed. */
 interface Pending {
   readonly drafts: Draft[];
   readonly sessions: Set<string>;
@@ -83,7 +84,7 @@ export class AuditService {
   readonly #logger = new Logger(AuditService.name);
   /** The recorded events of each running transaction. */
   readonly #pending = new WeakMap<EntityManager, Pending>();
-  #checkActor: ActorCheck | undefined;
+  readonly #actorChecks = new Map<ActorType, ActorCheck>();
   readonly #accountChecks: AccountCheck[] = [];
   readonly #personalFields = new Set<string>();
 
@@ -99,9 +100,9 @@ export class AuditService {
     return this.chain.stats;
   }
 
-  /** Registers the check of whether staff may act. The staff module calls this, since this module cannot import it. */
-  checkActorsWith(check: ActorCheck): void {
-    this.#checkActor = check;
+  /** Registers the check of whether actors of a type may act. Their module calls this, since this one cannot import it. */
+  checkActorsWith(type: 'staff' | 'service-account', check: ActorCheck): void {
+    this.#actorChecks.set(type, check);
   }
 
   /** Registers a kind of account, whose personal key is kept while the account exists. */
@@ -116,7 +117,7 @@ export class AuditService {
 
   /**
    * Runs `work` and appends the events of {@link record} to the trail as the last statement before the commit. Rolls
-   * back if the events cannot be written, or if the acting staff member was removed, demoted or signed out meanwhile.
+   * back if the events cannot be written, or if the actor was removed, demoted, suspended or signed out meanwhile.
    */
   async transaction<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
     // If the chain has not begun, append() fails. A transaction without events does not need the chain.
@@ -148,12 +149,12 @@ export class AuditService {
    * @throws AppError 401
    */
   async confirm(manager: EntityManager, actor: Actor): Promise<void> {
-    if (actor.type !== 'staff') return;
+    if (actor.type === 'cli' || actor.type === 'system') return;
     const sessions = this.#pending.get(manager)?.sessions;
-    if (!this.#checkActor || !sessions || !actor.session)
-      throw new Error(`Nothing tells whether ${actor.type} may act`);
+    const check = this.#actorChecks.get(actor.type);
+    if (!check || !sessions || !actor.session) throw new Error(`Nothing tells whether ${actor.type} may act`);
     if (sessions.has(actor.session.id)) return;
-    await this.#checkActor(manager, actor);
+    await check(manager, actor);
     sessions.add(actor.session.id);
   }
 
@@ -176,14 +177,15 @@ export class AuditService {
     }
     if (actor.id === null && actor.address !== null) personal.address = actor.address;
     const actorPersonal: ActorPersonal = { name: actor.name, address: actor.address };
-    // Serialized at once, so that the event keeps these values if the caller changes the objects later.
+    // Serialized at once, so that the event keeps these values if the caller changes the objects later. Somebody may have
+    // pasted a key into a field.
     drafts.push({
       actor,
       action,
       target,
-      actorPersonal: JSON.stringify(actorPersonal),
-      targetPersonal: JSON.stringify(personal),
-      changes: JSON.stringify(open),
+      actorPersonal: withoutKeys(JSON.stringify(actorPersonal)),
+      targetPersonal: withoutKeys(JSON.stringify(personal)),
+      changes: withoutKeys(JSON.stringify(open)),
     });
   }
 

@@ -2,8 +2,16 @@ import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/com
 import { Reflector } from '@nestjs/core';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Clock } from '../platform/common/clock.ts';
-import { type CurrentChannelUser, type CurrentStaff, type Role, ROLES } from '../platform/common/principal.ts';
-import { BEFORE_ENROLMENT, PUBLIC, ROLE, SCOPES } from '../platform/api/security.ts';
+import { PersonRequiredError } from '../platform/common/errors.ts';
+import {
+  type CurrentChannelUser,
+  type CurrentServiceAccount,
+  type CurrentStaff,
+  type Role,
+  ROLES,
+} from '../platform/common/principal.ts';
+import { KEY_PREFIX } from '../platform/common/service-account-key.ts';
+import { BEFORE_ENROLMENT, PUBLIC, ROLE, SCOPES, SERVICE_ACCOUNTS } from '../platform/api/security.ts';
 import { UsageService } from '../activity/usage/usage.service.ts';
 import { InsufficientScopeError, InvalidTokenError, NoTokenError } from './access-token/access-token.errors.ts';
 import { AccessTokenService, hasScopes } from './access-token/access-token.service.ts';
@@ -14,6 +22,7 @@ import {
   type VerifiedToken,
 } from './access-token/signed-token.service.ts';
 import { EnrolmentRequiredError, InsufficientRoleError, WrongApiError } from './auth.errors.ts';
+import { ServiceAccountAuthenticator } from './service-account-authenticator.service.ts';
 import { StaffAuthenticator } from './staff-authenticator.service.ts';
 
 interface AccessRules {
@@ -21,6 +30,7 @@ interface AccessRules {
   readonly scopes: readonly string[];
   readonly role: Role | undefined;
   readonly beforeEnrolment: boolean;
+  readonly serviceAccounts: boolean;
 }
 
 const SCHEME = 'bearer ';
@@ -51,6 +61,7 @@ export class JwtGuard implements CanActivate {
     private readonly tokens: SignedTokenService,
     private readonly accessTokens: AccessTokenService,
     private readonly staff: StaffAuthenticator,
+    private readonly serviceAccounts: ServiceAccountAuthenticator,
     private readonly usage: UsageService,
     private readonly clock: Clock,
   ) {}
@@ -91,6 +102,7 @@ export class JwtGuard implements CanActivate {
     const cookie = api === 'staff' && bearer === undefined ? this.staff.cookieOf(request) : undefined;
     const token = bearer ?? cookie;
     if (token === undefined) throw new NoTokenError();
+    if (bearer?.startsWith(KEY_PREFIX) === true) return this.#enterServiceAccount(bearer, request, api, rules);
 
     // Nearly every call is decided from memory, which needs no promise.
     const verified = this.tokens.verify(token);
@@ -149,20 +161,47 @@ export class JwtGuard implements CanActivate {
     if (!member) throw this.staff.sessionEnded();
     if (api !== 'staff') throw new WrongApiError(api);
     request.staff = member;
-    this.#refuseRole(member, rules);
+    this.#refuseStaff(member, rules);
     request.confirmStaff = async () => {
       const now = await this.staff.authenticate(claims);
       if (!now) throw this.staff.sessionEnded();
-      this.#refuseRole(now, rules);
+      this.#refuseStaff(now, rules);
     };
   }
 
+  async #enterServiceAccount(
+    key: string,
+    request: FastifyRequest,
+    api: TokenApi,
+    rules: AccessRules,
+  ): Promise<boolean> {
+    const account = await this.serviceAccounts.authenticate(key, request);
+    if (api !== 'staff') throw new WrongApiError(api);
+    this.#refuseServiceAccount(account, rules);
+    await this.serviceAccounts.recordUse(account, request);
+    request.confirmStaff = async () => {
+      this.#refuseServiceAccount(await this.serviceAccounts.authenticate(key, request), rules);
+    };
+    return true;
+  }
+
+  /** @throws PersonRequiredError, InsufficientRoleError */
+  #refuseServiceAccount({ role }: CurrentServiceAccount, rules: AccessRules): void {
+    if (!rules.serviceAccounts) throw new PersonRequiredError();
+    this.#refuseRole(role, rules);
+  }
+
   /** @throws EnrolmentRequiredError, InsufficientRoleError */
-  #refuseRole(member: CurrentStaff, { role, beforeEnrolment }: AccessRules): void {
-    if (member.enrolmentRequired && !beforeEnrolment) throw new EnrolmentRequiredError();
+  #refuseStaff(member: CurrentStaff, rules: AccessRules): void {
+    if (member.enrolmentRequired && !rules.beforeEnrolment) throw new EnrolmentRequiredError();
+    this.#refuseRole(member.role, rules);
+  }
+
+  /** @throws InsufficientRoleError */
+  #refuseRole(role: Role, { role: least }: AccessRules): void {
     // A route without @Roles() is closed to everybody.
-    if (role === undefined) throw new InsufficientRoleError('(none declared)');
-    if (ROLES.indexOf(member.role) < ROLES.indexOf(role)) throw new InsufficientRoleError(role);
+    if (least === undefined) throw new InsufficientRoleError('(none declared)');
+    if (ROLES.indexOf(role) < ROLES.indexOf(least)) throw new InsufficientRoleError(least);
   }
 
   #rulesOf(context: ExecutionContext): AccessRules {
@@ -178,6 +217,7 @@ export class JwtGuard implements CanActivate {
         scopes: this.reflector.getAllAndMerge<string[]>(SCOPES, targets),
         role: this.reflector.getAllAndOverride<Role | undefined>(ROLE, targets),
         beforeEnrolment: this.reflector.getAllAndOverride<boolean | undefined>(BEFORE_ENROLMENT, targets) === true,
+        serviceAccounts: this.reflector.getAllAndOverride<boolean | undefined>(SERVICE_ACCOUNTS, targets) === true,
       };
       ofController.set(handler, rules);
     }

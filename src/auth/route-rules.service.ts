@@ -2,7 +2,7 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { DiscoveryService, Reflector } from '@nestjs/core';
 import { OperatorError } from '../platform/common/operator-error.ts';
 import { type ControllerRoute, controllerRoutes } from '../platform/api/controller-routes.ts';
-import { ANY_PARTNER, GRANTED, PUBLIC, ROLE, SCOPES } from '../platform/api/security.ts';
+import { ANY_PARTNER, GRANTED, PUBLIC, ROLE, SCOPES, SERVICE_ACCOUNTS } from '../platform/api/security.ts';
 import { apiOfRoute } from '../platform/http/route-api.ts';
 
 /** Some routes do not say who may call them, or say it in a contradictory way. */
@@ -36,6 +36,9 @@ export class RouteRules implements OnModuleInit {
     const isStaff = apiOfRoute(path) === 'staff';
     if (says(GRANTED) && (isPublic || isStaff)) {
       return '@Granted() works for partners only: remove it, or remove @Public() or the path /admin.';
+    }
+    if (says(SERVICE_ACCOUNTS) && !isStaff) {
+      return '@OpenToServiceAccounts() works under /admin only: remove it.';
     }
     if (isPublic) return undefined;
     if (isStaff) {

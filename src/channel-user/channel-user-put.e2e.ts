@@ -42,6 +42,20 @@ const eventsOf = async (id: string): Promise<string[]> => {
   return rows.map(({ action }) => action);
 };
 
+it('can be read back by the username in any case', async () => {
+  const username = newName();
+  const { channelUser } = (await put(username, { displayName: 'Blue', deliver: 'link' })).expect(201).json<Put>();
+  const read = (name: string): Promise<Answer> =>
+    app.request('GET', `/admin/channel-users/by-username/${encodeURIComponent(name)}`, { token: operator });
+  for (const name of [username, username.toUpperCase()]) {
+    const answer = await read(name);
+    expect(answer.expect(200).json()).toEqual(channelUser);
+    expect(answer.headers.get('etag')).toBe('"1"');
+  }
+  expect((await read(newName())).json()).toMatchObject({ status: 404, code: 'channel-user.not-found' });
+  expect((await read('a b')).json()).toMatchObject({ status: 400, errors: [{ field: 'username' }] });
+});
+
 it('creates the account once with a password and then changes only the given fields', async () => {
   const username = newName();
   const created = await put(username, { displayName: 'Blue', allowedIps: ['192.0.2.1'], notes: 'kept' });

@@ -14,7 +14,7 @@ import { Clock } from '../platform/common/clock.ts';
 import { download } from '../platform/http/download.ts';
 import { etagOf, ifMatch } from '../platform/api/if-match.ts';
 import type { Actor } from '../platform/common/principal.ts';
-import { CurrentActor, Roles } from '../platform/api/security.ts';
+import { CurrentActor, OpenToServiceAccounts, Roles } from '../platform/api/security.ts';
 import { UuidPipe } from '../platform/api/validation.ts';
 import {
   ExistingChannelUserDto,
@@ -45,6 +45,7 @@ const Id = (): ParameterDecorator => Param('id', UuidPipe);
 
 @Controller('admin/channel-users')
 @StaffApi('Channel users')
+@OpenToServiceAccounts()
 export class ChannelUserController {
   constructor(
     private readonly channelUsers: ChannelUserService,
@@ -132,6 +133,23 @@ export class ChannelUserController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<ChannelUserDto> {
     return this.#answer(await this.channelUsers.update(id, request, ifMatch(header), actor), reply);
+  }
+
+  @Get('by-username/:username')
+  @Roles('viewer')
+  @ApiOperation({
+    operationId: 'getChannelUserByUsername',
+    summary: 'Show the channel user with this username',
+    description: 'The counterpart of the PUT, for tools that read back what they have written.',
+  })
+  @ApiParam({ name: 'username', example: 'blue-channel' })
+  @ApiOkResponse({ type: ChannelUserDto, headers: ETAG })
+  @ApiProblems(400, 404)
+  async getByUsername(
+    @Param('username', UsernamePipe) username: string,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<ChannelUserDto> {
+    return this.#answer(await this.channelUsers.getByUsername(username), reply);
   }
 
   @Put('by-username/:username')

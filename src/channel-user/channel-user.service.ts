@@ -105,11 +105,13 @@ export class ChannelUserService {
   }
 
   /** @throws ChannelUserNotFoundError */
-  async get(id: string): Promise<ChannelUser> {
-    await this.lastUses.settle();
-    const channelUser = await this.channelUsers.findOneBy({ id });
-    if (!channelUser) throw new ChannelUserNotFoundError();
-    return channelUser;
+  get(id: string): Promise<ChannelUser> {
+    return this.#read({ id });
+  }
+
+  /** @param username in any case. @throws ChannelUserNotFoundError */
+  getByUsername(username: string): Promise<ChannelUser> {
+    return this.#read({ usernameKey: usernameKeyOf(username) });
   }
 
   /**
@@ -164,6 +166,13 @@ export class ChannelUserService {
       }
     }
     throw new UnavailableError(last);
+  }
+
+  async #read(where: { id: string } | { usernameKey: string }): Promise<ChannelUser> {
+    await this.lastUses.settle();
+    const channelUser = await this.channelUsers.findOneBy(where);
+    if (!channelUser) throw new ChannelUserNotFoundError();
+    return channelUser;
   }
 
   /** Deletes the account with its credentials, which ends its tokens. Its audit trail stays. */

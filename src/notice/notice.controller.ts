@@ -2,13 +2,14 @@ import { Controller, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiAcceptedResponse, ApiOkResponse, ApiOperation, ApiParam } from '@nestjs/swagger';
 import { ApiProblems, StaffApi } from '../platform/api/openapi.decorators.ts';
 import type { Actor } from '../platform/common/principal.ts';
-import { CurrentActor, Roles } from '../platform/api/security.ts';
+import { CurrentActor, OpenToServiceAccounts, Roles } from '../platform/api/security.ts';
 import { UuidPipe } from '../platform/api/validation.ts';
 import { ListNoticesQuery, NoticeDeliveryDto, NoticePageDto } from './notice.dto.ts';
 import { NoticeService } from './notice.service.ts';
 
 @Controller('admin/notices')
 @StaffApi('Notices')
+@OpenToServiceAccounts()
 export class NoticeController {
   constructor(private readonly notices: NoticeService) {}
 

@@ -9,8 +9,8 @@ import {
 } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { ApiProblems, StaffApi } from '../platform/api/openapi.decorators.ts';
-import type { Actor, CurrentStaff as StaffPrincipal } from '../platform/common/principal.ts';
-import { CurrentActor, CurrentStaff, Roles } from '../platform/api/security.ts';
+import type { Actor, Role } from '../platform/common/principal.ts';
+import { CallerRole, CurrentActor, OpenToServiceAccounts, Roles } from '../platform/api/security.ts';
 import { UuidPipe } from '../platform/api/validation.ts';
 import { NoticeDto } from './notice.dto.ts';
 import { NoticeService } from './notice.service.ts';
@@ -28,6 +28,7 @@ const Id = (): ParameterDecorator => Param('id', UuidPipe);
 
 @Controller('admin/webhooks')
 @StaffApi('Notices')
+@OpenToServiceAccounts()
 export class WebhookController {
   constructor(
     private readonly webhooks: WebhookService,
@@ -38,7 +39,7 @@ export class WebhookController {
   @Roles('viewer')
   @ApiOperation({ operationId: 'listWebhooks', summary: 'List the webhooks, without their secrets' })
   @ApiOkResponse({ type: WebhookListDto })
-  async list(@CurrentStaff() { role }: StaffPrincipal): Promise<WebhookListDto> {
+  async list(@CallerRole() role: Role): Promise<WebhookListDto> {
     return { items: await this.webhooks.list(role) };
   }
 
@@ -69,7 +70,7 @@ export class WebhookController {
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiOkResponse({ type: WebhookDto })
   @ApiProblems(404)
-  get(@Id() id: string, @CurrentStaff() { role }: StaffPrincipal): Promise<WebhookDto> {
+  get(@Id() id: string, @CallerRole() role: Role): Promise<WebhookDto> {
     return this.webhooks.get(id, role);
   }
 

@@ -20,7 +20,7 @@ export interface IssuanceExceeded {
 export class ThrottleService {
   readonly partnerFailures: FailureThrottle;
   readonly staffFailures: FailureThrottle;
-  /** Failed attempts to open a hand-over link. */
+  /** Failed attempts with a secret that nobody can guess: links, and keys of service accounts. */
   readonly handoverFailures: FailureThrottle;
   readonly #issuance: Limiter;
   #tokensAllowed = 0;

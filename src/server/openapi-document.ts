@@ -1,14 +1,21 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { CLIENT_SECRET, PARTNER_TOKEN, STAFF_COOKIE, STAFF_TOKEN } from '../platform/api/openapi.decorators.ts';
+import {
+  CLIENT_SECRET,
+  PARTNER_TOKEN,
+  SERVICE_ACCOUNT_KEY,
+  STAFF_COOKIE,
+  STAFF_TOKEN,
+} from '../platform/api/openapi.decorators.ts';
 import { AppError } from '../platform/common/errors.ts';
 import { apiOfRoute } from '../platform/http/route-api.ts';
 
 const DESCRIPTION = `Latchkey gives connectivity partners their credentials and their bearer tokens.
 
 Partners: post \`Username\` and \`Password\` to \`/generateToken\`, then send the response as \`Authorization: Bearer …\`.
-Staff: sign in at \`/admin/session\`, then provision partners at \`/admin/channel-users\`.
+Staff: sign in at \`/admin/session\`, then provision partners at \`/admin/channel-users\`. Scripts do so with the key of a
+service account, which an admin creates at \`/admin/service-accounts\`.
 
 Errors are \`application/problem+json\` (RFC 9457), except on \`/generateToken\` and \`/oauth2/*\`.`;
 
@@ -33,9 +40,19 @@ export function buildOpenApi(nest: INestApplication): OpenAPIObject {
     .addTag('Overview', 'For staff: the state of all partners in numbers.')
     .addTag('Signing keys', 'For admins: the keys that sign tokens.')
     .addTag('Staff', 'For admins: staff accounts.')
+    .addTag('Service accounts', 'For admins: the identities of scripts.')
     .addTag('Audit', 'For staff: who changed what, and when.')
     .addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'JWT' }, PARTNER_TOKEN)
     .addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'JWT' }, STAFF_TOKEN)
+    .addBearerAuth(
+      {
+        type: 'http',
+        scheme: 'bearer',
+        bearerFormat: 'lk_sa_<id>_<secret>_<checksum>',
+        description: 'The key of a service account. Routes without this scheme are for people only.',
+      },
+      SERVICE_ACCOUNT_KEY,
+    )
     .addBasicAuth({ type: 'http', scheme: 'basic' }, CLIENT_SECRET)
     .addCookieAuth('latchkey_session_3000', { type: 'apiKey', in: 'cookie' }, STAFF_COOKIE)
     .build();

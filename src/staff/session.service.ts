@@ -72,7 +72,7 @@ export class SessionService extends StaffAuthenticator {
     // The name has the port, since browsers share cookies among all ports of a host.
     this.#cookieName = `latchkey_session_${String(config.adminPort ?? config.port)}`;
     this.#publicOrigin = new URL(config.publicUrl).origin;
-    audit.checkActorsWith((manager, actor) => this.#confirm(manager, actor));
+    audit.checkActorsWith('staff', (manager, actor) => this.#confirm(manager, actor));
   }
 
   /**

@@ -535,6 +535,37 @@ const FIXTURES: Fixture[] = [
       fingerprint: n === 1 ? null : '00000000',
     },
   })),
+  ...[1201, 1202].map((n) => ({
+    table: 'service_account',
+    row: {
+      id: uuid(n),
+      name: `S-${String(n)}`,
+      name_key: `s-${String(n)}`,
+      role: n === 1201 ? 'viewer' : 'admin',
+      allowed_ips: n === 1201 ? [] : ['192.0.2.0/24', '2001:db8::1'],
+      created_at: EARLY,
+      expires_at: n === 1201 ? null : LATE,
+      suspended_at: n === 1201 ? null : LATE,
+      revoked_at: n === 1201 ? null : LATE,
+      last_used_at: n === 1201 ? null : EARLY,
+      last_used_address: n === 1201 ? null : '2001:db8::1',
+    },
+  })),
+  ...[1211, 1212].map((n) => ({
+    table: 'service_account_key',
+    row: {
+      id: uuid(n),
+      service_account_id: uuid(1201),
+      secret_hash: '$sha256$x',
+      created_at: EARLY,
+      expires_at: n === 1211 ? null : LATE,
+      revoked_at: n === 1211 ? null : LATE,
+      pending: n === 1211,
+      retire_seconds: n === 1211 ? MAX_INTEGER : null,
+      last_used_at: n === 1211 ? null : LATE,
+      last_used_address: n === 1211 ? null : '192.0.2.7',
+    },
+  })),
 ];
 /** One row each, so that a column cannot be both NULL and not. */
 const ONE_ROW = new Set(['quickstart', 'settings', 'audit_chain']);
@@ -626,6 +657,7 @@ const MEANINGS: Record<string, { adds?: Record<string, Meaning>; removes?: strin
   RequestIds1796811000000: {},
   SelfService1796820000000: { adds: { 'channel_user.self_service': is('false') } },
   LeakReports1796821000000: { adds: { 'credential.reported_leaked_at': isNull } },
+  ServiceAccounts1796830000000: {},
 };
 
 async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {

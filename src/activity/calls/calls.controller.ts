@@ -2,7 +2,7 @@ import { Controller, Get, Param, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam } from '@nestjs/swagger';
 import { ChannelUserService } from '../../channel-user/channel-user.service.ts';
 import { ApiProblems, StaffApi } from '../../platform/api/openapi.decorators.ts';
-import { Roles } from '../../platform/api/security.ts';
+import { OpenToServiceAccounts, Roles } from '../../platform/api/security.ts';
 import { UuidPipe } from '../../platform/api/validation.ts';
 import { CallErrorPageDto, CallsDto, ListCallErrorsQuery, ReadCallsQuery } from './calls.dto.ts';
 import { CallsService } from './calls.service.ts';
@@ -11,6 +11,7 @@ import { CallsService } from './calls.service.ts';
 @Controller('admin/channel-users/:id')
 @Roles('viewer')
 @StaffApi('Channel users')
+@OpenToServiceAccounts()
 export class CallsController {
   constructor(
     private readonly calls: CallsService,

@@ -1,13 +1,14 @@
 import { Controller, Get, Param } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam } from '@nestjs/swagger';
 import { ApiProblems, StaffApi } from '../../platform/api/openapi.decorators.ts';
-import { Roles } from '../../platform/api/security.ts';
+import { OpenToServiceAccounts, Roles } from '../../platform/api/security.ts';
 import { StaffRequestRecordDto } from './request-lookup.dto.ts';
 import { RequestLookupService } from './request-lookup.service.ts';
 
 @Controller('admin/requests/:requestId')
 @Roles('viewer')
 @StaffApi('Channel users')
+@OpenToServiceAccounts()
 export class RequestLookupController {
   constructor(private readonly requests: RequestLookupService) {}
 

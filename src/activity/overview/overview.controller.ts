@@ -1,12 +1,13 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation } from '@nestjs/swagger';
 import { StaffApi } from '../../platform/api/openapi.decorators.ts';
-import { Roles } from '../../platform/api/security.ts';
+import { OpenToServiceAccounts, Roles } from '../../platform/api/security.ts';
 import { OverviewDto } from './overview.dto.ts';
 import { OverviewService } from './overview.service.ts';
 
 @Controller('admin/overview')
 @StaffApi('Overview')
+@OpenToServiceAccounts()
 export class OverviewController {
   constructor(private readonly overview: OverviewService) {}
 

@@ -1,13 +1,14 @@
 import { Controller, Get, Param } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam } from '@nestjs/swagger';
 import { ApiProblems, StaffApi } from '../../platform/api/openapi.decorators.ts';
-import { Roles } from '../../platform/api/security.ts';
+import { OpenToServiceAccounts, Roles } from '../../platform/api/security.ts';
 import { UuidPipe } from '../../platform/api/validation.ts';
 import { CredentialImpactDto } from './usage.dto.ts';
 import { UsageService } from './usage.service.ts';
 
 @Controller('admin/channel-users/:id/credentials/:credentialId/impact')
 @StaffApi('Channel users')
+@OpenToServiceAccounts()
 export class UsageController {
   constructor(private readonly usage: UsageService) {}
 

@@ -1,7 +1,8 @@
 import { Column, Entity, Index } from 'typeorm';
 
 /** The target types of Latchkey's own events. Modules record events about types of their own. */
-export type CoreTargetType = 'channel-user' | 'staff' | 'signing-key' | 'token' | 'settings' | 'webhook' | 'import';
+export type CoreTargetType =
+  'channel-user' | 'staff' | 'service-account' | 'signing-key' | 'token' | 'settings' | 'webhook' | 'import';
 
 /**
  * One event of the audit trail. Triggers refuse to update or delete its row. Everything that names a person is
@@ -38,7 +39,7 @@ export class AuditEvent {
   @Column('uuid', { name: 'actor_id', nullable: true })
   actorId!: string | null;
 
-  /** `{ name, address }` of a staff member, encrypted under that member's key. */
+  /** `{ name, address }` of a staff member or service account, encrypted under its key. */
   @Column('bytea', { name: 'actor_personal', nullable: true })
   actorPersonal!: Buffer | null;
 

@@ -4,11 +4,12 @@ import { RevokedTokenService } from './revoked-token.service.ts';
 import { ApiProblems, StaffApi } from '../../platform/api/openapi.decorators.ts';
 import { UUID_PATTERN } from '../../platform/common/uuid.ts';
 import type { Actor } from '../../platform/common/principal.ts';
-import { CurrentActor, Roles } from '../../platform/api/security.ts';
+import { CurrentActor, OpenToServiceAccounts, Roles } from '../../platform/api/security.ts';
 import { TokenIdNotFoundError } from './access-token.errors.ts';
 
 @Controller('admin/tokens')
 @StaffApi('Channel users')
+@OpenToServiceAccounts()
 export class RevokedTokenController {
   constructor(private readonly revokedTokens: RevokedTokenService) {}
 

@@ -1,12 +1,13 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation } from '@nestjs/swagger';
 import { StaffApi } from '../../platform/api/openapi.decorators.ts';
-import { Roles } from '../../platform/api/security.ts';
+import { OpenToServiceAccounts, Roles } from '../../platform/api/security.ts';
 import { ScopeListDto } from './scope.dto.ts';
 import { ScopeService } from './scope.service.ts';
 
 @Controller('admin/scopes')
 @StaffApi('Channel users')
+@OpenToServiceAccounts()
 export class ScopeController {
   constructor(private readonly scopes: ScopeService) {}
 

@@ -1,7 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { ApiCreatedResponse, ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiParam } from '@nestjs/swagger';
 import { ApiProblems, StaffApi } from '../../platform/api/openapi.decorators.ts';
-import { CurrentActor, Roles } from '../../platform/api/security.ts';
+import { CurrentActor, OpenToServiceAccounts, Roles } from '../../platform/api/security.ts';
 import { UuidPipe } from '../../platform/api/validation.ts';
 import type { Actor } from '../../platform/common/principal.ts';
 import { CreateCredentialRequest, CredentialDto, CredentialListDto, IssuedCredentialDto } from './credential.dto.ts';
@@ -13,6 +13,7 @@ const Id = (): ParameterDecorator => Param('id', UuidPipe);
 
 @Controller('admin/channel-users')
 @StaffApi('Channel users')
+@OpenToServiceAccounts()
 export class CredentialController {
   constructor(
     private readonly credentials: CredentialService,

@@ -173,10 +173,10 @@ export class StartedByDto {
   @ApiProperty({ enum: BEGINNERS, description: '`account`: the channel user itself.' })
   type!: Beginner;
 
-  @ApiProperty({ type: String, format: 'uuid', nullable: true, description: 'Of the staff member.' })
+  @ApiProperty({ type: String, format: 'uuid', nullable: true, description: 'Of the staff member or service account.' })
   id!: string | null;
 
-  @ApiProperty({ type: String, nullable: true, description: 'Of the staff member; `null` if that account is gone.' })
+  @ApiProperty({ type: String, nullable: true, description: 'Of the same; `null` if it is gone.' })
   name!: string | null;
 }
 

@@ -6,15 +6,15 @@ import type { StartedByDto } from './credential.dto.ts';
 type ReadNames = (manager: EntityManager, ids: readonly string[]) => Promise<ReadonlyMap<string, string>>;
 
 /**
- * Names the staff who began rotations. The staff feature registers how, since this one cannot import it. Names are read
- * and not copied, so that they follow a correction and end with their account.
+ * Names the staff and service accounts that began rotations. Their features register how, since this one cannot import
+ * them. Names are read and not copied, so that they follow a correction and end with their account.
  */
 @Injectable()
 export class StarterNames {
-  #read: ReadNames = () => Promise.resolve(new Map());
+  readonly #readers: ReadNames[] = [];
 
   register(read: ReadNames): void {
-    this.#read = read;
+    this.#readers.push(read);
   }
 
   /**
@@ -22,9 +22,12 @@ export class StarterNames {
    *
    * @param manager of the caller's transaction, if it is in one: it must not wait for a second connection
    */
-  of(manager: EntityManager, ids: readonly (string | null)[]): Promise<ReadonlyMap<string, string>> {
+  async of(manager: EntityManager, ids: readonly (string | null)[]): Promise<ReadonlyMap<string, string>> {
+    const names = new Map<string, string>();
     const known = [...new Set(ids.filter((id) => id !== null))];
-    return known.length === 0 ? Promise.resolve(new Map()) : this.#read(manager, known);
+    if (known.length === 0) return names;
+    for (const read of this.#readers) for (const [id, name] of await read(manager, known)) names.set(id, name);
+    return names;
   }
 }
 

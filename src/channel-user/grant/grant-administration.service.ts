@@ -180,7 +180,7 @@ export class GrantAdministrationService {
       resourceType,
       resourceId,
       permissions: [...(terms.permissions ?? [])].sort(),
-      grantedBy: actor.type === 'staff' ? actor.id : null,
+      grantedBy: actor.id,
       grantedAt: new Date(this.clock.now()),
       expiresAt: terms.expiresAt == null ? null : new Date(terms.expiresAt),
     });

@@ -3,7 +3,7 @@ import { ApiCreatedResponse, ApiNoContentResponse, ApiOkResponse, ApiOperation, 
 import type { FastifyReply } from 'fastify';
 import { ApiProblems, StaffApi } from '../../platform/api/openapi.decorators.ts';
 import type { Actor } from '../../platform/common/principal.ts';
-import { CurrentActor, Roles } from '../../platform/api/security.ts';
+import { CurrentActor, OpenToServiceAccounts, Roles } from '../../platform/api/security.ts';
 import { UuidPipe } from '../../platform/api/validation.ts';
 import { GrantAdministrationService } from './grant-administration.service.ts';
 import {
@@ -22,6 +22,7 @@ import { NewResourceIdPipe, ResourceIdPipe, ResourceTypePipe } from './grant.pip
 
 @Controller('admin')
 @StaffApi('Grants')
+@OpenToServiceAccounts()
 export class GrantController {
   constructor(private readonly grants: GrantAdministrationService) {}
 

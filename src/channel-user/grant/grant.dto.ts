@@ -117,7 +117,12 @@ export class GrantDto {
   @ApiProperty({ type: [String], example: ['write'] })
   permissions!: string[];
 
-  @ApiProperty({ type: String, format: 'uuid', nullable: true, description: 'The staff member who granted it last.' })
+  @ApiProperty({
+    type: String,
+    format: 'uuid',
+    nullable: true,
+    description: 'The staff member or service account that granted it last.',
+  })
   grantedBy!: string | null;
 
   @ApiProperty({ format: 'date-time' })

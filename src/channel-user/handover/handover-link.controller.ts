@@ -2,13 +2,14 @@ import { Controller, Delete, Get, HttpCode, Param } from '@nestjs/common';
 import { ApiNoContentResponse, ApiOkResponse, ApiOperation, ApiParam } from '@nestjs/swagger';
 import { ApiProblems, StaffApi } from '../../platform/api/openapi.decorators.ts';
 import type { Actor } from '../../platform/common/principal.ts';
-import { CurrentActor, Roles } from '../../platform/api/security.ts';
+import { CurrentActor, OpenToServiceAccounts, Roles } from '../../platform/api/security.ts';
 import { UuidPipe } from '../../platform/api/validation.ts';
 import { HandoverListDto } from './handover.dto.ts';
 import { HandoverService } from './handover.service.ts';
 
 @Controller('admin/channel-users/:id/handovers')
 @StaffApi('Channel users')
+@OpenToServiceAccounts()
 export class HandoverLinkController {
   constructor(private readonly handovers: HandoverService) {}
 

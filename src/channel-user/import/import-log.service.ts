@@ -97,9 +97,11 @@ const IMPORTS = `
     import.format, import.dry_run AS "dryRun", import.partial, import.rows, import.created, import.failed,
     import.file_sha256 AS "fileSha256",
     json_build_object('type', import.actor_type, 'id', import.actor_id, 'name',
-      CASE import.actor_type WHEN 'staff' THEN staff.name ELSE import.actor_type END) AS by,
+      CASE import.actor_type WHEN 'staff' THEN staff.name WHEN 'service-account' THEN service_account.name
+        ELSE import.actor_type END) AS by,
     import.started_at AS "startedAt", import.finished_at AS "finishedAt"
-  FROM channel_user_import AS import LEFT JOIN staff ON staff.id = import.actor_id`;
+  FROM channel_user_import AS import LEFT JOIN staff ON staff.id = import.actor_id
+    LEFT JOIN service_account ON service_account.id = import.actor_id`;
 
 /**
  * Records the imports. Also makes sure that only one runs at a time, ends the import of an instance that has died, and

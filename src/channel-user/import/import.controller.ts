@@ -14,7 +14,7 @@ import { Readable } from 'node:stream';
 import { ApiProblems, ATTACHMENT, StaffApi } from '../../platform/api/openapi.decorators.ts';
 import type { Actor } from '../../platform/common/principal.ts';
 import type { RouteSettings } from '../../platform/http/fastify-types.ts';
-import { CurrentActor, Roles } from '../../platform/api/security.ts';
+import { CurrentActor, OpenToServiceAccounts, Roles } from '../../platform/api/security.ts';
 import { Upload, UPLOAD_TYPES } from '../../platform/http/uploads.ts';
 import { UuidPipe } from '../../platform/api/validation.ts';
 import { ImportResultDto, ImportDto, ImportListDto, ImportQuery } from './import.dto.ts';
@@ -30,6 +30,7 @@ const settings: RouteSettings = { body: UPLOAD_TYPES };
 
 @Controller('admin/channel-users')
 @StaffApi('Import')
+@OpenToServiceAccounts()
 export class ImportController {
   readonly #logger = new Logger(ImportController.name);
 

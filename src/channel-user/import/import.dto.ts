@@ -2,6 +2,7 @@ import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsUUID, ValidateBy, type ValidationArguments } from 'class-validator';
 import { ChannelUserDescription } from '../channel-user.dto.ts';
 import { CHANNEL_USER_STATUSES, type ChannelUserStatus } from '../model/channel-user.entity.ts';
+import { ACTOR_TYPES } from '../../platform/common/principal.ts';
 import { isBearableHash } from '../../password/secret-hash.ts';
 import { isCredentialText } from '../../platform/http/form-body.ts';
 import { IsDateTime, IsQueryInteger, MayBeAbsent, MayBeNull } from '../../platform/api/validation.ts';
@@ -222,13 +223,13 @@ export class ImportResultDto extends ImportSummaryDto {
 }
 
 class ImportActorDto {
-  @ApiProperty({ enum: ['staff', 'cli', 'system'] })
+  @ApiProperty({ enum: ACTOR_TYPES })
   type!: string;
 
   @ApiProperty({ type: String, format: 'uuid', nullable: true })
   id!: string | null;
 
-  @ApiProperty({ type: String, nullable: true, description: '`null` if the person is no longer on the staff.' })
+  @ApiProperty({ type: String, nullable: true, description: '`null` if the person or service account is gone.' })
   name!: string | null;
 }
 

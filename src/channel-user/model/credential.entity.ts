@@ -14,8 +14,8 @@ import { ChannelUser } from './channel-user.entity.ts';
 export const CREDENTIAL_STATUSES = ['active', 'pending', 'expired', 'revoked', 'withdrawn'] as const;
 export type CredentialStatus = (typeof CREDENTIAL_STATUSES)[number];
 
-/** Who began a rotation: staff, the channel user itself, or Latchkey. */
-export const BEGINNERS = ['staff', 'account', 'system'] as const;
+/** Who began a rotation: staff, a service account, the channel user itself, or Latchkey. */
+export const BEGINNERS = ['staff', 'service-account', 'account', 'system'] as const;
 export type Beginner = (typeof BEGINNERS)[number];
 
 /** Days after its creation at which a pending credential that nobody has used is withdrawn. */
@@ -25,7 +25,7 @@ export const PENDING_DAYS = 30;
 @Entity('credential')
 @Check('ck_credential_pending', 'NOT pending OR retire_seconds IS NOT NULL')
 @Check('ck_credential_withdrawn', 'withdrawn_at IS NULL OR (pending AND revoked_at IS NOT NULL)')
-@Check('ck_credential_begun_by', `begun_by IN ('staff', 'account', 'system')`)
+@Check('ck_credential_begun_by', `begun_by IN ('staff', 'service-account', 'account', 'system')`)
 @Index('uq_credential_pending', ['channelUserId'], { unique: true, where: 'pending AND revoked_at IS NULL' })
 @Index('ix_credential_channel_user', ['channelUserId'])
 @Index('uq_credential_slow_hash', { synchronize: false })
@@ -93,7 +93,7 @@ export class Credential {
   @Column('text', { name: 'begun_by', nullable: true })
   begunBy!: Beginner | null;
 
-  /** Id of the staff member who created it. */
+  /** Id of the staff member or service account that created it. */
   @Column('uuid', { name: 'begun_by_id', nullable: true })
   begunById!: string | null;
 

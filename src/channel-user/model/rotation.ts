@@ -13,8 +13,14 @@ interface Subject {
 export const EXPIRED_UNUSED = 'The new password expired before its first use.';
 
 /** Who begins the rotation that an actor starts. A command is run by people with access to the server. */
-export const beginnerOf = ({ type }: Actor): Beginner =>
-  type === 'system' ? 'system' : type === 'channel-user' ? 'account' : 'staff';
+const BEGINNERS_BY_ACTOR: Record<Actor['type'], Beginner> = {
+  staff: 'staff',
+  cli: 'staff',
+  'service-account': 'service-account',
+  'channel-user': 'account',
+  system: 'system',
+};
+export const beginnerOf = ({ type }: Actor): Beginner => BEGINNERS_BY_ACTOR[type];
 
 /** Records an event about a credential, whose target is its channel user. */
 export function recordCredential(

@@ -17,6 +17,7 @@ export const PARTNER_TOKEN = 'partnerToken';
 export const CLIENT_SECRET = 'clientSecret';
 export const STAFF_TOKEN = 'staffToken';
 export const STAFF_COOKIE = 'staffCookie';
+export const SERVICE_ACCOUNT_KEY = 'serviceAccountKey';
 
 /** For the `limit` of a list's query. */
 export const PageLimit = (): PropertyDecorator =>

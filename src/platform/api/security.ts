@@ -1,11 +1,14 @@
 import { applyDecorators, createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import { ApiBearerAuth } from '@nestjs/swagger';
 import type { FastifyRequest } from 'fastify';
+import { PersonRequiredError } from '../common/errors.ts';
 import type {
   Actor,
   CurrentChannelUser as ChannelUserPrincipal,
   CurrentStaff as StaffPrincipal,
   Role,
 } from '../common/principal.ts';
+import { SERVICE_ACCOUNT_KEY } from './openapi.decorators.ts';
 
 export const PUBLIC = 'latchkey:public';
 export const SCOPES = 'latchkey:scopes';
@@ -14,6 +17,7 @@ export const SCOPE_DESCRIPTIONS = 'latchkey:scope-descriptions';
 export const ROLE = 'latchkey:role';
 export const GRANTED = 'latchkey:granted';
 export const BEFORE_ENROLMENT = 'latchkey:before-enrolment';
+export const SERVICE_ACCOUNTS = 'latchkey:service-accounts';
 
 /** A channel user with this scope may introspect any channel user's token (RFC 7662). */
 export const INTROSPECT_SCOPE = 'token:introspect';
@@ -104,6 +108,13 @@ export const Roles = (role: Role): MethodDecorator & ClassDecorator => SetMetada
 /** In the staff API: also open to staff who have not set up the required second factor yet. */
 export const BeforeEnrolment = (): MethodDecorator & ClassDecorator => SetMetadata(BEFORE_ENROLMENT, true);
 
+/**
+ * In the staff API: also open to service accounts that have the role. Without this decorator a route is for people only,
+ * and a service account gets 403 `session.person-required`, whatever its role.
+ */
+export const OpenToServiceAccounts = (): MethodDecorator & ClassDecorator =>
+  applyDecorators(SetMetadata(SERVICE_ACCOUNTS, true), ApiBearerAuth(SERVICE_ACCOUNT_KEY));
+
 /** Parameter: the channel user whose token opened the route. */
 export const CurrentChannelUser = createParamDecorator(
   (_: unknown, context: ExecutionContext): ChannelUserPrincipal => {
@@ -113,26 +124,39 @@ export const CurrentChannelUser = createParamDecorator(
   },
 );
 
-/** Parameter: the staff member whose session opened the route. */
+/** Parameter: the staff member whose session opened the route. A service account gets 403 `session.person-required`. */
 export const CurrentStaff = createParamDecorator((_: unknown, context: ExecutionContext): StaffPrincipal => {
-  const { staff } = context.switchToHttp().getRequest<FastifyRequest>();
+  const { staff, serviceAccount } = context.switchToHttp().getRequest<FastifyRequest>();
+  if (serviceAccount) throw new PersonRequiredError();
   if (!staff) throw new Error('@CurrentStaff() on a route that is not in the staff API');
   return staff;
 });
 
-/** The signed-in staff member of a request, as the actor of the changes that the request makes. */
+/** Parameter: the role of the staff member or service account that calls. */
+export const CallerRole = createParamDecorator((_: unknown, context: ExecutionContext): Role => {
+  const { staff, serviceAccount } = context.switchToHttp().getRequest<FastifyRequest>();
+  const caller = staff ?? serviceAccount;
+  if (!caller) throw new Error('@CallerRole() on a route that is not in the staff API');
+  return caller.role;
+});
+
+/** The staff member or service account of a request, as the actor of the changes that the request makes. */
 export function actorOf(
   request: FastifyRequest,
   staff: (Pick<StaffPrincipal, 'id' | 'name' | 'role'> & { session: { id: string } }) | undefined = request.staff,
 ): Actor {
-  if (!staff) throw new Error('A change was attempted on a route outside the staff API');
+  const { serviceAccount } = request;
+  const [type, caller, session] = staff
+    ? (['staff', staff, staff.session] as const)
+    : (['service-account', serviceAccount, serviceAccount?.key] as const);
+  if (!caller || !session) throw new Error('A change was attempted on a route outside the staff API');
   return {
-    type: 'staff',
-    id: staff.id,
-    name: staff.name,
+    type,
+    id: caller.id,
+    name: caller.name,
     address: request.clientAddress ?? null,
     requestId: request.id,
-    session: { id: staff.session.id, role: staff.role },
+    session: { id: session.id, role: caller.role },
   };
 }
 

@@ -63,6 +63,17 @@ export class UnavailableError extends AppError {
   }
 }
 
+/** 403 for a service account on a route that only people may use, whatever the role of the account. */
+export class PersonRequiredError extends AppError {
+  constructor() {
+    super({
+      status: 403,
+      code: 'session.person-required',
+      detail: 'Service accounts cannot call this. A person with the role must sign in.',
+    });
+  }
+}
+
 /** 404 for a resource that does not exist and for one that the caller may not see. Nobody can tell which. */
 export class ResourceNotFoundError extends AppError {
   /** @param type the resource type, as in `@Granted()` */

@@ -1,5 +1,6 @@
 import type { LoggerService } from '@nestjs/common';
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
+import { withoutKeys } from './service-account-key.ts';
 
 const BLOCK_BYTES = 8_192;
 const FLUSH_MS = 100;
@@ -36,6 +37,8 @@ const OPTIONS: LoggerOptions = {
   timestamp: pino.stdTimeFunctions.isoTime,
   formatters: { level: (label) => ({ level: label }) },
   serializers: { err: (error: unknown) => serializeError(error) },
+  // The message of an error may quote what a client sent.
+  hooks: { streamWrite: withoutKeys },
 };
 
 /** Fields that are redacted. Nothing logs them on purpose, and this covers accidents. */
@@ -78,6 +81,8 @@ export interface RequestLine {
   readonly channelUser: string | undefined;
   /** A UUID. */
   readonly staff: string | undefined;
+  /** A UUID. */
+  readonly serviceAccount: string | undefined;
 }
 
 const quotedTexts = new Map<string, string>();
@@ -101,14 +106,17 @@ export function requestLines(logger: Logger): (line: RequestLine) => void {
   const destination = internals[streamSym] as DestinationStream;
   const commonFields = internals[mixinSym] as CommonFields | undefined;
   const common = (): string => (commonFields ? JSON.stringify(commonFields()).slice(1, -1) : '');
-  return ({ level, requestId, method, route, status, code, durationMs, address, channelUser, staff }) => {
+  return (line) => {
+    const { level, requestId, method, route, status, code, durationMs, address, channelUser, staff, serviceAccount } =
+      line;
     if (!logger.isLevelEnabled(level)) return;
     const fields = common();
     destination.write(
       `{"level":"${level}"${pino.stdTimeFunctions.isoTime()}${fields === '' ? '' : `,${fields}`}` +
         `,"requestId":"${requestId}","method":"${method}"${ofQuoted('route', route)},"status":${String(status)}` +
         `${ofQuoted('code', code)},"durationMs":${String(durationMs)}${ofText('address', address)}` +
-        `${ofText('channelUser', channelUser)}${ofText('staff', staff)},"msg":"request"}\n`,
+        `${ofText('channelUser', channelUser)}${ofText('staff', staff)}` +
+        `${ofText('serviceAccount', serviceAccount)},"msg":"request"}\n`,
     );
   };
 }

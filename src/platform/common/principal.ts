@@ -37,15 +37,30 @@ export interface CurrentStaff {
   };
 }
 
+/** A service account whose key a request carries. `@CurrentActor()` and `@CallerRole()` tell of it. */
+export interface CurrentServiceAccount {
+  readonly id: string;
+  readonly name: string;
+  readonly role: Role;
+  /** The key that the request carries. */
+  readonly key: { readonly id: string; readonly isPending: boolean };
+}
+
+export const ACTOR_TYPES = ['staff', 'service-account', 'channel-user', 'cli', 'system'] as const;
+export type ActorType = (typeof ACTOR_TYPES)[number];
+
 /** Who makes a change, for the audit trail. */
 export interface Actor {
-  readonly type: 'staff' | 'channel-user' | 'cli' | 'system';
-  /** Of the staff member or channel user. */
+  readonly type: ActorType;
+  /** Of the staff member, service account or channel user. */
   readonly id: string | null;
   readonly name: string;
   readonly address: string | null;
   readonly requestId: string | null;
-  /** The session and role of a staff member's request. Both must still be valid when the change commits. */
+  /**
+   * The role of a staff member or service account, and the session or key of the request. Both must still be valid when
+   * the change commits.
+   */
   readonly session?: { readonly id: string; readonly role: Role };
 }
 

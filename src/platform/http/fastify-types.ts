@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { BlockList } from 'node:net';
 import type { AppError } from '../common/errors.ts';
-import type { CurrentChannelUser, CurrentStaff } from '../common/principal.ts';
+import type { CurrentChannelUser, CurrentServiceAccount, CurrentStaff } from '../common/principal.ts';
 import type { TokenRefusalReason } from '../common/token-refusal.ts';
 import type { CallObservers } from './call-observers.ts';
 import type { HttpStats, RouteStats } from './route-stats.ts';
@@ -27,6 +27,8 @@ declare module 'fastify' {
     /** Why that token was refused. The answer does not say it. */
     tokenRefusal?: TokenRefusalReason | undefined;
     staff?: CurrentStaff;
+    /** Set once its key is recognised, also if the request is then refused. */
+    serviceAccount?: CurrentServiceAccount;
     /** Repeats the guard's check of a staff request and throws if it fails. For long answers, such as exports. */
     confirmStaff?: () => Promise<void>;
     /** The code of the error that was answered, for the log. */

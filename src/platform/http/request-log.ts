@@ -49,6 +49,7 @@ export class RequestLog {
       address: request.clientAddress,
       channelUser: request.channelUser?.id,
       staff: request.staff?.id,
+      serviceAccount: request.serviceAccount?.id,
     });
   }
 }

@@ -36,6 +36,7 @@ function decorateRequests(fastify: FastifyInstance): void {
   fastify.decorateRequest('channelUserId', undefined);
   fastify.decorateRequest('tokenRefusal', undefined);
   fastify.decorateRequest('staff', undefined);
+  fastify.decorateRequest('serviceAccount', undefined);
   fastify.decorateRequest('errorCode', undefined);
   fastify.decorateRequest('unknownRoute', undefined);
   fastify.decorateRequest('stats', undefined);
