@@ -17,6 +17,10 @@ const GROUPS: Readonly<Record<string, Group>> = {
     description: 'manage staff accounts',
     load: async () => (await import('./staff.command.ts')).completeStaff,
   },
+  'service-account': {
+    description: 'manage the identities of scripts',
+    load: async () => (await import('./service-account.command.ts')).completeServiceAccount,
+  },
   keys: {
     description: 'manage signing keys and encryption at rest',
     load: async () => (await import('./keys.command.ts')).completeKeys,

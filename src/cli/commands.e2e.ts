@@ -113,7 +113,16 @@ it('shows its help without loading the services, and that of each command', asyn
   expect(loaded.filter((url) => /@nestjs|typeorm|\.command\.js/.test(url))).toEqual([]);
   expect(loaded.length).toBeGreaterThan(5);
   const names = [...help.stdout.matchAll(/^ {2}([a-z-]+) {2,}/gm)].map(([, name = '']) => name);
-  expect(names).toEqual(['staff', 'keys', 'after-restore', 'audit', 'channel-user', 'migrate', 'openapi']);
+  expect(names).toEqual([
+    'staff',
+    'service-account',
+    'keys',
+    'after-restore',
+    'audit',
+    'channel-user',
+    'migrate',
+    'openapi',
+  ]);
   for (const name of names) {
     const [own, asked] = [await cli(name, '--help'), await cli('help', name)];
     expect([name, asked.stdout]).toEqual([name, own.stdout]);
