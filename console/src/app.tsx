@@ -23,6 +23,7 @@ const Overview = lazy(() => import('./overview/overview.tsx'));
 const Notices = lazy(() => import('./notices/notices.tsx'));
 const RequestPage = lazy(() => import('./requests/request-page.tsx'));
 const Webhooks = lazy(() => import('./notices/webhooks.tsx'));
+const ServiceAccounts = lazy(() => import('./service-accounts/service-accounts.tsx'));
 
 function StaffForAdmins(): ReactNode {
   return (
@@ -69,6 +70,14 @@ export function App(): ReactNode {
           element={
             <RolePage role="admin" what="see and rotate the signing keys">
               <SigningKeys />
+            </RolePage>
+          }
+        />
+        <Route
+          path="/service-accounts"
+          element={
+            <RolePage role="admin" what="manage the identities of scripts">
+              <ServiceAccounts />
             </RolePage>
           }
         />

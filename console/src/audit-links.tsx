@@ -10,6 +10,8 @@ function pathOf({ type, id }: AuditEvent['target']): string | undefined {
       return `/channel-users/${id}/show`;
     case 'staff':
       return '/staff';
+    case 'service-account':
+      return '/service-accounts';
     case 'signing-key':
       return '/signing-keys';
     case 'webhook':

@@ -58,7 +58,7 @@ function ActionInput(props: { source: string; label?: string; alwaysOn?: boolean
   );
 }
 
-/** A choice of actors: people by name for admins, who may list staff, and only kinds of actors for others. */
+/** A choice of actors: people and scripts by name for admins, who may list them, and only kinds of actors for others. */
 function ActorInput(props: { source: string; label?: string; alwaysOn?: boolean }): ReactNode {
   const isAdmin = useMay('admin');
   const { data } = useQuery({
@@ -66,12 +66,19 @@ function ActorInput(props: { source: string; label?: string; alwaysOn?: boolean 
     queryFn: async () => (await api<Schemas['StaffListDto']>('GET', '/admin/staff')).data.items,
     enabled: isAdmin,
   });
+  const scripts = useQuery({
+    queryKey: ['service-accounts', 'names'],
+    queryFn: async () => (await api<Schemas['ServiceAccountListDto']>('GET', '/admin/service-accounts')).data.items,
+    enabled: isAdmin,
+  });
   const choices = [
     { id: 'staff', name: 'Any staff member' },
     { id: 'channel-user', name: 'Any partner' },
+    { id: 'service-account', name: 'Any service account' },
     { id: 'cli', name: 'The command line' },
     { id: 'system', name: 'Latchkey itself' },
     ...(data ?? []).map(({ id, name, email }) => ({ id, name: `${name} (${email})` })),
+    ...(scripts.data ?? []).map(({ id, name }) => ({ id, name: `${name} (service account)` })),
   ];
   return <AutocompleteInput {...props} choices={choices} sx={{ minWidth: 200 }} helperText={false} />;
 }

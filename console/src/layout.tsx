@@ -9,6 +9,7 @@ import LogoutIcon from '@mui/icons-material/Logout';
 import NotificationsIcon from '@mui/icons-material/Notifications';
 import RefreshIcon from '@mui/icons-material/Refresh';
 import SettingsIcon from '@mui/icons-material/Settings';
+import SmartToyIcon from '@mui/icons-material/SmartToyOutlined';
 import WebhookIcon from '@mui/icons-material/Webhook';
 import Alert from '@mui/material/Alert';
 import Box from '@mui/material/Box';
@@ -136,6 +137,7 @@ function Navigation(): ReactNode {
       <Menu.Item to="/audit-events" primaryText="Audit" leftIcon={<HistoryIcon />} />
       <IfRole role="admin">
         <Menu.Item to="/staff" primaryText="Staff" leftIcon={<GroupIcon />} />
+        <Menu.Item to="/service-accounts" primaryText="Service accounts" leftIcon={<SmartToyIcon />} />
         <Menu.Item to="/signing-keys" primaryText="Signing keys" leftIcon={<KeyIcon />} />
       </IfRole>
       <Menu.Item to="/webhooks" primaryText="Webhooks" leftIcon={<WebhookIcon />} />

@@ -6,6 +6,9 @@ export type Schemas = components['schemas'];
 export type Staff = Schemas['StaffDto'];
 export type Role = Staff['role'];
 
+export type ServiceAccount = Schemas['ServiceAccountDto'];
+export type NewServiceAccount = Schemas['NewServiceAccountDto'];
+
 /** `GET /admin/session`. */
 export type Session = Schemas['CurrentSessionDto'];
 

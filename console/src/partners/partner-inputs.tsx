@@ -113,7 +113,7 @@ export function TokenLifeInput({ source, label }: InputProps) {
 const pad = (part: number): string => String(part).padStart(2, '0');
 
 /** A time in the format of `<input type="datetime-local">`: in the viewer's zone, without seconds. */
-function toLocal(iso: string): string {
+export function toLocal(iso: string): string {
   const at = new Date(iso);
   const day = `${String(at.getFullYear()).padStart(4, '0')}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`;
   return `${day}T${pad(at.getHours())}:${pad(at.getMinutes())}`;
