@@ -7,7 +7,7 @@ const WITHDRAWN_BY = [
     WHEN NEW.actor_type = 'channel-user' THEN 'account' ELSE 'staff' END`,
 ] as const;
 
-/** Allows these values in `credential.begun_by`. Validated afterwards, so that no statement locks the table while it reads. */
+/** Allows these values in `credential.begun_by`. Validated afterwards, so that no statement locks the table for long. */
 const begunBy = (values: string): string[] => [
   `ALTER TABLE "credential" DROP CONSTRAINT IF EXISTS "${BEGUN_BY}"`,
   `ALTER TABLE "credential" ADD CONSTRAINT "${BEGUN_BY}" CHECK (begun_by IN (${values})) NOT VALID`,
@@ -17,7 +17,8 @@ const begunBy = (values: string): string[] => [
 /** Replaces a part of the function that writes notices, and leaves the rest as other migrations have made it. */
 const inNotices = (from: string, to: string): string => `DO $do$
     BEGIN
-      EXECUTE replace(pg_get_functiondef('notice_of_audit_event()'::regprocedure), $part$${from}$part$, $part$${to}$part$);
+      EXECUTE replace(pg_get_functiondef('notice_of_audit_event()'::regprocedure),
+        $part$${from}$part$, $part$${to}$part$);
     END
   $do$`;
 

@@ -58,7 +58,7 @@ function ActionInput(props: { source: string; label?: string; alwaysOn?: boolean
   );
 }
 
-/** A choice of actors: people and scripts by name for admins, who may list them, and only kinds of actors for others. */
+/** A choice of actors: people and scripts by name for admins, who may list them, and kinds of actors for others. */
 function ActorInput(props: { source: string; label?: string; alwaysOn?: boolean }): ReactNode {
   const isAdmin = useMay('admin');
   const { data } = useQuery({

@@ -39,7 +39,8 @@ export interface AuditRecord {
 }
 
 /**
- * Throws unless a staff member or service account may still act. It must keep the rows that it reads locked until the transaction ends.
+ * Throws unless a staff member or service account may still act. It must keep the rows that it reads locked until the
+ * transaction ends.
  *
  * @param manager of the transaction that makes the change
  */
@@ -100,7 +101,7 @@ export class AuditService {
     return this.chain.stats;
   }
 
-  /** Registers the check of whether actors of a type may act. Their module calls this, since this one cannot import it. */
+  /** Registers the check of whether actors of a type may act. Their module calls it, since this one cannot import it. */
   checkActorsWith(type: 'staff' | 'service-account', check: ActorCheck): void {
     this.#actorChecks.set(type, check);
   }
@@ -177,8 +178,8 @@ export class AuditService {
     }
     if (actor.id === null && actor.address !== null) personal.address = actor.address;
     const actorPersonal: ActorPersonal = { name: actor.name, address: actor.address };
-    // Serialized at once, so that the event keeps these values if the caller changes the objects later. Somebody may have
-    // pasted a key into a field.
+    // Serialized at once, so that the event keeps these values if the caller changes the objects later. A field may
+    // contain a key that somebody pasted.
     drafts.push({
       actor,
       action,

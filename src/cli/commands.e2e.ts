@@ -103,6 +103,28 @@ it('runs a command without the background work of a server', async () => {
   expect(receiver.messages).toHaveLength(1);
 });
 
+it('creates, lists and revokes service accounts', async () => {
+  const fields = ['--name', 'Deploy', '--role', 'operator', '--expires-at', '2040-01-01T00:00:00Z'];
+  const create = ['service-account', 'create', ...fields, '--allowed-ip', '192.0.2.0/24', '2001:db8::/32'];
+  const created = await cli(...create);
+  expect(secret(created.line('Key: '))).toMatch(/^lk_sa_[0-9a-f]{32}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}$/);
+  const id = created.line('Id: ');
+  const { rows } = await client.query(
+    `SELECT id, role, allowed_ips AS "allowedIps", expires_at AS "expiresAt" FROM service_account`,
+  );
+  const allowedIps = ['192.0.2.0/24', '2001:db8::/32'];
+  expect(rows).toEqual([{ id, role: 'operator', allowedIps, expiresAt: new Date('2040-01-01T00:00:00Z') }]);
+
+  const refused = new ServerProcess({ env, command: [process.execPath, 'dist/src/cli.js', ...create] });
+  expect([await refused.exited, refused.stderr]).toEqual([
+    1,
+    'A service account with this name exists already.\n  name is taken\n',
+  ]);
+  expect((await cli('service-account', 'list')).stdout).toBe(`${id}  operator  active     never used  Deploy\n`);
+  await cli('service-account', 'revoke', '--name', 'deploy', '--reason', 'a test');
+  expect((await cli('service-account', 'list')).stdout).toBe(`${id}  operator  revoked    never used  Deploy\n`);
+});
+
 it('shows its help without loading the services, and that of each command', async () => {
   const file = path.join(folder, 'loaded');
   const hooks = ['--import', './test/support/loaded-modules.mjs'];

@@ -40,6 +40,7 @@ browserStory('visits to the console', () => {
     expect(await page.getByText('Add the first one').count()).toBe(0);
     for (const [path, words] of [
       ['staff', 'Admins manage the accounts of colleagues. Ask one of them.'],
+      ['service-accounts', 'Admins manage the identities of scripts. Ask one of them.'],
       ['signing-keys', 'Admins see and rotate the signing keys. Ask one of them.'],
       ['import', 'Operators and admins import partners. Ask one of them.'],
       ['channel-users/create', 'Operators and admins add partners. Ask one of them.'],

@@ -33,6 +33,7 @@ const ELSEWHERE: Record<string, readonly string[]> = {
     'pg_dump -Fc "$DATABASE_URL" > latchkey.dump',
     'pg_restore --no-owner --dbname "$NEW_DATABASE_URL" latchkey.dump',
   ],
+  'test/packaging/provisioning.e2e.ts': ['LATCHKEY_URL=https://latchkey.example LATCHKEY_KEY='],
   'src/quickstart/quickstart.e2e.ts': ['node dist/src/main.js'],
   'test/packaging/deployment.spec.ts': ['{ printf ', 'DATABASE_URL=postgres://latchkey:change-me@'],
 };
@@ -134,6 +135,7 @@ function asStaff(): Promise<void> {
 /** In the order in which they make sense. Those that begin alike run one after the other. */
 const STEPS: readonly Step[] = [
   { text: 'npm run migration:run', expected: /Nothing to do\.\n[^]*^Password: \S+/m },
+  { text: 'npm run cli -- service-account create', expected: /^Key: lk_sa_/m },
   { text: 'openssl rand -base64 32', expected: /^[A-Za-z0-9+/]{43}=$/m },
   { text: 'printf %s "$PASSWORD" | sha256sum', expected: /^[0-9a-f]{8}$/m },
   { text: 'TOKEN=$(curl -s http://127.0.0.1:3000/admin/session', expected: /"handoverUrl":"https:/ },

@@ -124,7 +124,7 @@ export const CurrentChannelUser = createParamDecorator(
   },
 );
 
-/** Parameter: the staff member whose session opened the route. A service account gets 403 `session.person-required`. */
+/** Parameter: the staff member whose session opened the route. A service account gets `session.person-required`. */
 export const CurrentStaff = createParamDecorator((_: unknown, context: ExecutionContext): StaffPrincipal => {
   const { staff, serviceAccount } = context.switchToHttp().getRequest<FastifyRequest>();
   if (serviceAccount) throw new PersonRequiredError();

@@ -44,8 +44,8 @@ export interface CreatedKey {
 }
 
 /**
- * The keys of service accounts, which rotate like the passwords of channel users: the others end only after the first
- * use of the new one. First use, withdrawal and replacement lock the account's row, so that exactly one of them happens.
+ * The keys of service accounts. They rotate like the passwords of channel users: the others end only after the first
+ * use of the new one. First use, withdrawal and replacement lock the account's row, so that exactly one happens.
  */
 @Injectable()
 export class ServiceAccountKeyService implements OnApplicationBootstrap {
@@ -95,10 +95,16 @@ export class ServiceAccountKeyService implements OnApplicationBootstrap {
    * Adds a key. If others are live, it is pending until its first use unless the request says otherwise, and the others
    * end after that.
    *
+   * @param answer makes the rest of the answer in the same transaction, since the key cannot be shown again
    * @throws ServiceAccountNotFoundError, ServiceAccountRevokedError, KeyRotationPendingError, KeyNotFoundError,
    *   KeyNotPendingError, TooManyKeysError
    */
-  rotate(id: string, { retireOthers, replaces }: RotateServiceAccountRequest, actor: Actor): Promise<CreatedKey> {
+  rotate<T extends object>(
+    id: string,
+    { retireOthers, replaces }: RotateServiceAccountRequest,
+    actor: Actor,
+    answer: (manager: EntityManager, account: ServiceAccount) => Promise<T>,
+  ): Promise<T & { readonly key: string }> {
     const { after = 'first-use', seconds = ONE_DAY } = retireOthers ?? {};
     return changeServiceAccount(this.audit, { id }, async (manager, account) => {
       if (account.revokedAt !== null) throw new ServiceAccountRevokedError();
@@ -114,7 +120,7 @@ export class ServiceAccountKeyService implements OnApplicationBootstrap {
         ...(replaces !== undefined && { replaces: [null, replaces] }),
       });
       if (!waits) await this.#retire(manager, account, live, new Date(now + seconds * 1000), actor);
-      return created;
+      return { ...(await answer(manager, account)), key: created.key };
     });
   }
 

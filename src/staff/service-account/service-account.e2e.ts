@@ -421,7 +421,7 @@ describe('a key', () => {
     let lookups = 0;
     await withQueries(
       (run, text) => {
-        if (text.includes('FROM service_account_key')) lookups++;
+        if (text.includes('key.secret_hash')) lookups++;
         return run();
       },
       async () => {

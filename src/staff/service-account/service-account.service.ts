@@ -178,9 +178,8 @@ export class ServiceAccountService {
   }
 
   /** Adds a key, which the answer shows once, see {@link ServiceAccountKeyService.rotate}. */
-  async rotate(id: string, request: RotateServiceAccountRequest, actor: Actor): Promise<NewServiceAccountDto> {
-    const { key } = await this.keys.rotate(id, request, actor);
-    return { ...(await this.get(id)), key };
+  rotate(id: string, request: RotateServiceAccountRequest, actor: Actor): Promise<NewServiceAccountDto> {
+    return this.keys.rotate(id, request, actor, (manager, account) => this.#toDto(manager, account));
   }
 
   /** Ends a pending key, see {@link ServiceAccountKeyService.withdraw}. */
