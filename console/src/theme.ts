@@ -10,7 +10,7 @@ const shared: Partial<RaThemeOptions> = {
     button: { textTransform: 'none', fontWeight: 600 },
   },
   shape: { borderRadius: 8 },
-  sidebar: { width: 208, closedWidth: 56 },
+  sidebar: { width: 228, closedWidth: 56 },
 };
 
 const components = (outline: string): RaThemeOptions['components'] => ({
