@@ -293,7 +293,9 @@ it(
       // The last line of a block, which runs until it is stopped: test/smoke.ts does.
       const script = text.replace(/\nnpm start$/, '').replaceAll('…', isEmail ? 'admin@latchkey.local' : given);
       const { code, stdout, stderr } = await shell(script);
-      for (const [, found = ''] of stdout.matchAll(/(?:^Password: |^Key: |"password":"|"secret":"|handover#)([^"\s]+)/gm))
+      for (const [, found = ''] of stdout.matchAll(
+        /(?:^Password: |^Key: |"password":"|"secret":"|handover#)([^"\s]+)/gm,
+      ))
         secret(found);
       expect([text, code, code === (step?.code ?? 0) ? '' : stderr]).toEqual([text, step?.code ?? 0, '']);
       // What npm prints around it, where a manual does not silence that.
