@@ -150,7 +150,7 @@ export class AuditService {
    * @throws AppError 401
    */
   async confirm(manager: EntityManager, actor: Actor): Promise<void> {
-    if (actor.type === 'cli' || actor.type === 'system') return;
+    if (actor.type !== 'staff' && actor.type !== 'service-account') return;
     const sessions = this.#pending.get(manager)?.sessions;
     const check = this.#actorChecks.get(actor.type);
     if (!check || !sessions || !actor.session) throw new Error(`Nothing tells whether ${actor.type} may act`);

@@ -5,8 +5,6 @@ import { RetireOthersDto } from '../../channel-user/credential/credential.dto.ts
 import { HANDOVER_STATUSES, type HandoverStatus } from '../../channel-user/handover/handover.entity.ts';
 import { ONE_DAY } from '../../channel-user/model/channel-user.rules.ts';
 import {
-  BEGINNERS,
-  type Beginner,
   CREDENTIAL_STATUSES,
   type CredentialStatus,
   PENDING_DAYS,
@@ -28,6 +26,10 @@ const Password = (description: string): PropertyDecorator =>
       { message: ({ value }) => faultOf(value) ?? '' },
     ),
   );
+
+const OWN_BEGINNERS = ['staff', 'account', 'system'] as const;
+/** Who created a credential, as far as its owner needs to know. */
+export type OwnBeginner = (typeof OWN_BEGINNERS)[number];
 
 export class CreateOwnCredentialRequest {
   @Password('An active password of this account. One that waits for its first use proves nothing.')
@@ -121,11 +123,13 @@ export class OwnCredentialDto {
 
   @ApiProperty({
     type: String,
-    enum: BEGINNERS,
+    enum: OWN_BEGINNERS,
     nullable: true,
-    description: 'Who created it. `account`: you; `null` for imported credentials and those of older versions.',
+    description:
+      'Who created it. `account`: you; `staff`: your contact or a script of its; `null` for imported credentials and ' +
+      'those of older versions.',
   })
-  startedBy!: Beginner | null;
+  startedBy!: OwnBeginner | null;
 
   @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'While it is pending: since when.' })
   pendingSince!: Date | null;

@@ -72,7 +72,7 @@ function toOwnDto(
   return {
     ...credential,
     current: credential.id === caller.credential.id,
-    startedBy: startedBy?.type ?? null,
+    startedBy: startedBy === null ? null : startedBy.type === 'service-account' ? 'staff' : startedBy.type,
     link: link ? { status: link.status, expiresAt: link.expiresAt, revealedAt: link.revealedAt } : null,
   };
 }

@@ -48,7 +48,12 @@ export class OwnRotationPendingError extends AppError {
       detail:
         `A new password has been waiting for its first use since ${createdAt.toISOString()} (${id}). Sign in with it. ` +
         advice,
-      extension: { credentialId: id, pendingSince: createdAt, startedBy: begunBy, withdraw },
+      extension: {
+        credentialId: id,
+        pendingSince: createdAt,
+        startedBy: begunBy === 'service-account' ? 'staff' : begunBy,
+        withdraw,
+      },
     });
   }
 }

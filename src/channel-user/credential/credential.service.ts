@@ -220,7 +220,7 @@ export class CredentialService {
       withdrawnAt: null,
       retireSeconds: retireSeconds ?? null,
       begunBy: beginnerOf(actor),
-      begunById: actor.type === 'staff' ? actor.id : null,
+      begunById: actor.type === 'channel-user' ? null : actor.id,
       provedBy: provedBy ?? null,
       reportedLeakedAt: null,
       lastUsedAt: null,

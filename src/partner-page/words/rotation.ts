@@ -21,7 +21,7 @@ export interface LinkState {
 }
 
 /** Who created a password. `null` for imported ones and those of older versions. */
-export type Beginner = 'staff' | 'account' | 'system' | null;
+export type Beginner = 'staff' | 'service-account' | 'account' | 'system' | null;
 
 /** @returns the rotation that is under way, or nothing once the old passwords have ended */
 export function rotationOf<C extends CredentialState>(items: readonly C[]): Rotation<C> | undefined {
@@ -39,9 +39,16 @@ export function rotationTitle({ next }: Rotation, link: LinkState | undefined, s
   return ['New password: ', ...waitingOf(link, startedBy), '.'];
 }
 
+const SHOWN_TO: Record<Exclude<Beginner, null>, string> = {
+  staff: 'staff',
+  'service-account': 'a service account',
+  account: 'the partner',
+  system: 'staff',
+};
+
 /** How the new password reached the partner, and that it is not used yet. */
 function waitingOf(link: LinkState | undefined, startedBy: Beginner): Text {
-  if (!link) return [`shown to ${startedBy === 'account' ? 'the partner' : 'staff'}, not used yet`];
+  if (!link) return [`shown to ${startedBy === null ? 'staff' : SHOWN_TO[startedBy]}, not used yet`];
   return link.revealedAt === null ? ['not opened yet'] : ['opened ', minute(link.revealedAt), ', not used yet'];
 }
 
@@ -126,5 +133,6 @@ export function rotationOrigin({ next }: Rotation, startedBy: Beginner, name?: s
 
 function nameOf(startedBy: Exclude<Beginner, null>, name: string | null | undefined): string {
   if (startedBy === 'account') return 'the partner itself';
+  if (startedBy === 'service-account') return name ? `the service account ${name}` : 'a service account';
   return startedBy === 'system' ? 'Latchkey' : (name ?? 'staff');
 }
