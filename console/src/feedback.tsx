@@ -18,8 +18,6 @@ import { hintOf, localTime, relativeTo } from '../../src/partner-page/words/time
 import { ApiError, sentenceOf } from './api.ts';
 import { FormDialog, TYPED, useUnsaved } from './leave-guard.tsx';
 
-const clockFormat = new Intl.DateTimeFormat('en-GB', { timeStyle: 'short' });
-
 const NOW_MS = 30_000;
 let now = Date.now();
 const clockWatchers = new Set<() => void>();
@@ -94,13 +92,7 @@ export function Time({
         onFocus={show}
         onBlur={hide}
       >
-        {relative ? (
-          <Relative date={date} />
-        ) : clock ? (
-          clockFormat.format(date)
-        ) : (
-          localTime(date, seconds ? 'second' : 'minute')
-        )}
+        {relative ? <Relative date={date} /> : localTime(date, clock ? 'clock' : seconds ? 'second' : 'minute')}
       </time>
       {anchor && (
         <Tooltip

@@ -9,5 +9,13 @@ export const Words = ({ text }: { text: Text }): ReactNode =>
     if (typeof word === 'string') return <Fragment key={index}>{word}</Fragment>;
     if ('code' in word) return <code key={index}>{word.code}</code>;
     if ('request' in word) return <RequestLink key={index} id={word.request} />;
-    return <Time key={index} value={word.at} relative={word.as === 'relative'} seconds={word.as === 'second'} />;
+    return (
+      <Time
+        key={index}
+        value={word.at}
+        relative={word.as === 'relative'}
+        seconds={word.as === 'second'}
+        clock={word.as === 'clock'}
+      />
+    );
   });

@@ -324,6 +324,9 @@ story("the partner's page", () => {
     const routes = page.getByRole('table', { name: 'By route' });
     await routes.getByText('GET /me/usage').waitFor();
     expect(await textsOf(routes.locator('th'))).toEqual(await textsOf(table.locator('th')));
+    const hours = (within: Page | Locator): Locator =>
+      within.getByRole('table', { name: 'By hour' }).locator('tr:not([hidden]) > th');
+    expect(await textsOf(hours(page))).toEqual(await textsOf(hours(panel)));
     await colleague.context.close();
     await context.close();
   });

@@ -26,14 +26,12 @@ import {
   type StatusClass,
   sumOf,
 } from '../../../src/partner-page/words/calls.ts';
+import { dayOf } from '../../../src/partner-page/words/time.ts';
 import { mayRetry } from '../api.ts';
 import { Time } from '../feedback.tsx';
 import { Words } from '../text.tsx';
 import { Loaded, Nothing } from './loading-states.tsx';
 import { type Calls, type ChannelUser, partnerApi } from './partner-api.ts';
-
-const dayFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'full' });
-const dayOf = ({ hour }: Calls['items'][number]): string => dayFormat.format(new Date(hour));
 
 /** The numbers of a row: one for each class, then all. */
 function Numbers({ items, classes }: { items: readonly CallTotal[]; classes: readonly StatusClass[] }) {
@@ -189,7 +187,7 @@ function CallTables({ totals, items }: Calls) {
         </TableBody>
       </CallTable>
       <CallTable title="By hour" what="Hour from" classes={classes}>
-        {groupsOf(items, dayOf).map((day) => (
+        {groupsOf(items, ({ hour }) => dayOf(hour)).map((day) => (
           <Day key={day.key} day={day.key} items={day.items} classes={classes} />
         ))}
       </CallTable>

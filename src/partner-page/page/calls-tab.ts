@@ -10,7 +10,8 @@ import {
   type StatusClass,
   sumOf,
 } from '../words/calls.ts';
-import { minute } from '../words/text.ts';
+import { clock } from '../words/text.ts';
+import { dayOf, localTime } from '../words/time.ts';
 import { api, type Calls } from './api.ts';
 import { h, newId } from './dom.ts';
 import { load } from './loading.ts';
@@ -44,25 +45,36 @@ function hourRows(hour: string, totals: readonly CallTotal[], classes: readonly 
     each.hidden = true;
     each.className = 'indented';
   }
-  const [time] = words([minute(hour)]);
   const toggle = h(
     'button',
     { type: 'button', class: 'fold', 'aria-expanded': 'false' },
-    h('span', { class: 'unseen' }, 'Routes of'),
+    h('span', { class: 'unseen' }, `Routes of ${dayOf(hour)}, ${localTime(new Date(hour), 'clock')}`),
   );
   toggle.addEventListener('click', () => {
     const isOpen = toggle.getAttribute('aria-expanded') === 'true';
     toggle.setAttribute('aria-expanded', String(!isOpen));
     for (const each of routes) each.hidden = isOpen;
   });
-  return [row([toggle, ' ', time ?? ''], totals, classes), ...routes];
+  return [row([toggle, ' ', ...words([clock(hour)])], totals, classes), ...routes];
+}
+
+/** The calls of a day, hour by hour. */
+function dayRows(day: string, items: Calls['items'], classes: readonly StatusClass[]): HTMLElement {
+  const heading = h('th', { scope: 'rowgroup', colspan: String(classes.length + 2) }, h('strong', {}, day));
+  const hours = groupsOf(items, ({ hour }) => hour);
+  return h(
+    'tbody',
+    {},
+    h('tr', {}, heading),
+    ...hours.flatMap(({ key, items: calls }) => hourRows(key, calls, classes)),
+  );
 }
 
 function table(
   title: string,
   what: string,
   classes: readonly StatusClass[],
-  rows: readonly HTMLElement[],
+  bodies: readonly HTMLElement[],
 ): HTMLElement {
   const id = newId();
   return h(
@@ -73,7 +85,7 @@ function table(
       'table',
       { 'aria-labelledby': id },
       h('thead', {}, h('tr', {}, ...[what, ...classes, 'All'].map((name) => h('th', { scope: 'col' }, name)))),
-      h('tbody', {}, ...rows),
+      ...bodies,
     ),
   );
 }
@@ -81,18 +93,16 @@ function table(
 function tablesOf({ from, totals, items }: Calls): HTMLElement[] {
   if (items.length === 0) return [h('p', { class: 'quiet' }, ...words(noCalls(from)))];
   const classes = classesOf(totals);
-  const hours = groupsOf(items, ({ hour }) => hour);
+  const all = row([h('strong', {}, 'All')], totals, classes);
+  const days = groupsOf(items, ({ hour }) => dayOf(hour));
   return [
     h('p', { class: 'small quiet' }, callsExplanation(totals), ' What this page reads counts too.'),
-    table('By route', 'Route', classes, [
-      ...routeRows(totals, classes),
-      row([h('strong', {}, 'All')], totals, classes),
-    ]),
+    table('By route', 'Route', classes, [h('tbody', {}, ...routeRows(totals, classes), all)]),
     table(
       'By hour',
       'Hour from',
       classes,
-      hours.flatMap(({ key, items: calls }) => hourRows(key, calls, classes)),
+      days.map(({ key, items: calls }) => dayRows(key, calls, classes)),
     ),
   ];
 }

@@ -2,8 +2,11 @@
 export interface TimeWord {
   /** ISO 8601. */
   readonly at: string;
-  /** `relative`: such as "3 minutes ago". `second`: with seconds, for comparison with logs. */
-  readonly as: 'relative' | 'minute' | 'second';
+  /**
+   * `relative`: such as "3 minutes ago". `second`: with seconds, for comparison with logs. `clock`: the time of day alone,
+   * below a date.
+   */
+  readonly as: 'relative' | 'minute' | 'second' | 'clock';
 }
 
 /** A code in a text, shown in a font of fixed width. */
@@ -24,4 +27,5 @@ export type Text = readonly (string | TimeWord | CodeWord | RequestWord)[];
 
 export const relative = (at: string): TimeWord => ({ at, as: 'relative' });
 export const minute = (at: string): TimeWord => ({ at, as: 'minute' });
+export const clock = (at: string): TimeWord => ({ at, as: 'clock' });
 export const second = (at: string): TimeWord => ({ at, as: 'second' });

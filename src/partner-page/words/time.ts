@@ -10,8 +10,13 @@ const UNITS: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
 ];
 const LOCALE = 'en-GB';
 const relativeFormat = new Intl.RelativeTimeFormat(LOCALE, { numeric: 'auto' });
-const localFormat = new Intl.DateTimeFormat(LOCALE, { dateStyle: 'medium', timeStyle: 'short' });
+const dayFormat = new Intl.DateTimeFormat(LOCALE, { dateStyle: 'full' });
 const exactFormat = new Intl.DateTimeFormat(LOCALE, { dateStyle: 'medium', timeStyle: 'medium' });
+const FORMATS: Record<Exclude<TimeWord['as'], 'relative'>, Intl.DateTimeFormat> = {
+  minute: new Intl.DateTimeFormat(LOCALE, { dateStyle: 'medium', timeStyle: 'short' }),
+  second: exactFormat,
+  clock: new Intl.DateTimeFormat(LOCALE, { timeStyle: 'short' }),
+};
 
 /** Share of a unit from which the unit is used: 0.99 hours are shown as 1 hour. */
 const NEARLY = 0.99;
@@ -25,8 +30,10 @@ export function relativeTo(now: number, date: Date): string {
 }
 
 /** A time in the reader's zone. */
-export const localTime = (date: Date, as: Exclude<TimeWord['as'], 'relative'>): string =>
-  (as === 'second' ? exactFormat : localFormat).format(date);
+export const localTime = (date: Date, as: keyof typeof FORMATS): string => FORMATS[as].format(date);
+
+/** The day of a time in the reader's zone, such as "Monday 30 November 2026". @param at ISO 8601 */
+export const dayOf = (at: string): string => dayFormat.format(new Date(at));
 
 /** What a time shows on hover and focus: UTC, after the exact local time if the text is relative. */
 export function hintOf(date: Date, as: TimeWord['as']): string {
