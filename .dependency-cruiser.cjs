@@ -24,6 +24,7 @@ const LAYERS = [
   ['auth/oauth', 'auth/own-credential'],
   ['auth'],
   ['staff', 'staff/service-account', 'operations/health', 'console', 'partner-page'],
+  ['staff/oidc'],
   ['operations/metrics', 'quickstart'],
   ['server'],
   ['cli'],

@@ -89,9 +89,18 @@ export default tseslint.config(
     files: ['src/**/page/*.js'],
     languageOptions: {
       globals: Object.fromEntries(
-        ['addEventListener', 'document', 'fetch', 'getSelection', 'history', 'location', 'navigator', 'setTimeout'].map(
-          (name) => [name, 'readonly'],
-        ),
+        [
+          'addEventListener',
+          'BroadcastChannel',
+          'close',
+          'document',
+          'fetch',
+          'getSelection',
+          'history',
+          'location',
+          'navigator',
+          'setTimeout',
+        ].map((name) => [name, 'readonly']),
       ),
     },
   },

@@ -24,6 +24,7 @@ import { NoticeModule } from './notice/notice.module.ts';
 import { ImportModule } from './channel-user/import/import.module.ts';
 import { OAuthModule } from './auth/oauth/oauth.module.ts';
 import { OwnCredentialModule } from './auth/own-credential/own-credential.module.ts';
+import { OidcModule } from './staff/oidc/oidc.module.ts';
 import { OverviewModule } from './activity/overview/overview.module.ts';
 import { PartnerPageModule } from './partner-page/partner-page.module.ts';
 import { QuickstartModule } from './quickstart/quickstart.module.ts';
@@ -46,6 +47,7 @@ const features = [
   ImportModule,
   StaffModule,
   ServiceAccountModule,
+  OidcModule,
   SettingsModule,
   AuditModule,
   NoticeModule,

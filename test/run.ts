@@ -18,7 +18,7 @@ const FLEET_AND_FAULTS = 'test/(faults|fleet)/';
  * tried on processes of the built server.
  */
 const SLOW = [
-  'test/console/console-(story|story-leak|story-older-system|story-rotation|story-staff|import|forms|list|visits)\\.',
+  'test/console/console-(story|story-leak|story-older-system|story-rotation|story-single-sign-on|story-staff|import|forms|list|visits)\\.',
   'test/console/partner-page',
   'test/packaging/(build-script|client|extending|interop|manuals)\\.',
   'test/platform/(application|connections|environment|list-plans|migrations-data|observability|ports|restore|telemetry)\\.',

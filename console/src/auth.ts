@@ -1,12 +1,17 @@
 import type { AuthProvider } from 'react-admin';
 import { api, ApiError } from './api.ts';
 import { hasUnsaved } from './leave-guard.tsx';
-import type { Session } from './types.ts';
+import type { Schemas, Session } from './types.ts';
 
 let session: Promise<Session> | undefined;
 /** Whether the API has answered that there is no session, so that signing out has none to end. */
 let ended = false;
 let lastSession: Session | undefined;
+/** Where the person who signed out last can sign out of the identity provider as well. */
+let endSessionUrl: string | undefined;
+
+/** @returns the identity provider's page for signing out, after a sign-out from a session that it opened */
+export const signOutElsewhere = (): string | undefined => endSessionUrl;
 
 /** @returns the current session, loaded once until the next sign-in or sign-out. @throws ApiError 401 */
 export function currentSession(): Promise<Session> {
@@ -31,6 +36,13 @@ export const lastKnownSession = (): Session | undefined => lastSession;
 /** Makes the next {@link currentSession} ask the API again. */
 export function forgetSession(): void {
   session = undefined;
+}
+
+/** @returns the session that was opened in another window. @throws ApiError 401 when there is none */
+export function renewedSession(): Promise<Session> {
+  forgetSession();
+  ended = false;
+  return currentSession();
 }
 
 export interface SignInFields {
@@ -98,7 +110,8 @@ export const authProvider: AuthProvider = {
     lastSession = undefined;
     if (ended) return;
     try {
-      await api('DELETE', '/admin/session');
+      const { data } = await api<Schemas['SignedOutDto'] | undefined>('DELETE', '/admin/session');
+      endSessionUrl = data?.endSessionUrl;
     } catch (error) {
       // Shows the sign-in page even if the API refuses, for example because the session has ended.
       if (!(error instanceof ApiError)) throw error;

@@ -17,6 +17,7 @@ import { CopyField, messageOf, SecretOnce, summaryOf, Time } from './feedback.ts
 import { FormDialog } from './leave-guard.tsx';
 import { Page, Section } from './page.tsx';
 import { PasswordField } from './password-field.tsx';
+import { useSignInMethods } from './single-sign-on.tsx';
 import { Refusal, useSubmission } from './submission.tsx';
 import { TextFileButton } from './text-file-button.tsx';
 import type { Schemas, Session, Settings } from './types.ts';
@@ -391,6 +392,7 @@ function SecondFactor({ enabled, required }: { enabled: boolean; required: boole
 /** The account of the signed-in person. */
 export function Profile(): ReactNode {
   const { data: session, error } = useSession();
+  const { data: methods } = useSignInMethods();
   // A person who still has to enrol may not read the settings.
   const { data: settings } = useQuery({
     queryKey: ['settings'],
@@ -416,8 +418,22 @@ export function Profile(): ReactNode {
           .
         </Typography>
       </Section>
-      <SecondFactor enabled={session.secondFactor} required={settings?.secondFactorRequired === true} />
-      <ChangePassword />
+      {session.identity === null ? (
+        <>
+          <SecondFactor
+            enabled={session.secondFactor}
+            required={settings?.secondFactorRequired === true || session.breakGlass}
+          />
+          <ChangePassword />
+        </>
+      ) : (
+        <Section title="Sign-in">
+          <Typography>
+            You sign in with {methods?.singleSignOn?.name ?? 'the identity provider'}, which has your password, your
+            second factor and your role. Change them there.
+          </Typography>
+        </Section>
+      )}
     </Page>
   );
 }

@@ -9,11 +9,10 @@ import { Loading, useNotify } from 'react-admin';
 import { api } from './api.ts';
 import { forgetSession } from './auth.ts';
 import { ConfirmDialog, messageOf } from './feedback.tsx';
+import { LocalSignIn, SETTINGS } from './local-sign-in.tsx';
 import { Page, Section } from './page.tsx';
 import { useMay } from './permissions.ts';
 import type { Settings } from './types.ts';
-
-const SETTINGS = ['settings'];
 
 /** The settings of the whole deployment. */
 export function SettingsPage(): ReactNode {
@@ -70,6 +69,7 @@ export function SettingsPage(): ReactNode {
           </Typography>
         )}
       </Section>
+      <LocalSignIn settings={data} isAdmin={isAdmin} />
       <ConfirmDialog
         open={asking}
         title={required ? 'Make the second factor optional?' : 'Require a second factor for all staff?'}

@@ -7,9 +7,11 @@ import Stack from '@mui/material/Stack';
 import { useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useId } from 'react';
 import { useLogout } from 'react-admin';
-import { lastKnownSession, signIn } from './auth.ts';
+import { lastKnownSession, renewedSession, signIn } from './auth.ts';
 import { discardUnsaved, mayDiscard } from './leave-guard.tsx';
 import { SignInForm } from './sign-in-form.tsx';
+import { PopUpButton, useSignInMethods } from './single-sign-on.tsx';
+import type { Session } from './types.ts';
 
 /**
  * A dialog for signing in again over a page that would lose something. Hides the page behind it, since the session has
@@ -20,6 +22,17 @@ export function SignInAgain({ onDone }: { onDone: () => void }): ReactNode {
   const queries = useQueryClient();
   const logout = useLogout();
   const before = lastKnownSession();
+  const singleSignOn = useSignInMethods().data?.singleSignOn;
+  const goOn = async (now: Session): Promise<void> => {
+    if (before && now.id !== before.id) {
+      // Another person signed in, who must not see the first person's input or secrets.
+      discardUnsaved();
+      window.location.assign('/console/');
+      return;
+    }
+    onDone();
+    await queries.invalidateQueries();
+  };
   return (
     <Dialog
       open
@@ -40,20 +53,22 @@ export function SignInAgain({ onDone }: { onDone: () => void }): ReactNode {
             )}{' '}
             to continue where you were. Nothing on this page is lost.
           </span>
-          <SignInForm
-            {...(before && { email: before.email })}
-            onSignIn={async (fields) => {
-              const now = await signIn(fields);
-              if (before && now.id !== before.id) {
-                // Another person signed in, who must not see the first person's input or secrets.
-                discardUnsaved();
-                window.location.assign('/console/');
-                return;
-              }
-              onDone();
-              await queries.invalidateQueries();
-            }}
-          />
+          {before?.identity && singleSignOn ? (
+            <PopUpButton
+              path={`${singleSignOn.path}?popUp=true`}
+              label={`Sign in with ${singleSignOn.name}`}
+              onDone={async () => {
+                await goOn(await renewedSession());
+              }}
+            />
+          ) : (
+            <SignInForm
+              {...(before && { email: before.email })}
+              onSignIn={async (fields) => {
+                await goOn(await signIn(fields));
+              }}
+            />
+          )}
         </Stack>
       </DialogContent>
       <DialogActions>

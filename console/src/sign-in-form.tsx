@@ -14,13 +14,15 @@ interface SignInFormProps {
   /** Signs in. The form shows the error that it throws. */
   readonly onSignIn: (fields: SignInFields) => Promise<unknown>;
   readonly onStep?: (step: 'password' | 'code') => void;
+  /** Whether there is another way to sign in, which comes first. */
+  readonly secondary?: boolean;
 }
 
 /**
  * E-mail and password, and then the second factor if there is one. Reads the values from the fields themselves, since a
  * password manager may fill them without an event.
  */
-export function SignInForm({ email, onSignIn, onStep }: SignInFormProps): ReactNode {
+export function SignInForm({ email, onSignIn, onStep, secondary = false }: SignInFormProps): ReactNode {
   const emailInput = useRef<HTMLInputElement>(null);
   const passwordInput = useRef<HTMLInputElement>(null);
   const codeInput = useRef<HTMLInputElement>(null);
@@ -74,7 +76,7 @@ export function SignInForm({ email, onSignIn, onStep }: SignInFormProps): ReactN
             defaultValue={email}
             inputRef={emailInput}
             autoComplete="username"
-            autoFocus={email === undefined}
+            autoFocus={email === undefined && !secondary}
             required
             error={missing === emailInput}
             helperText={missing === emailInput ? 'Type your e-mail address.' : undefined}
@@ -105,7 +107,7 @@ export function SignInForm({ email, onSignIn, onStep }: SignInFormProps): ReactN
             required
           />
         )}
-        <Button type="submit" variant="contained" size="large" loading={busy}>
+        <Button type="submit" variant={secondary ? 'outlined' : 'contained'} size="large" loading={busy}>
           {asksCode ? 'Continue' : 'Sign in'}
         </Button>
         {asksCode && email === undefined && (

@@ -29,6 +29,8 @@ import { isEmailAddress } from './email.ts';
 import { ConfirmDialog, CopyField, SecretOnce, Time } from './feedback.tsx';
 import { FormDialog } from './leave-guard.tsx';
 import { StaffFailures } from './staff-failures.tsx';
+import { useSignInMethods } from './single-sign-on.tsx';
+import { AttachIdentity, BreakGlass, DetachIdentity } from './staff-identity.tsx';
 import { Refusal, useSubmission } from './submission.tsx';
 import type { Role, Schemas, Staff } from './types.ts';
 
@@ -44,11 +46,14 @@ type Fields = Pick<Staff, 'email' | 'name' | 'role'>;
 function StaffForm({
   initial,
   editing,
+  fixedRole = false,
   onSubmit,
   onClose,
 }: {
   initial: Fields;
   editing: boolean;
+  /** Whether the identity provider decides on the role. */
+  fixedRole?: boolean;
   onSubmit: (fields: Fields) => Promise<void>;
   onClose: () => void;
 }): ReactNode {
@@ -66,6 +71,8 @@ function StaffForm({
     }),
   );
   const { errors, busy } = submission;
+  const ofProvider = 'The groups at the identity provider decide on the role.';
+  const roleHelp = fixedRole ? ofProvider : editing ? 'Changing the role signs this person out.' : undefined;
   return (
     <form onSubmit={submission.onSubmit} noValidate>
       <DialogContent sx={{ pt: 1 }}>
@@ -100,11 +107,12 @@ function StaffForm({
             select
             label="Role"
             value={fields.role}
+            disabled={fixedRole}
             onChange={(event) => {
               set({ role: event.target.value as Role });
             }}
             error={errors['role'] !== undefined}
-            helperText={errors['role'] ?? (editing ? 'Changing the role signs this person out.' : undefined)}
+            helperText={errors['role'] ?? roleHelp}
             fullWidth
             slotProps={{ select: { sx: { '& .MuiSelect-select': { whiteSpace: 'normal' } } } }}
           >
@@ -212,7 +220,7 @@ function Create(): ReactNode {
   );
 }
 
-type Task = 'edit' | 'password' | 'second-factor' | 'delete';
+type Task = 'edit' | 'break-glass' | 'password' | 'second-factor' | 'attach' | 'detach' | 'delete';
 
 function Actions(): ReactNode {
   const person = useRecordContext<Staff>();
@@ -221,8 +229,10 @@ function Actions(): ReactNode {
   const { identity } = useGetIdentity();
   const [anchor, setAnchor] = useState<HTMLElement>();
   const [task, setTask] = useState<Task>();
+  const { data: methods } = useSignInMethods();
   const [issued, setIssued] = useState<Issued>();
   if (person === undefined) return null;
+  const singleSignOn = methods?.singleSignOn;
   const isSelf = identity?.id === person.id;
   const path = `/admin/staff/${person.id}`;
   const done = (text: string): void => {
@@ -237,7 +247,8 @@ function Actions(): ReactNode {
     setTask(chosen);
   };
   const edit = async ({ name, role }: Fields): Promise<void> => {
-    await api('PATCH', path, { json: { name, role } });
+    // The identity provider decides on the role of its people.
+    await api('PATCH', path, { json: { name, ...(person.identity === null && { role }) } });
     close();
     done('Saved.');
   };
@@ -273,8 +284,15 @@ function Actions(): ReactNode {
         }}
       >
         <MenuItem onClick={choose('edit')}>Edit</MenuItem>
-        <MenuItem onClick={choose('password')}>Reset password</MenuItem>
+        {person.identity === null && <MenuItem onClick={choose('password')}>Reset password</MenuItem>}
         {person.secondFactor && <MenuItem onClick={choose('second-factor')}>Reset second factor</MenuItem>}
+        {person.identity === null && person.role === 'admin' && (
+          <MenuItem onClick={choose('break-glass')}>
+            {person.breakGlass ? 'Make it an ordinary account' : 'Make it a break-glass account'}
+          </MenuItem>
+        )}
+        {person.identity !== null && <MenuItem onClick={choose('detach')}>Detach the identity</MenuItem>}
+        {person.identity === null && singleSignOn && <MenuItem onClick={choose('attach')}>Attach an identity</MenuItem>}
         <MenuItem onClick={choose('delete')} sx={{ color: 'error.main' }}>
           Remove
         </MenuItem>
@@ -288,6 +306,7 @@ function Actions(): ReactNode {
         }
         initial={person}
         editing
+        fixedRole={person.identity !== null}
         onSubmit={edit}
         onClose={close}
       />
@@ -320,6 +339,9 @@ function Actions(): ReactNode {
         The authenticator app and the recovery codes stop working, and all sessions of this person end. Until a new
         second factor is set up, the password alone is enough to sign in: make sure that you know who is asking.
       </ConfirmDialog>
+      <BreakGlass open={task === 'break-glass'} person={person} onDone={done} onClose={close} />
+      <AttachIdentity open={task === 'attach'} person={person} onDone={done} onClose={close} />
+      <DetachIdentity open={task === 'detach'} person={person} onDone={done} onClose={close} />
       <ConfirmDialog
         open={task === 'delete'}
         title={
@@ -348,8 +370,24 @@ function Actions(): ReactNode {
   );
 }
 
-function SecondFactorChip({ on }: { on: boolean }): ReactNode {
-  return <Chip size="small" variant="outlined" color={on ? 'success' : 'warning'} label={on ? 'On' : 'Off'} />;
+/** How a person signs in. The second factor of single sign-on is the provider's. */
+function SignInChips({ person }: { person: Staff }): ReactNode {
+  const provider = useSignInMethods().data?.singleSignOn?.name ?? 'Single sign-on';
+  return (
+    <Stack component="span" direction="row" spacing={0.5} useFlexGap sx={{ flexWrap: 'wrap' }}>
+      <Chip component="span" size="small" variant="outlined" label={person.identity === null ? 'Password' : provider} />
+      {person.identity === null && (
+        <Chip
+          component="span"
+          size="small"
+          variant="outlined"
+          color={person.secondFactor ? 'success' : 'warning'}
+          label={person.secondFactor ? 'Second factor' : 'No second factor'}
+        />
+      )}
+      {person.breakGlass && <Chip component="span" size="small" color="info" variant="outlined" label="Break-glass" />}
+    </Stack>
+  );
 }
 
 /** The page of staff accounts. */
@@ -386,7 +424,7 @@ function StaffList(): ReactNode {
               {person.email}
               <br />
               {person.role}
-              {person.secondFactor ? ' · second factor on' : ' · no second factor'}
+              <SignInChips person={person} />
             </>
           )}
           tertiaryText={() => <Actions />}
@@ -397,11 +435,7 @@ function StaffList(): ReactNode {
           <DataTable.Col source="name" />
           <DataTable.Col source="email" label="E-mail" />
           <DataTable.Col source="role" />
-          <DataTable.Col<Staff>
-            source="secondFactor"
-            label="Second factor"
-            render={(person) => <SecondFactorChip on={person.secondFactor} />}
-          />
+          <DataTable.Col<Staff> label="Sign-in" disableSort render={(person) => <SignInChips person={person} />} />
           <DataTable.Col<Staff>
             source="lastSignInAt"
             label="Last sign-in"

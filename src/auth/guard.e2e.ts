@@ -68,6 +68,18 @@ describe('every route of the server', () => {
     // For whoever can show a leaked password, which is all that the call takes.
     'POST /credentials/report-leaked',
     'POST /admin/session',
+    // How staff sign in, and the way to the identity provider and back.
+    'GET /admin/session/methods',
+    'HEAD /admin/session/methods',
+    'GET /admin/session/oidc',
+    'HEAD /admin/session/oidc',
+    'GET /admin/session/oidc/callback',
+    'HEAD /admin/session/oidc/callback',
+    'POST /admin/session/oidc/backchannel-logout',
+    'GET /console/signed-in',
+    'HEAD /console/signed-in',
+    'GET /console/signed-in/page.js',
+    'HEAD /console/signed-in/page.js',
     // For a colleague with a link to choose a staff password: the call, and the page that the link opens.
     'POST /admin/password-link/use',
     'GET /console/password-link',

@@ -7,6 +7,7 @@ import { SigningKeyService } from '../auth/signing-key/signing-key.service.ts';
 import { ImportedPasswordService } from '../channel-user/account/imported-password.service.ts';
 import { HandoverWipeService } from '../channel-user/handover/handover-wipe.service.ts';
 import { WebhookSecretsService } from '../notice/webhook-secrets.service.ts';
+import { IdTokenService } from '../staff/oidc/id-token.service.ts';
 import { SecondFactorService } from '../staff/second-factor.service.ts';
 import { StaffService } from '../staff/staff.service.ts';
 import { CLI, type CliContext } from './cli-context.ts';
@@ -26,10 +27,11 @@ async function reencrypt(context: INestApplicationContext): Promise<void> {
   const secondFactors = await context.get(SecondFactorService).reencrypt();
   const handovers = await context.get(HandoverWipeService).reencrypt();
   const webhooks = await context.get(WebhookSecretsService).reencrypt();
+  const idTokens = await context.get(IdTokenService).reencrypt();
   const dropped = await context.get(ImportedPasswordService).dropOutdatedKeyedHashes();
   say(
     `Re-encrypted: ${String(signingKeys)} signing keys, ${String(personalKeys)} keys of the audit trail, ` +
-      `${String(secondFactors)} second factors, ${String(handovers)} passwords awaiting hand-over, ` +
+      `${String(secondFactors)} second factors, ${String(idTokens)} ID tokens of staff, ${String(handovers)} passwords awaiting hand-over, ` +
       `the secrets and URLs of ${String(webhooks)} webhooks.`,
   );
   say(

@@ -1,7 +1,9 @@
 import { type Command, Option } from 'commander';
 import { type Role, ROLES } from '../platform/common/principal.ts';
+import { SettingsService } from '../settings/settings.service.ts';
 import { DtoPipe } from '../platform/api/validation.ts';
 import { CreateStaffRequest } from '../staff/staff.dto.ts';
+import { StaffIdentityService } from '../staff/staff-identity.service.ts';
 import { StaffService } from '../staff/staff.service.ts';
 import { CLI, type CliContext } from './cli-context.ts';
 import { say } from './output.ts';
@@ -45,6 +47,46 @@ export function completeStaff(staff: Command, cli: CliContext): void {
       cli.withServices(async (context) => {
         const hadOne = await context.get(StaffService).resetSecondFactor({ email }, CLI);
         say(hadOne ? 'Second factor removed. All sessions have ended.' : 'This account has no second factor.');
+      }),
+    );
+
+  completeSignIns(staff, cli);
+}
+
+/** The commands that undo single sign-on, when it fails. */
+function completeSignIns(staff: Command, cli: CliContext): void {
+  staff
+    .command('detach-identity')
+    .description('let a person of the identity provider sign in with a password again, and print it only this once')
+    .requiredOption('--email <address>')
+    .action(({ email }: { email: string }) =>
+      cli.withServices(async (context) => {
+        await context.get(StaffIdentityService).detach({ email }, CLI);
+        const { password } = await context.get(StaffService).resetPassword({ email }, CLI);
+        say(`Password: ${password}`);
+      }),
+    );
+
+  staff
+    .command('break-glass')
+    .description('let an admin sign in with a password even if all others may not; at most three')
+    .requiredOption('--email <address>')
+    .option('--off', 'make it an ordinary account again', false)
+    .action(({ email, off }: { email: string; off: boolean }) =>
+      cli.withServices(async (context) => {
+        const { secondFactor } = await context.get(StaffService).update({ email }, { breakGlass: !off }, CLI);
+        say(off ? 'This is an ordinary account now.' : 'This is a break-glass account now.');
+        if (!off && !secondFactor) say('It has no second factor: sign in to the console and set one up.');
+      }),
+    );
+
+  staff
+    .command('allow-passwords')
+    .description('let everybody who has a password sign in with it again, for when the identity provider fails')
+    .action(() =>
+      cli.withServices(async (context) => {
+        await context.get(SettingsService).update({ localSignIn: 'everybody' }, CLI);
+        say('Everybody who has a password can sign in with it.');
       }),
     );
 }

@@ -14,7 +14,7 @@ export const ASSETS = path.join(BUILT, 'assets');
 
 /** Placeholder in `console/index.html`; replaced by the nonce of the answer. */
 const NONCE = '__CSP_NONCE__';
-/** Placeholders for scheme and host of `PUBLIC_URL`. The console warns when it is opened over http instead of https. */
+/** Placeholders for scheme and host of the console. It warns when it is opened over http instead of https. */
 const SCHEME = '__PUBLIC_SCHEME__';
 const HOST = '__PUBLIC_HOST__';
 
@@ -34,7 +34,7 @@ export class ConsoleService {
     const html = await readFile(path.join(BUILT, 'index.html'), 'utf8').catch((error: unknown) => {
       throw new ConsoleNotBuiltError(error);
     });
-    const { protocol, host } = new URL(this.config.publicUrl);
+    const { protocol, host } = new URL(this.config.adminUrl ?? this.config.publicUrl);
     const filled = html.replaceAll(NONCE, nonce).replace(SCHEME, protocol.slice(0, -1)).replace(HOST, host);
     return { html: filled, policy: contentSecurityPolicy(nonce) };
   }

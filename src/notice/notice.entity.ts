@@ -13,7 +13,9 @@ export const EVENT_TYPES = [
   'channel_user.suspended',
   'channel_user.reactivated',
   'sign_in.failing',
+  'staff.break_glass_used',
 ] as const;
+export type EventType = (typeof EVENT_TYPES)[number];
 /** `webhook.test` is sent to a single webhook, on request. */
 export const NOTICE_TYPES = [...EVENT_TYPES, 'webhook.test'] as const;
 export type NoticeType = (typeof NOTICE_TYPES)[number];

@@ -8,6 +8,7 @@ import { NoticeController } from './notice.controller.ts';
 import { Notice } from './notice.entity.ts';
 import { NoticeScanService } from './notice-scan.service.ts';
 import { NoticeService } from './notice.service.ts';
+import { NoticeWriter } from './notice-writer.service.ts';
 import { NoticeDelivery } from './notice-delivery.entity.ts';
 import { TargetService } from './target.service.ts';
 import { WebhookController } from './webhook.controller.ts';
@@ -25,6 +26,7 @@ const RESOLVER_OPTIONS = { timeout: 1_500, tries: 2, maxTimeout: 1_500 };
   providers: [
     NoticeService,
     NoticeScanService,
+    NoticeWriter,
     WebhookService,
     WebhookSecretsService,
     DeliveryService,
@@ -32,6 +34,6 @@ const RESOLVER_OPTIONS = { timeout: 1_500, tries: 2, maxTimeout: 1_500 };
     AllowedNetworksService,
     { provide: Resolver, useFactory: () => new Resolver(RESOLVER_OPTIONS) },
   ],
-  exports: [WebhookSecretsService, DeliveryService, NoticeScanService],
+  exports: [WebhookSecretsService, DeliveryService, NoticeScanService, NoticeWriter],
 })
 export class NoticeModule {}

@@ -60,6 +60,10 @@ it('documents the refusals of each operation: 503 with Retry-After, and 401 with
       'POST /credentials/report-leaked',
       'POST /handover/reveal',
       'POST /admin/password-link/use',
+      'GET /admin/session/methods',
+      'GET /admin/session/oidc',
+      'GET /admin/session/oidc/callback',
+      'POST /admin/session/oidc/backchannel-logout',
     ];
     if (open.includes(route) || route.startsWith('GET /.well-known/')) continue;
     expect([route, Object.keys(operation.responses['401']?.headers ?? {})]).toEqual([

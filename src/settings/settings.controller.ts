@@ -23,7 +23,7 @@ export class SettingsController {
   @Roles('admin')
   @ApiOperation({ operationId: 'updateSettings', summary: 'Change the settings of the whole deployment' })
   @ApiOkResponse({ type: SettingsDto })
-  @ApiProblems(400, 413, 415)
+  @ApiProblems(400, 409, 413, 415)
   update(@Body() request: UpdateSettingsRequest, @CurrentActor() actor: Actor): Promise<SettingsDto> {
     return this.settings.update(request, actor);
   }

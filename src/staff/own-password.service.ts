@@ -11,7 +11,7 @@ import { hashPassword, PASSWORD_HASH_KIB, verifyPassword } from './staff-passwor
 import { StaffSession } from './staff-session.entity.ts';
 import type { ChangePasswordRequest } from './staff.dto.ts';
 import { Staff } from './staff.entity.ts';
-import { TooManyAttemptsError, WrongPasswordError } from './staff.errors.ts';
+import { SignsInAtProviderError, TooManyAttemptsError, WrongPasswordError } from './staff.errors.ts';
 
 /** Slow hashes of one person that may wait or run at once. More are probably guesses. */
 const MAX_AT_ONCE = 5;
@@ -33,9 +33,10 @@ export class OwnPasswordService {
    * Verifies the password of a signed-in staff member.
    *
    * @returns the stored hash that the password matched
-   * @throws WrongPasswordError, TooManyAttemptsError, UnavailableError
+   * @throws WrongPasswordError, TooManyAttemptsError, UnavailableError, SignsInAtProviderError
    */
-  verify(currentPassword: string, { id }: CurrentStaff, actor: Actor): Promise<string> {
+  verify(currentPassword: string, { id, identity }: CurrentStaff, actor: Actor): Promise<string> {
+    if (identity) return Promise.reject(new SignsInAtProviderError('password and the second factor'));
     return this.attempt(`password of ${id}`, actor, WrongPasswordError, async () => {
       const stored = await this.staff.findOne({ where: { id }, select: { id: true, passwordHash: true } });
       if (!stored) return undefined;

@@ -80,7 +80,7 @@ describe('a new colleague', () => {
     expect(answer.status).toBe(201);
     const { link, linkExpiresAt, ...member } = answer.json<Invited>();
     expect(Object.keys(member).sort()).toEqual(
-      ['id', 'email', 'name', 'role', 'createdAt', 'lastSignInAt', 'secondFactor'].sort(),
+      ['id', 'email', 'name', 'role', 'createdAt', 'lastSignInAt', 'secondFactor', 'identity', 'breakGlass'].sort(),
     );
     expect(answer.headers.get('location')).toBe(`${STAFF}/${member.id}`);
     expect(link).toMatch(/^http:\/\/latchkey\.test\/console\/password-link#[A-Za-z0-9_-]{43}$/);

@@ -480,7 +480,7 @@ describe('the settings for second factors', () => {
     const answer = await change(token, { secondFactorRequired: value });
     expect({ status: answer.status, body: answer.json() }).toEqual({
       status: 200,
-      body: { secondFactorRequired: value, publicUrl: app.config.publicUrl },
+      body: { secondFactorRequired: value, localSignIn: 'everybody', publicUrl: app.config.publicUrl },
     });
   };
   let enrolledAdmin: Enrolled;
@@ -495,7 +495,7 @@ describe('the settings for second factors', () => {
       const answer = await app.request('GET', SETTINGS, { token });
       expect({ status: answer.status, body: answer.json() }).toEqual({
         status: 200,
-        body: { secondFactorRequired: false, publicUrl: app.config.publicUrl },
+        body: { secondFactorRequired: false, localSignIn: 'everybody', publicUrl: app.config.publicUrl },
       });
       const changed = await change(token, { secondFactorRequired: false });
       if (role === 'admin') expect(changed.status).toBe(200);
@@ -519,6 +519,7 @@ describe('the settings for second factors', () => {
     await required(true);
     expect((await change(enrolledAdmin.token, {})).json()).toEqual({
       secondFactorRequired: true,
+      localSignIn: 'everybody',
       publicUrl: app.config.publicUrl,
     });
     const events = await trail();

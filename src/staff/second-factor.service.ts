@@ -185,7 +185,7 @@ export class SecondFactorService {
    */
   async disable({ currentPassword }: CurrentPasswordRequest, member: CurrentStaff, actor: Actor): Promise<void> {
     await this.ownPassword.verify(currentPassword, member, actor);
-    if (await this.isRequired()) throw new SecondFactorRequiredError();
+    if (member.breakGlass || (await this.isRequired())) throw new SecondFactorRequiredError();
     await this.audit.transaction(async (manager) => {
       await this.#lock(manager, member.id);
       await manager.update(Staff, { id: member.id }, NO_SECOND_FACTOR);

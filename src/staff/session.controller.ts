@@ -5,8 +5,10 @@ import { ApiProblems, StaffApi } from '../platform/api/openapi.decorators.ts';
 import type { Actor, CurrentStaff as StaffPrincipal } from '../platform/common/principal.ts';
 import { BeforeEnrolment, CurrentActor, CurrentStaff, Public, Roles } from '../platform/api/security.ts';
 import { OwnPasswordService } from './own-password.service.ts';
+import { SessionCookieService } from './session-cookie.service.ts';
 import { SessionService } from './session.service.ts';
 import { ChangePasswordRequest, CurrentSessionDto, SessionDto, SignInRequest } from './staff.dto.ts';
+import { SignedOutDto } from './staff-identity.dto.ts';
 
 @Controller('admin/session')
 @Roles('viewer')
@@ -15,6 +17,7 @@ import { ChangePasswordRequest, CurrentSessionDto, SessionDto, SignInRequest } f
 export class SessionController {
   constructor(
     private readonly sessions: SessionService,
+    private readonly cookie: SessionCookieService,
     private readonly ownPassword: OwnPasswordService,
   ) {}
 
@@ -32,12 +35,12 @@ export class SessionController {
     @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<SessionDto> {
-    if (body.cookie === true) this.sessions.refuseCrossSite(request);
+    if (body.cookie === true) this.cookie.refuseCrossSite(request);
     const session = await this.sessions.signIn(body, request);
     const { id, email, name, role } = session.staff;
     const answer = { tokenType: 'Bearer' as const, expiresIn: session.expiresIn, staff: { id, email, name, role } };
     if (session.idleSeconds === null) return { accessToken: session.token, ...answer };
-    void reply.header('set-cookie', this.sessions.cookieHeader(session));
+    void reply.header('set-cookie', this.cookie.header(session));
     return { ...answer, idleSeconds: session.idleSeconds };
   }
 
@@ -52,13 +55,20 @@ export class SessionController {
   @HttpCode(204)
   @ApiOperation({ operationId: 'deleteSession', summary: 'Sign out' })
   @ApiNoContentResponse()
+  @ApiOkResponse({
+    type: SignedOutDto,
+    description: 'The session has ended. The person can sign out at the identity provider as well.',
+  })
   async delete(
     @CurrentStaff() staff: StaffPrincipal,
     @CurrentActor() actor: Actor,
     @Res({ passthrough: true }) reply: FastifyReply,
-  ): Promise<void> {
-    await this.sessions.signOut(staff, actor);
-    void reply.header('set-cookie', this.sessions.cookieHeader(undefined));
+  ): Promise<SignedOutDto | undefined> {
+    const endSessionUrl = await this.sessions.signOut(staff, actor);
+    void reply.header('set-cookie', this.cookie.header(undefined));
+    if (endSessionUrl === undefined) return undefined;
+    void reply.status(200);
+    return { endSessionUrl };
   }
 
   @Patch('password')

@@ -1,20 +1,21 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import type { FastifyRequest } from 'fastify';
-import { type EntityManager, IsNull, LessThan, Repository } from 'typeorm';
+import { type EntityManager, IsNull, Repository } from 'typeorm';
 import { AuditService } from '../audit/audit.service.ts';
 import { StaffAuthenticator } from '../auth/staff-authenticator.service.ts';
-import { SignedTokenService, type TokenClaims } from '../auth/access-token/signed-token.service.ts';
-import { isForwardedHttps, isInNetworks } from '../platform/http/client-address.ts';
+import type { TokenClaims } from '../auth/access-token/signed-token.service.ts';
 import { Clock } from '../platform/common/clock.ts';
 import { UnavailableError } from '../platform/common/errors.ts';
 import type { Actor, CurrentStaff } from '../platform/common/principal.ts';
-import { actorOf } from '../platform/api/security.ts';
-import { Config } from '../platform/config/config.ts';
+import { NoticeWriter } from '../notice/notice-writer.service.ts';
+import { SettingsService } from '../settings/settings.service.ts';
 import { ThrottleService } from '../rate-limit/throttle.service.ts';
 import { ResponseDelayService } from '../password/response-delay.service.ts';
 import type { ResponseDelay } from '../password/response-delay.ts';
 import { SecondFactorService, type SecondFactorProof } from './second-factor.service.ts';
+import { SessionCookieService } from './session-cookie.service.ts';
+import { IDLE_SECONDS, type Session, SessionOpener } from './session-opener.service.ts';
 import { PASSWORD_HASH_KIB, verifyPassword } from './staff-password.ts';
 import { StaffFailureService } from './staff-failure.service.ts';
 import { StaffSession } from './staff-session.entity.ts';
@@ -22,56 +23,50 @@ import type { SignInRequest } from './staff.dto.ts';
 import { Staff } from './staff.entity.ts';
 import {
   CodeRequiredError,
-  CrossSiteError,
   InvalidStaffCredentialsError,
+  LocalSignInOffError,
   SignInRefusedError,
   TooManyAttemptsError,
 } from './staff.errors.ts';
-import { emailKeyOf, toStaffDto } from './staff.service.ts';
+import { emailKeyOf } from './staff-lock.service.ts';
+import { toStaffDto } from './staff.service.ts';
 
-/** How long a session lives at most: a working day. */
-const SESSION_SECONDS = 8 * 3600;
-/** How long a cookie session may be unused, in case a console is left open. A token session has no such limit. */
-const IDLE_SECONDS = 30 * 60;
 /** How often the use of a session is recorded. */
 const SEEN_EVERY_MS = 60_000;
-const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/**
+ * Reads what a sign-out at the identity provider takes, while there is still a session. The function that it returns
+ * then looks up the page for it.
+ */
+export type SignOutOffer = (sessionId: string) => Promise<() => Promise<string | undefined>>;
 
 /** The password could not be checked in time. */
 class NotCheckedError extends Error {}
 
-export interface Session {
-  readonly token: string;
-  /** Seconds until the session ends. */
-  readonly expiresIn: number;
-  /** How many seconds the session may be unused; `null` without such a limit. */
-  readonly idleSeconds: number | null;
-  readonly staff: Staff;
-}
+/** Whether an account is one for emergencies. Only admins have one, but an older version may have demoted its holder. */
+const mayUseBreakGlass = ({ breakGlass, role }: Staff): boolean => breakGlass && role === 'admin';
 
 /** Signs staff in and out, and tells the guard whom a session belongs to. */
 @Injectable()
 export class SessionService extends StaffAuthenticator {
   readonly #logger = new Logger(SessionService.name);
-  readonly #cookieName: string;
-  readonly #publicOrigin: string;
+  #signOutOffer: SignOutOffer | undefined;
 
   constructor(
     @InjectRepository(Staff) private readonly staff: Repository<Staff>,
     @InjectRepository(StaffSession) private readonly sessions: Repository<StaffSession>,
-    private readonly tokens: SignedTokenService,
+    private readonly opener: SessionOpener,
+    private readonly cookie: SessionCookieService,
     private readonly secondFactor: SecondFactorService,
+    private readonly settings: SettingsService,
+    private readonly notices: NoticeWriter,
     private readonly failures: StaffFailureService,
     private readonly audit: AuditService,
     private readonly throttle: ThrottleService,
     private readonly responseDelays: ResponseDelayService,
-    private readonly config: Config,
     private readonly clock: Clock,
   ) {
     super();
-    // The name has the port, since browsers share cookies among all ports of a host.
-    this.#cookieName = `latchkey_session_${String(config.adminPort ?? config.port)}`;
-    this.#publicOrigin = new URL(config.publicUrl).origin;
     audit.checkActorsWith('staff', (manager, actor) => this.#confirm(manager, actor));
   }
 
@@ -92,8 +87,8 @@ export class SessionService extends StaffAuthenticator {
       return await this.#authenticate(credentials, emailKey, delay, request);
     } catch (error) {
       if (!(error instanceof SignInRefusedError || error instanceof NotCheckedError)) throw error;
-      // Not a failure: every sign-in of the console begins without a code.
-      if (error instanceof CodeRequiredError) {
+      // Not a failure: the password was right, and every sign-in of the console begins without a code.
+      if (error instanceof CodeRequiredError || error instanceof LocalSignInOffError) {
         await (await this.responseDelays.holdBack(delay)).wait();
         throw error;
       }
@@ -121,6 +116,9 @@ export class SessionService extends StaffAuthenticator {
       this.failures.record(emailKey, 'wrong_password', request.clientAddress);
       throw new InvalidStaffCredentialsError();
     }
+    if (!mayUseBreakGlass(member) && (await this.settings.get()).localSignIn === 'break-glass') {
+      throw new LocalSignInOffError();
+    }
     if (!member.secondFactorAt) return this.#open(member, undefined, cookie, request);
     if (code === undefined) throw new CodeRequiredError();
     const proof = await this.secondFactor.verify(member, code).catch((error: unknown) => {
@@ -146,7 +144,8 @@ export class SessionService extends StaffAuthenticator {
     );
     const matches = await delay.result(verification);
     if (matches === undefined) throw new NotCheckedError();
-    return matches ? member : undefined;
+    // An account of the identity provider has a hash, so that it takes as long, and no password that anybody knows.
+    return matches && member.oidcSubject === null ? member : undefined;
   }
 
   /** @throws SignInRefusedError when the password was changed, or the code used, in the meantime */
@@ -156,49 +155,43 @@ export class SessionService extends StaffAuthenticator {
     byCookie: boolean,
     request: FastifyRequest,
   ): Promise<Session> {
-    const now = new Date(this.clock.now());
-    const { id, name, passwordHash, secondFactorAt } = member;
-    const { token, claims } = await this.tokens.sign('staff', id, SESSION_SECONDS, {});
-    await this.audit.transaction(async (manager) => {
+    const { id, passwordHash, secondFactorAt } = member;
+    const signed = await this.opener.sign(id);
+    return this.audit.transaction(async (manager) => {
+      const lastSignInAt = new Date(this.clock.now());
       // Matches only while password and second factor are the ones that were verified.
       const { affected } = await manager.update(
         Staff,
-        { id, passwordHash, secondFactorAt: secondFactorAt ?? IsNull() },
-        { lastSignInAt: now },
+        { id, passwordHash, secondFactorAt: secondFactorAt ?? IsNull(), oidcSubject: IsNull() },
+        { lastSignInAt },
       );
       if (affected !== 1) throw new InvalidStaffCredentialsError();
       const changes = proof && (await this.secondFactor.use(manager, id, proof));
-      await manager.delete(StaffSession, [
-        { staffId: id, expiresAt: LessThan(now) },
-        { staffId: id, byCookie: true, lastSeenAt: LessThan(new Date(now.getTime() - IDLE_SECONDS * 1000)) },
-      ]);
-      await manager.insert(StaffSession, {
-        id: claims.jti,
-        staffId: id,
-        createdAt: now,
-        expiresAt: new Date(claims.exp * 1000),
-        byCookie,
-        lastSeenAt: now,
-      });
-      this.audit.record(manager, {
-        actor: actorOf(request, { id, name, role: member.role, session: { id: claims.jti } }),
-        action: 'staff.signed-in',
-        target: { type: 'staff', id, name },
-        ...(changes && { changes }),
-      });
+      if (mayUseBreakGlass(member)) await this.notices.write(manager, 'staff.break_glass_used', { staff: { id } });
+      member.lastSignInAt = lastSignInAt;
+      return this.opener.open(manager, member, signed, { byCookie }, request, changes);
     });
-    member.lastSignInAt = now;
-    return { token, expiresIn: SESSION_SECONDS, idleSeconds: byCookie ? IDLE_SECONDS : null, staff: member };
   }
 
-  /** Ends a session, so that its token stops working. */
-  async signOut({ id, name, session }: CurrentStaff, actor: Actor): Promise<void> {
+  /** Registers what offers to sign out at the identity provider, too. The feature of single sign-on does. */
+  offerSignOutWith(offer: SignOutOffer): void {
+    this.#signOutOffer = offer;
+  }
+
+  /**
+   * Ends a session, so that its token stops working.
+   *
+   * @returns the page of the identity provider where the person can sign out as well, if there is one
+   */
+  async signOut({ id, name, identity, session }: CurrentStaff, actor: Actor): Promise<string | undefined> {
+    const offer = identity ? await this.#signOutOffer?.(session.id) : undefined;
     await this.audit.transaction(async (manager) => {
       await manager.query('SELECT FROM staff WHERE id = $1 FOR UPDATE', [id]);
       await this.audit.confirm(manager, actor);
       await manager.delete(StaffSession, { id: session.id });
       this.audit.record(manager, { actor, action: 'staff.signed-out', target: { type: 'staff', id, name } });
     });
+    return offer?.();
   }
 
   override async authenticate({ jti, sub }: TokenClaims): Promise<CurrentStaff | undefined> {
@@ -212,9 +205,15 @@ export class SessionService extends StaffAuthenticator {
     const member = toStaffDto(staff);
     return {
       ...member,
-      enrolmentRequired: !member.secondFactor && (await this.secondFactor.isRequired()),
+      enrolmentRequired: await this.#mustEnrol(staff),
       session: { id, expiresAt, idleSeconds: byCookie ? IDLE_SECONDS : null },
     };
+  }
+
+  /** Whether a person has to set up a second factor. The identity provider has its own. */
+  async #mustEnrol({ oidcSubject, secondFactorAt, breakGlass }: Staff): Promise<boolean> {
+    if (oidcSubject !== null || secondFactorAt !== null) return false;
+    return breakGlass || (await this.secondFactor.isRequired());
   }
 
   /**
@@ -240,52 +239,10 @@ export class SessionService extends StaffAuthenticator {
   }
 
   override cookieOf(request: FastifyRequest): string | undefined {
-    const start = `${this.#cookieName}=`;
-    const pairs = request.headers.cookie?.split(/; */) ?? [];
-    return pairs.find((pair) => pair.startsWith(start))?.slice(start.length);
+    return this.cookie.tokenOf(request);
   }
 
   override refuseCrossSite(request: FastifyRequest): void {
-    if (SAFE_METHODS.has(request.method)) return;
-    const { origin } = request.headers;
-    const expected = this.#originsOf(request);
-    if (origin === undefined || !expected.includes(origin)) throw new CrossSiteError(origin, expected);
+    this.cookie.refuseCrossSite(request);
   }
-
-  /**
-   * The Set-Cookie header that stores a session's token, or deletes it.
-   *
-   * @param session `undefined` to delete the cookie
-   */
-  cookieHeader(session: Session | undefined): string {
-    // A JWT consists of characters that a cookie may hold (RFC 6265 §4.1.1).
-    const { token = '', expiresIn = 0 } = session ?? {};
-    const secure = this.#publicOrigin.startsWith('https:') ? ' Secure;' : '';
-    return `${this.#cookieName}=${token}; Max-Age=${String(expiresIn)}; Path=/admin; HttpOnly;${secure} SameSite=Strict`;
-  }
-
-  /**
-   * The origin under which staff reach the staff API, for links that open there. With ADMIN_PORT, it is taken from the
-   * request, since staff may use a host name of their own.
-   */
-  baseUrlFor(request: FastifyRequest): string {
-    if (this.config.adminPort === undefined) return this.config.publicUrl;
-    const { origin } = request.headers;
-    if (origin !== undefined && this.#originsOf(request).includes(origin)) return origin;
-    return ownOrigin(request, this.config.trustedProxies) ?? this.config.publicUrl;
-  }
-
-  /** The accepted origins: that of PUBLIC_URL, and the one that this request was sent to. */
-  #originsOf(request: FastifyRequest): string[] {
-    const own = ownOrigin(request, this.config.trustedProxies);
-    return own === undefined || own === this.#publicOrigin ? [this.#publicOrigin] : [this.#publicOrigin, own];
-  }
-}
-
-/** The origin that a request was sent to, according to its Host header and trusted proxies. */
-function ownOrigin({ headers, raw }: FastifyRequest, trustedProxies: Config['trustedProxies']): string | undefined {
-  const { remoteAddress } = raw.socket;
-  const viaProxy = remoteAddress !== undefined && isInNetworks(remoteAddress, trustedProxies);
-  const scheme = viaProxy && isForwardedHttps(headers) ? 'https' : 'http';
-  return headers.host === undefined ? undefined : `${scheme}://${headers.host}`;
 }

@@ -29,4 +29,16 @@ export class StaffSession {
   /** Last use of a cookie session, accurate to the minute. */
   @Column({ type: 'timestamptz', precision: 3, name: 'last_seen_at', default: () => 'now()' })
   lastSeenAt!: Date;
+
+  /** When the person last proved who they are: at the sign-in, or later in this session. */
+  @Column({ type: 'timestamptz', precision: 3, name: 'authenticated_at', default: () => 'now()' })
+  authenticatedAt!: Date;
+
+  /** The session at the identity provider (`sid`), which a back-channel logout names. */
+  @Column('text', { name: 'oidc_sid', nullable: true })
+  oidcSid!: string | null;
+
+  /** The ID token of the sign-in, encrypted under the key encryption key, for signing out at the identity provider. */
+  @Column('bytea', { name: 'id_token', nullable: true, select: false })
+  idToken!: Buffer | null;
 }

@@ -5,7 +5,7 @@ import { ApiProblems, StaffApi } from '../platform/api/openapi.decorators.ts';
 import type { Actor } from '../platform/common/principal.ts';
 import { CurrentActor, Roles } from '../platform/api/security.ts';
 import { UuidPipe } from '../platform/api/validation.ts';
-import { SessionService } from './session.service.ts';
+import { SessionCookieService } from './session-cookie.service.ts';
 import {
   CreateStaffRequest,
   NewStaffDto,
@@ -26,7 +26,7 @@ const Id = (): ParameterDecorator => Param('id', UuidPipe);
 export class StaffController {
   constructor(
     private readonly staff: StaffService,
-    private readonly sessions: SessionService,
+    private readonly cookie: SessionCookieService,
     private readonly failures: StaffFailureService,
   ) {}
 
@@ -55,7 +55,7 @@ export class StaffController {
   ): Promise<NewStaffDto> {
     const created =
       deliver === 'link'
-        ? await this.staff.invite(member, this.sessions.baseUrlFor(request), actor)
+        ? await this.staff.invite(member, this.cookie.baseUrlFor(request), actor)
         : await this.staff.create(member, actor);
     void reply.header('location', `/admin/staff/${created.id}`);
     return created;
@@ -83,12 +83,15 @@ export class StaffController {
   }
 
   @Patch(':id')
-  @ApiOperation({ operationId: 'updateStaff', summary: 'Change the name or role; a new role ends all sessions' })
+  @ApiOperation({
+    operationId: 'updateStaff',
+    summary: 'Change name, role or break-glass; a new role ends all sessions',
+  })
   @ApiParam({ name: 'id', format: 'uuid' })
   @ApiOkResponse({ type: StaffDto })
   @ApiProblems(400, 404, 409, 413, 415)
   update(@Id() id: string, @Body() request: UpdateStaffRequest, @CurrentActor() actor: Actor): Promise<StaffDto> {
-    return this.staff.update(id, request, actor);
+    return this.staff.update({ id }, request, actor);
   }
 
   @Post(':id/reset-password')
@@ -107,7 +110,7 @@ export class StaffController {
     @Req() request: FastifyRequest,
   ): Promise<NewStaffDto> {
     return deliver === 'link'
-      ? this.staff.sendPasswordLink({ id }, this.sessions.baseUrlFor(request), actor)
+      ? this.staff.sendPasswordLink({ id }, this.cookie.baseUrlFor(request), actor)
       : this.staff.resetPassword({ id }, actor);
   }
 

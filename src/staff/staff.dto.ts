@@ -2,6 +2,7 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional, IntersectionType, PartialType } from '@nestjs/swagger';
 import { IsBoolean, IsIn, IsString, Matches } from 'class-validator';
 import { type Role, ROLES } from '../platform/common/principal.ts';
+import { StaffIdentityDto } from './staff-identity.dto.ts';
 import { STAFF_FAILURE_REASONS, type StaffFailureReason } from './staff-failure.entity.ts';
 import { IsEmailAddress, IsName, IsPlainText, MayBeAbsent, Tidied } from '../platform/api/validation.ts';
 
@@ -56,6 +57,15 @@ export class UpdateStaffRequest {
   @MayBeAbsent()
   @IsRole()
   role?: Role;
+
+  @ApiPropertyOptional({
+    description:
+      'Whether this admin may sign in with a password even if all others may not. At most three accounts; they must ' +
+      'have a second factor.',
+  })
+  @MayBeAbsent()
+  @IsBoolean({ message: 'must be true or false' })
+  breakGlass?: boolean;
 }
 
 class SignedInStaffDto {
@@ -81,6 +91,16 @@ export class StaffDto extends SignedInStaffDto {
 
   @ApiProperty({ description: 'Whether the person has set up a second factor.' })
   secondFactor!: boolean;
+
+  @ApiProperty({
+    type: StaffIdentityDto,
+    nullable: true,
+    description: 'With which identity the person signs in at the identity provider. `null`: with a password.',
+  })
+  identity!: StaffIdentityDto | null;
+
+  @ApiProperty({ description: 'Whether this admin may sign in with a password even if all others may not.' })
+  breakGlass!: boolean;
 }
 
 class SessionLifeDto {

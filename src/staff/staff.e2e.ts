@@ -70,6 +70,8 @@ describe('staff members', () => {
       createdAt: expect.stringMatching(ISO) as string,
       lastSignInAt: null,
       secondFactor: false,
+      identity: null,
+      breakGlass: false,
     });
     expect(password.length).toBeGreaterThanOrEqual(16);
     expect(answer.headers.get('location')).toBe(`${STAFF}/${member.id}`);
@@ -100,9 +102,11 @@ describe('staff members', () => {
     expect(keys).toEqual([...keys].sort());
     for (const item of items) {
       expect(Object.keys(item).sort()).toEqual([
+        'breakGlass',
         'createdAt',
         'email',
         'id',
+        'identity',
         'lastSignInAt',
         'name',
         'role',
@@ -315,6 +319,8 @@ describe('a sign-in of staff', () => {
         createdAt: expect.stringMatching(ISO) as string,
         lastSignInAt: expect.stringMatching(ISO) as string,
         secondFactor: false,
+        identity: null,
+        breakGlass: false,
         enrolmentRequired: false,
         session: { expiresAt: expect.stringMatching(ISO) as string, idleSeconds: null },
       },

@@ -8,7 +8,10 @@ import type { Role } from '../platform/common/principal.ts';
   'ck_staff_second_factor',
   '(second_factor_at IS NULL) = (totp_secret IS NULL) AND (second_factor_at IS NULL) = (last_totp_step IS NULL)',
 )
+@Check('ck_staff_identity', '(oidc_issuer IS NULL) = (oidc_subject IS NULL)')
+@Check('ck_staff_break_glass', 'NOT break_glass OR oidc_subject IS NULL')
 @Index('uq_staff_email', ['emailKey'], { unique: true })
+@Index('uq_staff_identity', ['oidcIssuer', 'oidcSubject'], { unique: true })
 export class Staff {
   @PrimaryGeneratedColumn('uuid', { primaryKeyConstraintName: 'pk_staff' })
   id!: string;
@@ -26,9 +29,21 @@ export class Staff {
   @Column('text')
   role!: Role;
 
-  /** argon2id, in PHC string form. */
+  /** argon2id, in PHC string form. Nobody knows the password of a person who signs in at the identity provider. */
   @Column('text', { name: 'password_hash', select: false })
   passwordHash!: string;
+
+  /** The issuer of the identity with which the person signs in at the identity provider; null with a password. */
+  @Column('text', { name: 'oidc_issuer', nullable: true })
+  oidcIssuer!: string | null;
+
+  /** The `sub` of that identity. */
+  @Column('text', { name: 'oidc_subject', nullable: true })
+  oidcSubject!: string | null;
+
+  /** Whether this admin may sign in with a password even if all others need the identity provider. */
+  @Column('boolean', { name: 'break_glass', default: false })
+  breakGlass!: boolean;
 
   @CreateDateColumn({ type: 'timestamptz', precision: 3, name: 'created_at' })
   createdAt!: Date;

@@ -25,15 +25,110 @@ export class LastAdminError extends AppError {
     super({
       status: 409,
       code: 'staff.last-admin',
-      detail: 'The last admin cannot be removed or demoted. Make somebody else an admin first.',
+      detail:
+        'This is the last admin who can sign in without the identity provider, and cannot be removed or demoted. Make ' +
+        'somebody else an admin first.',
     });
   }
 }
 
-/** A sign-in that is refused with 401, after the delay that all refusals share. */
+/** The identity provider decides on this, so that Latchkey cannot change it. */
+export class SignsInAtProviderError extends AppError {
+  constructor(what: string) {
+    super({
+      status: 409,
+      code: 'staff.signs-in-at-provider',
+      detail: `The identity provider decides on the ${what} of this account. Change it there.`,
+    });
+  }
+}
+
+export class IdentityTakenError extends AppError {
+  constructor(cause: unknown) {
+    super(
+      {
+        status: 409,
+        code: 'staff.identity-taken',
+        detail: 'Another account signs in with this identity. Remove that account, or detach the identity from it.',
+      },
+      cause,
+    );
+  }
+}
+
+export class NoIdentityError extends AppError {
+  constructor() {
+    super({
+      status: 409,
+      code: 'staff.no-identity',
+      detail: 'This account signs in with a password and has no identity to detach.',
+    });
+  }
+}
+
+export class BreakGlassAdminOnlyError extends AppError {
+  constructor() {
+    super({
+      status: 409,
+      code: 'staff.break-glass-admin-only',
+      detail: 'Only an admin who signs in with a password can have a break-glass account.',
+    });
+  }
+}
+
+export class TooManyBreakGlassError extends AppError {
+  constructor(max: number) {
+    super({
+      status: 409,
+      code: 'staff.too-many-break-glass',
+      detail: `There are ${String(max)} break-glass accounts already. Make one of them an ordinary account first.`,
+    });
+  }
+}
+
+export class LocalSignInNeedsSsoError extends AppError {
+  constructor() {
+    super({
+      status: 409,
+      code: 'settings.single-sign-on-first',
+      detail:
+        'Passwords can be restricted to break-glass accounts only by an admin who has signed in at the identity ' +
+        'provider, so that it is sure to work. Sign in there first.',
+    });
+  }
+}
+
+export class NoBreakGlassError extends AppError {
+  constructor() {
+    super({
+      status: 409,
+      code: 'settings.no-break-glass',
+      detail:
+        'No break-glass admin has a second factor. Set up such an account first: it is the way in if all else fails.',
+    });
+  }
+}
+
+/** A sign-in that is refused, after the delay that all refusals share. */
 export abstract class SignInRefusedError extends AppError {
-  constructor(code: string, detail: string) {
-    super({ status: 401, code, detail, headers: { 'www-authenticate': 'Bearer realm="latchkey"' } });
+  constructor(code: string, detail: string, status: 401 | 403 = 401) {
+    super({
+      status,
+      code,
+      detail,
+      ...(status === 401 && { headers: { 'www-authenticate': 'Bearer realm="latchkey"' } }),
+    });
+  }
+}
+
+/** The password is right, and only break-glass accounts may sign in with one. */
+export class LocalSignInOffError extends SignInRefusedError {
+  constructor() {
+    super(
+      'session.local-sign-in-off',
+      'Your password is right, but staff sign in at the identity provider here. Passwords work for break-glass accounts only.',
+      403,
+    );
   }
 }
 
@@ -99,7 +194,8 @@ export class SecondFactorRequiredError extends AppError {
     super({
       status: 409,
       code: 'session.second-factor-required',
-      detail: 'All staff must have a second factor. You can replace yours, but not turn it off.',
+      detail:
+        'All staff, or all break-glass accounts, must have a second factor. You can replace yours, but not turn it off.',
     });
   }
 }

@@ -4,6 +4,7 @@ import { AuditModule } from '../audit/audit.module.ts';
 import { AccessTokenModule } from '../auth/access-token/access-token.module.ts';
 import { StaffAuthenticator } from '../auth/staff-authenticator.service.ts';
 import { ChannelUserModule } from '../channel-user/channel-user.module.ts';
+import { NoticeModule } from '../notice/notice.module.ts';
 import { PasswordModule } from '../password/password.module.ts';
 import { RateLimitModule } from '../rate-limit/rate-limit.module.ts';
 import { SettingsModule } from '../settings/settings.module.ts';
@@ -17,10 +18,14 @@ import { RecoveryCode } from './recovery-code.entity.ts';
 import { SecondFactorController } from './second-factor.controller.ts';
 import { SecondFactorService } from './second-factor.service.ts';
 import { SessionController } from './session.controller.ts';
+import { SessionCookieService } from './session-cookie.service.ts';
+import { SessionOpener } from './session-opener.service.ts';
 import { SessionService } from './session.service.ts';
 import { StaffFailure } from './staff-failure.entity.ts';
 import { StaffFailureService } from './staff-failure.service.ts';
 import { StaffSession } from './staff-session.entity.ts';
+import { StaffIdentityService } from './staff-identity.service.ts';
+import { StaffLock } from './staff-lock.service.ts';
 import { StaffController } from './staff.controller.ts';
 import { Staff } from './staff.entity.ts';
 import { StaffService } from './staff.service.ts';
@@ -32,6 +37,7 @@ import { StaffService } from './staff.service.ts';
     AccessTokenModule,
     AuditModule,
     ChannelUserModule,
+    NoticeModule,
     PasswordModule,
     RateLimitModule,
     SettingsModule,
@@ -46,13 +52,24 @@ import { StaffService } from './staff.service.ts';
   ],
   providers: [
     StaffService,
+    StaffLock,
+    StaffIdentityService,
     SessionService,
+    SessionCookieService,
+    SessionOpener,
     OwnPasswordService,
     PasswordLinkService,
     StaffFailureService,
     SecondFactorService,
     { provide: StaffAuthenticator, useExisting: SessionService },
   ],
-  exports: [StaffService, StaffAuthenticator],
+  exports: [
+    StaffService,
+    StaffIdentityService,
+    StaffAuthenticator,
+    SessionCookieService,
+    SessionOpener,
+    SessionService,
+  ],
 })
 export class StaffModule {}

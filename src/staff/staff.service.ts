@@ -10,32 +10,37 @@ import type { Actor } from '../platform/common/principal.ts';
 import { generateStaffPassword, hashPassword } from './staff-password.ts';
 import { PasswordLinkService } from './password-link.service.ts';
 import { RecoveryCode } from './recovery-code.entity.ts';
+import { emailKeyOf, type StaffKey, StaffLock } from './staff-lock.service.ts';
 import { StaffSession } from './staff-session.entity.ts';
 import type { PasswordLinkDto, StaffDto, UpdateStaffRequest } from './staff.dto.ts';
 import { NO_SECOND_FACTOR, Staff } from './staff.entity.ts';
-import { EmailTakenError, LastAdminError, StaffNotFoundError } from './staff.errors.ts';
-
-export const emailKeyOf = (email: string): string => email.toLowerCase();
+import { EmailTakenError, SignsInAtProviderError, StaffNotFoundError } from './staff.errors.ts';
 
 /** A staff member in the form of the API. */
-export function toStaffDto({ id, email, name, role, createdAt, lastSignInAt, secondFactorAt }: Staff): StaffDto {
-  return { id, email, name, role, createdAt, lastSignInAt, secondFactor: secondFactorAt !== null };
+export function toStaffDto(staff: Staff): StaffDto {
+  const { id, email, name, role, createdAt, lastSignInAt, secondFactorAt, oidcIssuer, oidcSubject, breakGlass } = staff;
+  const identity = oidcIssuer === null || oidcSubject === null ? null : { issuer: oidcIssuer, subject: oidcSubject };
+  return {
+    id,
+    email,
+    name,
+    role,
+    createdAt,
+    lastSignInAt,
+    secondFactor: secondFactorAt !== null,
+    identity,
+    breakGlass,
+  };
 }
 
 type NewStaff = Pick<Staff, 'email' | 'name' | 'role'>;
-
-/** Identifies a staff member: by id in the API, by e-mail on the command line. */
-type StaffKey = { readonly id: string } | { readonly email: string };
-
-function refuseLastAdmin(admins: Staff[], id: string): void {
-  if (admins.length === 1 && admins[0]?.id === id) throw new LastAdminError();
-}
 
 @Injectable()
 export class StaffService {
   constructor(
     @InjectRepository(Staff) private readonly staff: Repository<Staff>,
     private readonly links: PasswordLinkService,
+    private readonly lock: StaffLock,
     private readonly audit: AuditService,
     private readonly clock: Clock,
     starterNames: StarterNames,
@@ -44,7 +49,7 @@ export class StaffService {
       const found = await manager.find(Staff, { select: { id: true, name: true }, where: { id: In([...ids]) } });
       return new Map(found.map(({ id, name }) => [id, name]));
     });
-    audit.encryptFields(['email', 'name']);
+    audit.encryptFields(['email', 'name', 'subject']);
     audit.keepAccountsOf((manager, id) => manager.existsBy(Staff, { id }));
   }
 
@@ -100,6 +105,9 @@ export class StaffService {
       passwordHash: await hashPassword(password),
       createdAt: new Date(this.clock.now()),
       lastSignInAt: null,
+      oidcIssuer: null,
+      oidcSubject: null,
+      breakGlass: false,
       ...NO_SECOND_FACTOR,
     });
     try {
@@ -114,22 +122,29 @@ export class StaffService {
   }
 
   /**
-   * Changes name or role. A change of role ends the person's sessions.
+   * Changes name or role, or makes an account one for emergencies. A change of role ends the person's sessions, and only
+   * admins stay break-glass.
    *
-   * @throws StaffNotFoundError, LastAdminError
+   * @param of the staff member, by id or e-mail
+   * @throws StaffNotFoundError, LastAdminError, SignsInAtProviderError, BreakGlassAdminOnlyError, TooManyBreakGlassError
    */
-  async update(id: string, request: UpdateStaffRequest, actor: Actor): Promise<StaffDto> {
+  async update(of: StaffKey, request: UpdateStaffRequest, actor: Actor): Promise<StaffDto> {
     return this.audit.transaction(async (manager) => {
-      const { admins, member } = await this.#lockStaff(manager, { id }, actor);
-      const { name, role } = member;
-      const changes = changesBetween({ name, role }, { name, role, ...request });
+      const locked = await this.lock.lock(manager, of, actor);
+      const { member } = locked;
+      const { id, name, role, breakGlass } = member;
+      const after = { name, role, breakGlass, ...request };
+      if (after.role !== 'admin') after.breakGlass = request.breakGlass ?? false;
+      const changes = changesBetween({ name, role, breakGlass }, after);
       if (Object.keys(changes).length === 0) return toStaffDto(member);
       if (changes['role']) {
-        refuseLastAdmin(admins, id);
+        if (member.oidcSubject !== null) throw new SignsInAtProviderError('role');
+        await this.lock.refuseLastAdmin(manager, locked);
         await manager.delete(StaffSession, { staffId: id });
       }
-      Object.assign(member, request);
-      await manager.update(Staff, { id }, { name: member.name, role: member.role });
+      Object.assign(member, after);
+      if (changes['breakGlass']) await this.lock.checkBreakGlass(manager, locked, after.breakGlass);
+      await manager.update(Staff, { id }, after);
       this.#record(manager, 'staff.updated', member, actor, changes);
       return toStaffDto(member);
     });
@@ -138,9 +153,10 @@ export class StaffService {
   /** @throws StaffNotFoundError, LastAdminError */
   async delete(id: string, actor: Actor): Promise<void> {
     await this.audit.transaction(async (manager) => {
-      const { admins, member } = await this.#lockStaff(manager, { id }, actor);
-      refuseLastAdmin(admins, id);
+      const locked = await this.lock.lock(manager, { id }, actor);
+      await this.lock.refuseLastAdmin(manager, locked);
       await manager.delete(Staff, { id });
+      const { member } = locked;
       const { email, name, role } = member;
       this.#record(manager, 'staff.deleted', member, actor, changesBetween({ email, name, role }, {}));
     });
@@ -150,7 +166,7 @@ export class StaffService {
    * Sets a new generated password, ends the person's sessions and revokes an unused password link.
    *
    * @param of the staff member, by id or e-mail
-   * @throws StaffNotFoundError
+   * @throws StaffNotFoundError, SignsInAtProviderError
    */
   async resetPassword(of: StaffKey, actor: Actor): Promise<StaffDto & { password: string }> {
     const password = generateStaffPassword();
@@ -164,7 +180,7 @@ export class StaffService {
    * Creates a one-time link for choosing a new password. The old password stops working now, and sessions end.
    *
    * @param baseUrl origin of the staff API, as staff reach it
-   * @throws StaffNotFoundError
+   * @throws StaffNotFoundError, SignsInAtProviderError
    */
   async sendPasswordLink(of: StaffKey, baseUrl: string, actor: Actor): Promise<StaffDto & PasswordLinkDto> {
     const [member, link] = await this.#reset(of, generateStaffPassword(), actor, (manager, holder) =>
@@ -178,7 +194,7 @@ export class StaffService {
     return this.links.revokeAll(actor);
   }
 
-  /** @throws StaffNotFoundError */
+  /** @throws StaffNotFoundError, SignsInAtProviderError */
   async #reset<T>(
     of: StaffKey,
     password: string,
@@ -187,7 +203,8 @@ export class StaffService {
   ): Promise<[Staff, T]> {
     const passwordHash = await hashPassword(password);
     return this.audit.transaction(async (manager) => {
-      const { member } = await this.#lockStaff(manager, of, actor);
+      const { member } = await this.lock.lock(manager, of, actor);
+      if (member.oidcSubject !== null) throw new SignsInAtProviderError('password');
       await manager.update(Staff, { id: member.id }, { passwordHash });
       await manager.delete(StaffSession, { staffId: member.id });
       this.#record(manager, 'staff.password-reset', member, actor, { password: ['', ''] });
@@ -204,7 +221,7 @@ export class StaffService {
    */
   async resetSecondFactor(of: StaffKey, actor: Actor): Promise<boolean> {
     return this.audit.transaction(async (manager) => {
-      const { member } = await this.#lockStaff(manager, of, actor);
+      const { member } = await this.lock.lock(manager, of, actor);
       if (!member.secondFactorAt) return false;
       await manager.update(Staff, { id: member.id }, NO_SECOND_FACTOR);
       await manager.delete(RecoveryCode, { staffId: member.id });
@@ -212,26 +229,6 @@ export class StaffService {
       this.#record(manager, 'staff.second-factor-reset', member, actor, { secondFactor: [true, false] });
       return true;
     });
-  }
-
-  /**
-   * Locks all admins, and then the staff member whose account changes. With this order, two admins cannot remove each
-   * other at the same time or deadlock. Confirms the actor here, since the change may end the actor's own session.
-   *
-   * @throws StaffNotFoundError, AppError 401
-   */
-  async #lockStaff(
-    manager: EntityManager,
-    of: StaffKey,
-    actor: Actor,
-  ): Promise<{ readonly admins: Staff[]; readonly member: Staff }> {
-    const lock = { mode: 'pessimistic_write' } as const;
-    const admins = await manager.find(Staff, { where: { role: 'admin' }, order: { id: 'ASC' }, lock });
-    const where = 'id' in of ? of : { emailKey: emailKeyOf(of.email) };
-    const member = await manager.findOne(Staff, { where, lock });
-    await this.audit.confirm(manager, actor);
-    if (!member) throw new StaffNotFoundError();
-    return { admins, member };
   }
 
   #record(manager: EntityManager, action: string, member: Staff, actor: Actor, changes: Changes): void {

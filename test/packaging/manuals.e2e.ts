@@ -28,6 +28,7 @@ const ELSEWHERE: Record<string, readonly string[]> = {
     'node dist/src/main.js --application dist/examples/connectivity/application.js',
     'node dist/src/cli.js --application … migrate run',
   ],
+  'src/staff/break-glass.e2e.ts': ['npm run -s cli -- staff allow-passwords'],
   'test/packaging/interop.e2e.ts': ['ask() {'],
   'test/platform/restore.e2e.ts': [
     'pg_dump -Fc "$DATABASE_URL" > latchkey.dump',

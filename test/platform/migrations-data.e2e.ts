@@ -101,6 +101,9 @@ const member = (n: number, more: Record<string, unknown>): Record<string, unknow
   pending_totp_secret: null,
   last_totp_step: null,
   totp_attempts: 0,
+  oidc_issuer: null,
+  oidc_subject: null,
+  break_glass: false,
   ...more,
 });
 const sealed = {
@@ -137,6 +140,7 @@ const migrations = await loadMigrations(CORE);
 const names = migrations.map(({ name }) => name);
 
 const PENDING = 'PendingCredentials1796800000000';
+const SINGLE_SIGN_ON = 'SingleSignOn1796840000000';
 
 const FIXTURES: Fixture[] = [
   { table: 'signing_key', row: key('k1', 'partner', { id: uuid(1), state: 'active', activated_at: LATE }) },
@@ -233,6 +237,11 @@ const FIXTURES: Fixture[] = [
     }),
   },
   {
+    table: 'staff',
+    row: member(303, { oidc_issuer: 'https://login.example', oidc_subject: LONG }),
+    from: names.indexOf(SINGLE_SIGN_ON) + 1,
+  },
+  {
     table: 'staff_session',
     row: {
       id: uuid(401),
@@ -241,8 +250,27 @@ const FIXTURES: Fixture[] = [
       expires_at: LATE,
       by_cookie: true,
       last_seen_at: EARLY,
+      authenticated_at: LATE,
+      oidc_sid: null,
+      id_token: null,
     },
   },
+  {
+    table: 'staff_session',
+    row: {
+      id: uuid(402),
+      staff_id: uuid(303),
+      created_at: EARLY,
+      expires_at: LATE,
+      by_cookie: true,
+      last_seen_at: EARLY,
+      authenticated_at: EARLY,
+      oidc_sid: LONG,
+      id_token: BYTES,
+    },
+    from: names.indexOf(SINGLE_SIGN_ON) + 1,
+  },
+  { table: 'used_logout_token', row: { id_hash: 'h', expires_at: LATE } },
   { table: 'personal_key', row: { subject_id: uuid(101), wrapped_key: BYTES, created_at: EARLY } },
   {
     table: 'audit_event',
@@ -287,7 +315,7 @@ const FIXTURES: Fixture[] = [
   })),
   { table: 'revoked_token', row: { jti: uuid(701), expires_at: LATE, revoked_at: EARLY } },
   { table: 'recovery_code', row: { staff_id: uuid(302), code_hash: 'x' } },
-  { table: 'settings', row: { id: true, second_factor_required: true } },
+  { table: 'settings', row: { id: true, second_factor_required: true, local_sign_in: 'break-glass' } },
   {
     table: 'handover',
     row: {
@@ -658,6 +686,17 @@ const MEANINGS: Record<string, { adds?: Record<string, Meaning>; removes?: strin
   SelfService1796820000000: { adds: { 'channel_user.self_service': is('false') } },
   LeakReports1796821000000: { adds: { 'credential.reported_leaked_at': isNull } },
   ServiceAccounts1796830000000: {},
+  [SINGLE_SIGN_ON]: {
+    adds: {
+      'staff.oidc_issuer': isNull,
+      'staff.oidc_subject': isNull,
+      'staff.break_glass': is('false'),
+      'staff_session.authenticated_at': (value) => Math.abs(time(value) - Date.now()) < 600_000,
+      'staff_session.oidc_sid': isNull,
+      'staff_session.id_token': isNull,
+      'settings.local_sign_in': is('everybody'),
+    },
+  },
 };
 
 async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {

@@ -25,6 +25,8 @@ const PEOPLE = [
   'POST /admin/staff/:id/reset-password',
   'DELETE /admin/staff/:id/second-factor',
   'DELETE /admin/staff/:id',
+  'PUT /admin/staff/:id/identity',
+  'DELETE /admin/staff/:id/identity',
   'GET /admin/service-accounts',
   'POST /admin/service-accounts',
   'GET /admin/service-accounts/:id',
@@ -99,7 +101,14 @@ const ALSO_FOR_SCRIPTS: Readonly<Record<string, Role>> = {
 };
 
 /** Open to everybody, with or without a key. */
-const PUBLIC = ['POST /admin/session', 'POST /admin/password-link/use'];
+const PUBLIC = [
+  'POST /admin/session',
+  'GET /admin/session/methods',
+  'GET /admin/session/oidc',
+  'GET /admin/session/oidc/callback',
+  'POST /admin/session/oidc/backchannel-logout',
+  'POST /admin/password-link/use',
+];
 
 const RANK: Record<Role, number> = { viewer: 0, operator: 1, admin: 2 };
 const ROLES = Object.keys(RANK) as Role[];

@@ -13,6 +13,7 @@ export const EVENTS: Record<Webhook['events'][number], string> = {
   'channel_user.suspended': 'An account was suspended',
   'channel_user.reactivated': 'An account was reactivated',
   'sign_in.failing': 'Sign-ins fail repeatedly',
+  'staff.break_glass_used': 'A break-glass account was used',
 };
 
 export const MEANING: Record<Notice['type'], string> = { ...EVENTS, 'webhook.test': 'A test' };

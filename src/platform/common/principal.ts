@@ -27,6 +27,10 @@ export interface CurrentStaff {
   readonly lastSignInAt: Date | null;
   /** Whether this person signs in with a second factor. */
   readonly secondFactor: boolean;
+  /** With which identity this person signs in at the identity provider; `null` with a password. */
+  readonly identity: { readonly issuer: string; readonly subject: string } | null;
+  /** Whether this admin may sign in with a password even if all others may not. */
+  readonly breakGlass: boolean;
   /** Whether this person must set up a second factor first, because all staff must have one. */
   readonly enrolmentRequired: boolean;
   readonly session: {

@@ -216,6 +216,63 @@ it.each([
   expect(loadConfig({ ...PRODUCTION, PUBLIC_URL })).toMatchObject({ publicUrl });
 });
 
+describe('the identity provider of staff', () => {
+  const OIDC = {
+    STAFF_OIDC_ISSUER: 'https://login.company.example/tenant',
+    STAFF_OIDC_CLIENT_ID: 'latchkey',
+    STAFF_OIDC_CLIENT_SECRET: 'Zq8f-real-one',
+    STAFF_OIDC_ROLES: 'g-1=admin',
+  };
+
+  it('is named by its host, and its groups by the last = and %2C', () => {
+    const STAFF_OIDC_ROLES = 'CN=Latchkey%2COU=Staff=admin, g-2 = operator,7f0c%2cx=viewer';
+    const { staffOidc } = loadConfig({ ...PRODUCTION, ...OIDC, STAFF_OIDC_ROLES });
+    expect(staffOidc).toMatchObject({
+      issuer: OIDC.STAFF_OIDC_ISSUER,
+      name: 'login.company.example',
+      clientId: 'latchkey',
+      clientKey: { kind: 'secret', secret: 'Zq8f-real-one' },
+      groupsClaim: 'groups',
+    });
+    expect([...(staffOidc?.roles ?? [])]).toEqual([
+      ['CN=Latchkey,OU=Staff', 'admin'],
+      ['g-2', 'operator'],
+      ['7f0c,x', 'viewer'],
+    ]);
+    expect(loadConfig(PRODUCTION).staffOidc).toBeUndefined();
+  });
+
+  it.each([
+    [{ STAFF_OIDC_ISSUER: '' }, 'STAFF_OIDC_CLIENT_ID is set, and STAFF_OIDC_ISSUER is not'],
+    [{ STAFF_OIDC_CLIENT_ID: '' }, 'STAFF_OIDC_CLIENT_ID is required with STAFF_OIDC_ISSUER'],
+    [{ STAFF_OIDC_ROLES: '' }, 'STAFF_OIDC_ROLES is required with STAFF_OIDC_ISSUER'],
+    [{ STAFF_OIDC_CLIENT_SECRET: '' }, 'STAFF_OIDC_CLIENT_SECRET or STAFF_OIDC_PRIVATE_KEY is required'],
+    [{ STAFF_OIDC_PRIVATE_KEY: 'x' }, 'STAFF_OIDC_PRIVATE_KEY must be a private key in PEM'],
+    [{ STAFF_OIDC_CLIENT_SECRET: 'secret' }, 'STAFF_OIDC_CLIENT_SECRET must not be an example'],
+    [{ STAFF_OIDC_ISSUER: 'http://login.company.example' }, 'STAFF_OIDC_ISSUER must be an https URL in production'],
+    [{ STAFF_OIDC_ISSUER: 'login.company.example' }, 'STAFF_OIDC_ISSUER must be an http or https URL'],
+    [{ STAFF_OIDC_ISSUER: 'https://login.company.example/?x' }, 'STAFF_OIDC_ISSUER must be an http or https URL'],
+    [{ STAFF_OIDC_ROLES: 'g-1' }, 'STAFF_OIDC_ROLES must be a comma-separated list of group=role'],
+    [{ STAFF_OIDC_ROLES: 'g-1=owner' }, 'STAFF_OIDC_ROLES must be a comma-separated list of group=role'],
+    [{ STAFF_OIDC_ROLES: '=admin' }, 'STAFF_OIDC_ROLES must be a comma-separated list of group=role'],
+    [{ STAFF_OIDC_ROLES: 'g-1=admin,' }, 'STAFF_OIDC_ROLES must be a comma-separated list of group=role'],
+    [{ STAFF_OIDC_ROLES: 'g-1=admin,g-1=viewer' }, 'STAFF_OIDC_ROLES must name each group once'],
+    [{ STAFF_OIDC_GROUPS_CLAIM: 'two words' }, 'STAFF_OIDC_GROUPS_CLAIM must be 1 to 255 characters'],
+    [{ ADMIN_URL: 'http://console.latchkey.example' }, 'ADMIN_URL must be an https URL in production'],
+    [{ ADMIN_URL: 'https://console.latchkey.example/staff' }, 'ADMIN_URL must have no path'],
+    [{ PUBLIC_URL: 'https://latchkey.example/partners' }, 'ADMIN_URL is required with STAFF_OIDC_ISSUER'],
+  ])('is refused with %j', (variables: Record<string, string>, message) => {
+    const problems = problemsOf({ ...PRODUCTION, ...OIDC, ...variables }).join('\n');
+    expect(problems).toContain(message);
+    expect(problems).not.toContain('Zq8f-real-one');
+  });
+
+  it('has its console at ADMIN_URL, without the slash at its end', () => {
+    const ADMIN_URL = 'https://console.latchkey.example/';
+    expect(loadConfig({ ...PRODUCTION, ...OIDC, ADMIN_URL }).adminUrl).toBe('https://console.latchkey.example');
+  });
+});
+
 describe('the rules that apply', () => {
   const { NODE_ENV: _, ...settings } = PRODUCTION;
 

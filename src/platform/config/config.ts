@@ -5,6 +5,7 @@ import type { KeyEncryptionKeys } from './key-encryption-key.ts';
 import type { SettingValues } from './settings.ts';
 import { type Findings, readSettings, type Variables } from './settings-reader.ts';
 import { isProduction, ruleProblems } from './settings-rules.ts';
+import { type StaffOidcConfig, staffOidcOf } from './staff-oidc.ts';
 import { parseTelemetry, type TelemetryConfig } from './telemetry.ts';
 
 /** Stops the start. Each problem names the variable, its rule, and the value found unless that may be a secret. */
@@ -33,6 +34,8 @@ export interface EnvironmentConfig {
   readonly activityRetentionDays: number;
   readonly dataDir: string;
   readonly publicUrl: string | undefined;
+  readonly adminUrl: string | undefined;
+  readonly staffOidc: StaffOidcConfig | undefined;
   readonly tokenAudience: string | undefined;
   /** The newest first. */
   readonly keyEncryptionKeys: KeyEncryptionKeys | undefined;
@@ -75,6 +78,10 @@ export abstract class Config {
   abstract readonly activityRetentionDays: number;
   /** The issuer (`iss`), without a trailing slash. */
   abstract readonly publicUrl: string;
+  /** The address of the console, without a trailing slash; absent: it is that of `publicUrl`. */
+  abstract readonly adminUrl: string | undefined;
+  /** The identity provider of staff; absent: staff sign in with passwords only. */
+  abstract readonly staffOidc: StaffOidcConfig | undefined;
   /** The `aud` of partner tokens. */
   abstract readonly tokenAudience: string;
   /** 32 bytes each: the first encrypts signing keys and personal values at rest, all of them decrypt. */
@@ -88,6 +95,8 @@ export abstract class Config {
   /** Whether `/partner` is served. */
   abstract readonly partnerPage: boolean;
 }
+
+const withoutSlash = (url: string | undefined): string | undefined => url?.replace(/(?<!\/)\/+$/, '');
 
 function cacheSizes(values: SettingValues): Pick<Config, 'accountCacheSize' | 'tokenCacheSize'> {
   const accounts = values.DIRECTORY_CACHE_SIZE ?? values.CACHE_SIZE;
@@ -123,7 +132,9 @@ export function loadConfig(variables: Variables): EnvironmentConfig {
     redisUrl: values.REDIS_URL,
     activityRetentionDays: values.ACTIVITY_RETENTION_DAYS,
     dataDir: values.LATCHKEY_DATA_DIR,
-    publicUrl: values.PUBLIC_URL?.replace(/(?<!\/)\/+$/, ''),
+    publicUrl: withoutSlash(values.PUBLIC_URL),
+    adminUrl: withoutSlash(values.ADMIN_URL),
+    staffOidc: staffOidcOf(values),
     tokenAudience: values.TOKEN_AUDIENCE,
     keyEncryptionKeys: values.KEY_ENCRYPTION_KEYS ?? values.KEY_ENCRYPTION_KEY,
     signingKeyRotationDays: values.SIGNING_KEY_ROTATION_DAYS,

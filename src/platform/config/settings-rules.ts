@@ -1,6 +1,7 @@
 import { databasePassword } from './database-url.ts';
 import { isWeakKey } from './key-encryption-key.ts';
 import type { SettingValues } from './settings.ts';
+import { staffOidcProblems } from './staff-oidc.ts';
 
 /** Passwords of examples. Production refuses to start with one of them. */
 const EXAMPLE_PASSWORDS = new Set(['change-me', 'changeme', 'example', 'secret', 'password', 'postgres', 'latchkey']);
@@ -24,6 +25,7 @@ export function ruleProblems(values: SettingValues): string[] {
   return [
     ...portProblems(values),
     ...combinationProblems(values),
+    ...staffOidcProblems(values),
     ...(isProduction(values) ? productionProblems(values) : []),
   ];
 }
@@ -75,13 +77,15 @@ function productionProblems(values: SettingValues): string[] {
       problems.push(`${name} must not contain an example password in production`);
     }
   }
-  if (isExample(values.DATABASE_PASSWORD ?? '')) {
-    problems.push('DATABASE_PASSWORD must not be an example password in production');
+  for (const name of ['DATABASE_PASSWORD', 'STAFF_OIDC_CLIENT_SECRET'] as const) {
+    if (isExample(values[name] ?? '')) problems.push(`${name} must not be an example password in production`);
   }
-  if (values.PUBLIC_URL?.startsWith('http://') === true) {
+  for (const name of ['PUBLIC_URL', 'ADMIN_URL', 'STAFF_OIDC_ISSUER'] as const) {
+    const url = values[name];
+    if (url?.startsWith('http://') !== true) continue;
     problems.push(
-      'PUBLIC_URL must be an https URL in production (with DATABASE_URL, unless NODE_ENV=development is set); ' +
-        `found ${JSON.stringify(values.PUBLIC_URL)}`,
+      `${name} must be an https URL in production (with DATABASE_URL, unless NODE_ENV=development is set); ` +
+        `found ${JSON.stringify(url)}`,
     );
   }
   for (const name of ['KEY_ENCRYPTION_KEY', 'KEY_ENCRYPTION_KEYS'] as const) {

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -115,14 +115,27 @@ describe('a secret in a file', () => {
       DATABASE_PASSWORD: 'Zq8f-real-one',
       REDIS_URL: 'redis://cache.internal:6379/1',
       KEY_ENCRYPTION_KEY: KEY.toString('base64'),
+      STAFF_OIDC_CLIENT_SECRET: 'Zq8f-real-two',
+      STAFF_OIDC_PRIVATE_KEY: generateKeyPairSync('ec', { namedCurve: 'P-256' })
+        .privateKey.export({ type: 'pkcs8', format: 'pem' })
+        .toString(),
     };
     const rows = SETTING_ROWS.filter(([, { secret, replacedBy }]) => secret && replacedBy === undefined);
     expect(rows.map(([name]) => name).sort()).toEqual(Object.keys(secrets).sort());
-    const files = Object.entries(secrets).map(([name, text]) => [`${name}_FILE`, fileOf(`${text}\n`)]);
-    const { PUBLIC_URL } = PRODUCTION;
-    expect(read({ PUBLIC_URL, ...(Object.fromEntries(files) as Record<string, string>) })).toEqual(
-      read({ PUBLIC_URL, ...secrets }),
-    );
+    const oidc = {
+      STAFF_OIDC_ISSUER: 'https://login.company.example',
+      STAFF_OIDC_CLIENT_ID: 'latchkey',
+      STAFF_OIDC_ROLES: 'g=admin',
+    };
+    const others = { PUBLIC_URL: PRODUCTION.PUBLIC_URL, ...oidc };
+    // Only one of these two may be set.
+    for (const left of ['STAFF_OIDC_CLIENT_SECRET', 'STAFF_OIDC_PRIVATE_KEY']) {
+      const set = Object.entries(secrets).filter(([name]) => name !== left);
+      const files = set.map(([name, text]) => [`${name}_FILE`, fileOf(`${text}\n`)]);
+      expect(read({ ...others, ...(Object.fromEntries(files) as Record<string, string>) })).toEqual(
+        read({ ...others, ...(Object.fromEntries(set) as Record<string, string>) }),
+      );
+    }
   });
 
   it.each([

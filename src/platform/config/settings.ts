@@ -1,6 +1,8 @@
 import { databaseUrlProblem } from './database-url.ts';
 import { publicUrlProblem } from './public-url.ts';
 import { redisUrlProblem } from './redis-url.ts';
+import { adminUrlProblem } from './staff-oidc.ts';
+import { STAFF_OIDC_SETTINGS } from './staff-oidc-settings.ts';
 import {
   checked,
   choice,
@@ -171,6 +173,16 @@ const SETTINGS = {
     example: 'https://latchkey.example',
     secret: false,
   },
+  ADMIN_URL: {
+    type: { ...checked(adminUrlProblem), quotes: true },
+    absent: '`PUBLIC_URL`',
+    description:
+      'The address of the console, if it differs from `PUBLIC_URL`, as with `ADMIN_PORT` behind a name of its own; ' +
+      'https in production. Links for staff and the redirect URI of single sign-on come from it, never from the ' +
+      '`Host` of a request.',
+    example: 'https://console.latchkey.example',
+    secret: false,
+  },
   TOKEN_AUDIENCE: {
     type: matching(/^\S{1,255}$/, 'must be 1 to 255 characters without spaces'),
     absent: '`PUBLIC_URL`',
@@ -197,6 +209,7 @@ const SETTINGS = {
     secret: true,
     replacedBy: 'KEY_ENCRYPTION_KEY',
   },
+  ...STAFF_OIDC_SETTINGS,
   SIGNING_KEY_ROTATION_DAYS: {
     type: wholeNumber(0, 3_650),
     default: '90',

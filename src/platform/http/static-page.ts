@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
  * Forbids content of other origins, inline content, framing and text that becomes HTML or script, and keeps the URL with
  * its secret from leaving.
  */
-const HEADERS = {
+export const PAGE_HEADERS = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
@@ -38,6 +38,6 @@ export class StaticPage {
 
   send(reply: FastifyReply, name: string): void {
     const type = TYPES[name.slice(name.lastIndexOf('.') + 1)] ?? 'application/octet-stream';
-    void reply.headers(HEADERS).type(type).send(this.#files.get(name));
+    void reply.headers(PAGE_HEADERS).type(type).send(this.#files.get(name));
   }
 }

@@ -1,0 +1,26 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { IsPlainText } from '../platform/api/validation.ts';
+
+/** An identity of the provider of `STAFF_OIDC_ISSUER`. */
+export class StaffIdentityDto {
+  @ApiProperty({ format: 'uri', description: 'The issuer of the identity.' })
+  issuer!: string;
+
+  @ApiProperty({ description: 'The `sub` of the person there.' })
+  subject!: string;
+}
+
+export class AttachIdentityRequest {
+  @ApiProperty({
+    minLength: 1,
+    maxLength: 255,
+    description: 'The `sub` of the person at the identity provider. The page of the refused sign-in shows it.',
+  })
+  @IsPlainText(1, 255)
+  subject!: string;
+}
+
+export class SignedOutDto {
+  @ApiProperty({ format: 'uri', description: 'The page of the identity provider where the person signs out there.' })
+  endSessionUrl!: string;
+}
