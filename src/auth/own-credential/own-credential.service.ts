@@ -62,18 +62,32 @@ function actorOf({ id, username }: CurrentChannelUser, request: FastifyRequest):
 
 /** A credential as its owner sees it. */
 function toOwnDto(
-  { startedBy, lastUsedUserAgent: _, ...credential }: CredentialDto,
+  credential: CredentialDto,
   caller: CurrentChannelUser,
   links: readonly HandoverDto[] = [],
 ): OwnCredentialDto {
-  const isPending = credential.status === 'pending';
+  const { id, status, startedBy } = credential;
   // Links are sorted by time, the newest first.
-  const link = isPending ? links.find(({ credentialId }) => credentialId === credential.id) : undefined;
+  const link = status === 'pending' ? links.find(({ credentialId }) => credentialId === id) : undefined;
+  // Each field is named, so that a new one for staff does not reach partners by itself.
   return {
-    ...credential,
-    current: credential.id === caller.credential.id,
+    id,
+    label: credential.label,
+    fingerprint: credential.fingerprint,
+    status,
+    current: id === caller.credential.id,
+    createdAt: credential.createdAt,
+    expiresAt: credential.expiresAt,
+    revokedAt: credential.revokedAt,
+    reportedLeakedAt: credential.reportedLeakedAt,
     startedBy: startedBy === null ? null : startedBy.type === 'service-account' ? 'staff' : startedBy.type,
+    pendingSince: credential.pendingSince,
+    pendingUntil: credential.pendingUntil,
     link: link ? { status: link.status, expiresAt: link.expiresAt, revealedAt: link.revealedAt } : null,
+    retireOthers: credential.retireOthers,
+    activatedAt: credential.activatedAt,
+    lastUsedAt: credential.lastUsedAt,
+    lastUsedAddress: credential.lastUsedAddress,
   };
 }
 
