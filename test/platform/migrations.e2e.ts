@@ -1,4 +1,5 @@
 import { globSync, readFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../src/platform/database/data-source.ts';
@@ -6,6 +7,7 @@ import { loadMigrations } from '../../src/platform/database/migration-folders.ts
 import { hasPendingMigrations, revertMigration, runMigrations } from '../../src/platform/database/migrate.ts';
 import { TestApp } from '../support/app.ts';
 import { createDatabase } from '../support/database.ts';
+import { PostgresProxy } from '../support/postgres-proxy.ts';
 
 /** Everything that a schema consists of, as text, so that two of them can be compared. */
 async function schemaOf(url: string): Promise<string[]> {
@@ -75,6 +77,21 @@ it('run once when several instances migrate at once', async () => {
     const results = await Promise.all(Array.from({ length: 4 }, () => runMigrations(url)));
     expect(results.flat()).toHaveLength((await loadMigrations()).length);
   } finally {
+    await drop();
+  }
+});
+
+it('wait for a server that is too busy to accept a connection as fast as requests need it', async () => {
+  const { url, drop } = await createDatabase({ migrated: false });
+  const proxy = await PostgresProxy.start(url);
+  try {
+    proxy.stall();
+    const run = runMigrations(proxy.url);
+    await setTimeout(2_500);
+    proxy.mend();
+    expect(await run).toHaveLength((await loadMigrations()).length);
+  } finally {
+    await proxy.shut();
     await drop();
   }
 });

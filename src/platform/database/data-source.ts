@@ -6,6 +6,8 @@ import { connectionOptions } from './connection-options.ts';
 
 /** How long a request may wait for a connection. Must stay below the request deadline of 4 s. */
 const CONNECT_TIMEOUT_MS = 2_000;
+/** How long a migration may wait for a connection. No request waits for it. */
+const MIGRATION_CONNECT_TIMEOUT_MS = 30_000;
 const STATEMENT_TIMEOUT_MS = 3_000;
 /** The client's own timeout, for a server that does not answer at all. Must exceed `STATEMENT_TIMEOUT_MS`. */
 const QUERY_TIMEOUT_MS = 3_500;
@@ -16,7 +18,7 @@ const RECONNECT_MS = 500;
 
 /**
  * What limits the duration of a statement. `connection`: settings that each connection sends when it starts. `role`:
- * the role's own settings, since a pooler refuses those of a connection. `none`: no limit, for migrations.
+ * the role's own settings, since a pooler refuses those of a connection. `none`: no limit, for migrations, which also wait longer for a connection.
  */
 type Timeouts = 'connection' | 'role' | 'none';
 
@@ -61,7 +63,7 @@ export function dataSourceOptions(url: string, poolSize: number, timeouts: Timeo
     installExtensions: false,
     migrationsTableName: 'migration',
     poolSize,
-    connectTimeoutMS: CONNECT_TIMEOUT_MS,
+    connectTimeoutMS: timeouts === 'none' ? MIGRATION_CONNECT_TIMEOUT_MS : CONNECT_TIMEOUT_MS,
     poolErrorHandler: () => undefined,
     extra: {
       Client: PooledConnection,
