@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** Clock ticks a second, in which Linux counts processor time (`getconf CLK_TCK`): 100 on every platform of Node. */
 const TICKS_PER_SECOND = 100;
@@ -20,10 +20,26 @@ function statOf(pid: number): number[] {
     .map(Number);
 }
 
+/** The processor time of a process with all its threads in user and in kernel mode, in seconds. */
+export function modeSeconds(pid: number): { readonly user: number; readonly kernel: number } {
+  const [, , , , , , , , , , , user = NaN, kernel = NaN] = statOf(pid);
+  return { user: user / TICKS_PER_SECOND, kernel: kernel / TICKS_PER_SECOND };
+}
+
 /** The processor time that a process has used with all its threads, in seconds. */
 export function cpuSeconds(pid: number): number {
-  const [, , , , , , , , , , , user = NaN, system = NaN] = statOf(pid);
-  return (user + system) / TICKS_PER_SECOND;
+  const { user, kernel } = modeSeconds(pid);
+  return user + kernel;
+}
+
+/** How often the threads of a process that still run have left a core: to wait, or because others needed it. */
+export function contextSwitches(pid: number): { readonly waiting: number; readonly preempted: number } {
+  const statuses = readdirSync(`/proc/${String(pid)}/task`).map((task) => read(pid, `task/${task}/status`));
+  const sum = (field: RegExp): number => statuses.reduce((total, text) => total + Number(field.exec(text)?.[1]), 0);
+  return {
+    waiting: sum(/^voluntary_ctxt_switches:\s+(\d+)$/m),
+    preempted: sum(/^nonvoluntary_ctxt_switches:\s+(\d+)$/m),
+  };
 }
 
 export function parentOf(pid: number): number {
