@@ -1,7 +1,9 @@
+import pg from 'pg';
 import type { Answer, StaffMember } from '../../test/support/app.ts';
 import { runCommand } from '../../test/support/command.ts';
 import { Receiver } from '../../test/support/receiver.ts';
 import { secret } from '../../test/support/secrets.ts';
+import { until } from '../../test/support/sign-ins.ts';
 import { type SingleSignOn, signInAs, startSingleSignOn, type Visitor } from '../../test/support/single-sign-on.ts';
 import { SettingsService } from '../settings/settings.service.ts';
 import { SYSTEM } from '../platform/common/principal.ts';
@@ -122,6 +124,31 @@ describe('a break-glass account', () => {
     (await mark(admins[3]?.id ?? '')).expect(200);
     expect((await asLocal('GET', `/admin/staff/${admins[1]?.id ?? ''}`)).json()['breakGlass']).toBe(false);
     expect((await asLocal('GET', `/admin/staff/${first?.id ?? ''}`)).json()['breakGlass']).toBe(true);
+  });
+
+  it('is one of at most three, also if two people become admins with one at the same moment', async () => {
+    await withSecondFactor(local.id);
+    for (const { id } of [local, await sso.app.newStaff('admin')]) (await mark(id)).expect(200);
+    const people = await Promise.all([1, 2].map(() => sso.app.newStaff('viewer')));
+    const holder = new pg.Client({ connectionString: sso.app.databaseUrl });
+    await holder.connect();
+    try {
+      await holder.query('BEGIN');
+      await holder.query(`SELECT FROM staff WHERE role = 'admin' FOR UPDATE`);
+      const changes = people.map(({ id }) =>
+        visitor.request('PATCH', `/admin/staff/${id}`, { role: 'admin', breakGlass: true }),
+      );
+      await until(async () => {
+        const { rowCount } = await holder.query(
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+        );
+        return rowCount === people.length;
+      }, 'both changes wait');
+      await holder.query('COMMIT');
+      expect((await Promise.all(changes)).map(({ status }) => status).sort()).toEqual([200, 409]);
+    } finally {
+      await holder.end();
+    }
   });
 
   it('needs a second factor before anything else, and cannot turn it off', async () => {

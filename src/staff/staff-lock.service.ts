@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { EntityManager } from 'typeorm';
+import { type EntityManager, Not } from 'typeorm';
 import { AuditService } from '../audit/audit.service.ts';
 import type { Actor } from '../platform/common/principal.ts';
 import { SettingsService } from '../settings/settings.service.ts';
@@ -74,14 +74,15 @@ export class StaffLock {
    * @throws BreakGlassAdminOnlyError, TooManyBreakGlassError, LastAdminError
    */
   async checkBreakGlass(manager: EntityManager, locked: LockedStaff, wanted: boolean): Promise<void> {
-    const { admins, member } = locked;
+    const { member } = locked;
     if (!wanted) {
       if ((await this.settings.localSignIn(manager)) === 'break-glass') refuseLastOf(locked, (each) => each.breakGlass);
       return;
     }
     if (member.role !== 'admin' || member.oidcSubject !== null) throw new BreakGlassAdminOnlyError();
-    const others = admins.filter(({ id, breakGlass }) => breakGlass && id !== member.id);
-    if (others.length >= MAX_BREAK_GLASS) throw new TooManyBreakGlassError(MAX_BREAK_GLASS);
+    // Counted after the admins are locked, since another change may have made somebody an admin while this one waited.
+    const others = await manager.countBy(Staff, { breakGlass: true, id: Not(member.id) });
+    if (others >= MAX_BREAK_GLASS) throw new TooManyBreakGlassError(MAX_BREAK_GLASS);
   }
 
   /**
