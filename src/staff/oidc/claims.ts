@@ -12,10 +12,11 @@ const isRecord = (value: unknown): value is Record<string, unknown> => typeof va
 
 /**
  * Whether the provider has too many groups of a person for a token, and says so in `_claim_names` (OpenID Connect Core
- * §5.6.2), or with Microsoft's `hasgroups`.
+ * §5.6.2), or with Microsoft's `hasgroups`, which says nothing of app roles.
  */
 export function isTruncated({ _claim_names: elsewhere, hasgroups: hasGroups }: Claims, name: string): boolean {
-  return (isRecord(elsewhere) && Object.hasOwn(elsewhere, name)) || hasGroups === true || hasGroups === 'true';
+  const hasMore = name === 'groups' && (hasGroups === true || hasGroups === 'true');
+  return (isRecord(elsewhere) && Object.hasOwn(elsewhere, name)) || hasMore;
 }
 
 /**
