@@ -1,8 +1,12 @@
 /** Bytes of the longest answer of the identity provider that is read. Key sets and metadata have a few thousand. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
 
+export const ANSWER_TOO_LONG = 'ANSWER_TOO_LONG';
+
 /** The provider's answer is longer than any that it has a reason to give. */
-class AnswerTooLongError extends Error {}
+class AnswerTooLongError extends Error {
+  readonly code = ANSWER_TOO_LONG;
+}
 
 type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
