@@ -56,11 +56,11 @@ export class BackchannelLogoutService implements OnApplicationBootstrap {
   async logout(token: string, actor: Actor): Promise<void> {
     const { iss: issuer = '', sub, sid, jti, events, nonce } = await this.provider.verifyLogoutToken(token);
     if (typeof jti !== 'string' || jti === '') throw new LogoutTokenError('has no jti');
-    if (!isLogout(events)) throw new LogoutTokenError('has not the event of a logout');
+    if (!isLogout(events)) throw new LogoutTokenError('has no event of a back-channel logout');
     // An ID token that somebody captured must not count (§2.4).
     if (nonce !== undefined) throw new LogoutTokenError('has a nonce');
-    if (sub !== undefined && !isSubject(sub)) throw new LogoutTokenError('has a sub that is none');
-    if (sid !== undefined && !isSid(sid)) throw new LogoutTokenError('has a sid that is none');
+    if (sub !== undefined && !isSubject(sub)) throw new LogoutTokenError('has a malformed sub');
+    if (sid !== undefined && !isSid(sid)) throw new LogoutTokenError('has a malformed sid');
     if (sub === undefined && sid === undefined) throw new LogoutTokenError('has neither sub nor sid');
     const target = { issuer, subject: sub ?? null, sid: sid ?? null };
     await this.audit.transaction(async (manager) => {

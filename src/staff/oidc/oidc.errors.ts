@@ -100,8 +100,8 @@ export class GroupsUnknownError extends OidcError {
       403,
       'groups-unknown',
       'Your groups are not known',
-      `${provider} did not tell your groups, or has too many to tell, so your role is not known. Your account was not ` +
-        `changed. Ask whoever manages ${provider} to send the groups that Latchkey needs in the claim “${claim}”.`,
+      `${provider} did not send your groups, or you are in too many for it to send all, so Latchkey cannot tell your ` +
+        `role. Your account was not changed. Ask whoever manages ${provider} to send the groups that Latchkey needs in the claim “${claim}”.`,
     );
   }
 }
