@@ -70,7 +70,11 @@ export class DiscoveryService {
     });
     const metadata = found.serverMetadata();
     // openid-client makes exceptions for Microsoft's multi-tenant issuers, where anybody's tenant would sign in.
-    if (new URL(metadata.issuer).href !== new URL(issuer).href) throw new Error('The issuer is another one');
+    // It also ignores a slash at the end, but identities are compared as text.
+    if (metadata.issuer !== issuer) {
+      const found = JSON.stringify(metadata.issuer).slice(0, 200);
+      throw new Error(`The metadata names the issuer ${found}: set STAFF_OIDC_ISSUER to it, if it is yours`);
+    }
     if (metadata.jwks_uri === undefined) throw new Error('The metadata has no jwks_uri');
     const url = new URL(metadata.jwks_uri);
     if (url.protocol !== 'https:' && !insecure) throw new Error('The jwks_uri is no https URL');

@@ -96,20 +96,27 @@ export class OidcSignInService {
 
   /** Takes over role, name and e-mail from the provider. A new role ends the sessions of the old one. */
   async #update(manager: EntityManager, member: Staff, { role, name, email }: Person, actor: Actor): Promise<void> {
-    const emailKey = emailKeyOf(email);
-    const isFree =
-      emailKey === member.emailKey ||
-      !(await manager.createQueryBuilder(Staff, 'staff').where({ emailKey }).getExists());
     const before = { role: member.role, name: member.name, email: member.email };
-    // An e-mail that another account has meanwhile stays with that account.
-    const after = { role, name, email: isFree ? email : member.email };
+    const isTaken = email !== member.email && !(await this.#takeEmail(manager, member, email));
+    const after = { role, name, email: isTaken ? member.email : email };
     const changes = changesBetween(before, after);
     if (Object.keys(changes).length === 0) return;
     if (changes['role']) await manager.delete(StaffSession, { staffId: member.id });
-    const values = { ...after, emailKey: emailKeyOf(after.email) };
-    await manager.update(Staff, { id: member.id }, values);
-    Object.assign(member, values);
+    await manager.update(Staff, { id: member.id }, { role, name });
+    Object.assign(member, after, { emailKey: emailKeyOf(after.email) });
     this.#record(manager, 'staff.updated', member, actor, changes);
+  }
+
+  /** Changes an account's e-mail. @returns false, with nothing changed, when another account has that e-mail */
+  async #takeEmail(manager: EntityManager, { id }: Staff, email: string): Promise<boolean> {
+    try {
+      // In a savepoint, since a failed statement would end the whole transaction.
+      await manager.transaction((nested) => nested.update(Staff, { id }, { email, emailKey: emailKeyOf(email) }));
+      return true;
+    } catch (error) {
+      if (uniqueViolation(error) !== 'uq_staff_email') throw error;
+      return false;
+    }
   }
 
   /** @throws EmailInUseError */

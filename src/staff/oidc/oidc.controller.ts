@@ -29,11 +29,17 @@ const redirected = (description: string) =>
     },
   });
 
+/** Characters of the longest path that is kept. With more, a browser might not keep the cookie (RFC 6265 §6.1). */
+const MAX_PATH = 1_500;
+
 /** The requested page of the console, or its start for anything that leads elsewhere. */
 function pageOf(from: string | undefined, consoleUrl: string): string {
   if (from?.startsWith(START) !== true || /[\\\s]/.test(from)) return START;
   const url = new URL(from, consoleUrl);
-  return url.origin === new URL(consoleUrl).origin && url.pathname.startsWith(START) ? from : START;
+  // Encoded again, since a Location header holds ASCII only.
+  const path = url.pathname + url.search + url.hash;
+  const isOurs = url.origin === new URL(consoleUrl).origin && url.pathname.startsWith(START);
+  return isOurs && path.length <= MAX_PATH ? path : START;
 }
 
 /** Signs staff in at the identity provider: the authorization code flow of OpenID Connect, with PKCE. */

@@ -11,7 +11,7 @@ export class BeginSignInQuery {
     description: 'The page of the console to show afterwards. Anything else leads to its start.',
   })
   @MayBeAbsent()
-  @IsPlainText(1, 500)
+  @IsPlainText(1, 2_000)
   from?: string;
 
   @ApiPropertyOptional({

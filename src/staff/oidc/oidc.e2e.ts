@@ -1,3 +1,7 @@
+import { once } from 'node:events';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import pg from 'pg';
 import { type Answer, TestApp } from '../../../test/support/app.ts';
 import type { PersonClaims } from '../../../test/support/identity-provider.ts';
 import { secret } from '../../../test/support/secrets.ts';
@@ -9,6 +13,7 @@ import {
   startSingleSignOn,
   Visitor,
 } from '../../../test/support/single-sign-on.ts';
+import { until } from '../../../test/support/sign-ins.ts';
 
 interface Staff {
   id: string;
@@ -145,6 +150,9 @@ describe('a sign-in at the identity provider', () => {
     ['?from=/console/../admin/staff', '/console/'],
     ['?from=/console/%5C..%5C', '/console/'],
     ['?from=/consoles', '/console/'],
+    ['?from=/console/channel-users?q=%E2%82%AC%C3%A9', '/console/channel-users?q=%E2%82%AC%C3%A9'],
+    [`?from=/console/channel-users?q=${'x'.repeat(900)}`, `/console/channel-users?q=${'x'.repeat(900)}`],
+    [`?from=/console/channel-users?q=${'x'.repeat(1_900)}`, '/console/'],
     ['?popUp=true&from=/console/staff', '/console/signed-in'],
   ])('leads with %s to %s', async (query, path) => {
     const { subject, claims } = person();
@@ -215,6 +223,60 @@ describe('a person whom the provider knows', () => {
     (await again(subject, { ...claims, email: local.email.toUpperCase() })).answer.expect(302);
     expect(await staffOf(subject)).toMatchObject({ email: claims['email'], role: 'operator' });
     expect((await sso.app.request('GET', SESSION, { token: local.token })).json()['identity']).toBeNull();
+  });
+
+  it('keeps the old e-mail if another account takes the new one at the same moment', async () => {
+    const { subject, claims } = await signedIn();
+    const email = `taken-${String(counter)}@company.example`;
+    const holder = new pg.Client({ connectionString: sso.app.databaseUrl });
+    await holder.connect();
+    try {
+      await holder.query('BEGIN');
+      await holder.query(
+        `INSERT INTO staff (id, email, email_key, name, role, password_hash, created_at)
+         VALUES (gen_random_uuid(), $1, $1, 'Another', 'viewer', '-', now())`,
+        [email],
+      );
+      const signingIn = again(subject, { ...claims, email, name: 'New Name' });
+      await until(async () => {
+        const { rowCount } = await holder.query(
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+        );
+        return rowCount !== 0;
+      }, 'the sign-in waits for the other account');
+      await holder.query('COMMIT');
+      (await signingIn).answer.expect(302);
+    } finally {
+      await holder.end();
+    }
+    expect(await staffOf(subject)).toMatchObject({ email: claims['email'], name: 'New Name' });
+  });
+
+  it('is created again by a sign-in after an admin has removed the account', async () => {
+    const { subject, visitor, claims } = await signedIn();
+    const before = await staffOf(subject);
+    const back = visitor.visit(await visitor.begin());
+    (await asAdmin('DELETE', `/admin/staff/${before?.id ?? ''}`)).expect(204);
+    expect((await visitor.request('GET', SESSION)).status).toBe(401);
+    (await visitor.request('GET', await back)).expect(302);
+    const after = await staffOf(subject);
+    expect(after?.id).not.toBe(before?.id);
+    expect(after?.email).toBe(claims['email']);
+  });
+
+  it('is named by sub and e-mail only in the encrypted part of the audit trail', async () => {
+    const { subject, claims } = await signedIn();
+    const { id = '' } = (await staffOf(subject)) ?? {};
+    (await again(subject, { ...claims, email: `other-${String(counter)}@company.example` })).answer.expect(302);
+    (await asAdmin('DELETE', `/admin/staff/${id}/identity`)).expect(200);
+    (await asAdmin('PUT', `/admin/staff/${id}/identity`, { subject })).expect(200);
+    (await asAdmin('DELETE', `/admin/staff/${id}`)).expect(204);
+    const rows = await sso.app.dataSource.query<{ changes: string }[]>(
+      'SELECT changes::text FROM audit_event WHERE target_id = $1',
+      [id],
+    );
+    expect(rows.length).toBeGreaterThanOrEqual(7);
+    for (const { changes } of rows) expect(changes).not.toMatch(new RegExp(`${subject}|@company`));
   });
 
   it('is refused if another person has the same e-mail', async () => {
@@ -486,16 +548,53 @@ describe('the provider', () => {
     },
   );
 
-  it.each([
-    ['another issuer', { issuer: 'https://evil.example' }],
-    ['no keys', { jwks_uri: undefined }],
+  it.each<[string, (issuer: string) => Record<string, unknown>]>([
+    ['another issuer', () => ({ issuer: 'https://evil.example' })],
+    // Identities are compared as text, so they must not differ by how the setting is written.
+    ['the issuer with a slash more', (issuer) => ({ issuer: `${issuer}/` })],
+    ['no keys', () => ({ jwks_uri: undefined })],
   ])('is not used if its metadata has %s', async (_, metadata) => {
     const own = await startSingleSignOn();
-    own.provider.metadata = metadata;
+    own.provider.metadata = metadata(own.provider.issuer);
     const answer = await own.app.request('GET', '/admin/session/oidc');
     expect([answer.status, codeOf(answer)]).toEqual([503, 'session.provider-unavailable']);
     await own.app.close();
     await own.provider.close();
+  });
+
+  it.each<[string, (response: ServerResponse, issuer: string) => void]>([
+    [
+      'are an error',
+      (response) => {
+        response.writeHead(500).end('{}');
+      },
+    ],
+    [
+      'are a redirect, even to the right ones',
+      (response, issuer) => {
+        response.writeHead(302, { location: `${issuer}/jwks` }).end();
+      },
+    ],
+    [
+      'do not end',
+      (response) => {
+        response.writeHead(200, { 'content-type': 'application/json' }).end(`{"keys":[],"x":"${'x'.repeat(1 << 21)}"}`);
+      },
+    ],
+  ])('counts as down if its keys %s', async (_, respond) => {
+    const own = await startSingleSignOn();
+    const { provider } = own;
+    const server = createServer((request, response) => {
+      respond(response, provider.issuer);
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    provider.metadata = { jwks_uri: `http://127.0.0.1:${String((server.address() as AddressInfo).port)}/jwks` };
+    const { subject, claims } = person();
+    const { answer } = await signInAs(own, subject, claims);
+    expect([answer.status, codeOf(answer)]).toEqual([503, 'session.provider-unavailable']);
+    await own.app.close();
+    await provider.close();
+    server.close();
   });
 
   it('may replace its key at any time', async () => {
