@@ -543,6 +543,22 @@ describe('a rotation', () => {
     ]);
   });
 
+  it('is completed once when the new key is used on two instances at the same moment', async () => {
+    const beside = await TestApp.start(app.config);
+    try {
+      const account = await create();
+      const next = await rotate(account);
+      const uses = await inParallel(12, 12, async (i) => (await tryKey(next.key, {}, i % 2 === 0 ? app : beside))[0]);
+      expect(uses).toEqual(Array<number>(12).fill(200));
+      expect((await eventsOf(account)).map(({ action }) => action).slice(2)).toEqual([
+        'service-account-key.activated',
+        'service-account-key.retired',
+      ]);
+    } finally {
+      await beside.stop();
+    }
+  });
+
   it('is refused while another one is pending, and says how to go on', async () => {
     const account = await create();
     const next = await rotate(account);
