@@ -25,7 +25,7 @@ export function useSignInMethods(): UseQueryResult<Schemas['SignInMethodsDto']> 
 export function SingleSignOnButton({ method, from }: { method: SingleSignOn; from: string }): ReactNode {
   const query = new URLSearchParams({ from: `/console${from}` }).toString();
   return (
-    <Button href={`${method.path}?${query}`} variant="contained" size="large">
+    <Button href={`${method.url}?${query}`} variant="contained" size="large">
       Sign in with {method.name}
     </Button>
   );

@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { Matches } from 'class-validator';
 import { IsPlainText } from '../platform/api/validation.ts';
 
 /** An identity of the provider of `STAFF_OIDC_ISSUER`. */
@@ -17,6 +18,8 @@ export class AttachIdentityRequest {
     description: 'The `sub` of the person at the identity provider. The page of the refused sign-in shows it.',
   })
   @IsPlainText(1, 255)
+  // With any other sub, the person could not sign in (OpenID Connect Core §2).
+  @Matches(/^[\x20-\x7e]*$/, { message: 'must consist of ASCII characters' })
   subject!: string;
 }
 

@@ -35,7 +35,8 @@ story('single sign-on', () => {
   it('signs a person in, and back to the page that was asked for', async () => {
     const { context, page } = await stage.somebody();
     await page.goto(`${stage.url}/console/staff`);
-    await page.getByRole('link', { name: 'Sign in with Company Login' }).waitFor();
+    const link = page.getByRole('link', { name: 'Sign in with Company Login' });
+    expect(await link.getAttribute('href')).toBe(`${stage.url}/admin/session/oidc?from=%2Fconsole%2Fstaff`);
     expect(await page.getByLabel('E-mail').isVisible()).toBe(true);
     expect(await inspect(page, 'sign-in-single-sign-on')).toEqual([]);
     await page.getByRole('link', { name: 'Sign in with Company Login' }).click();

@@ -15,6 +15,8 @@ import { renderRefusal } from './refusal-page.ts';
 import { SIGNED_IN_PATH } from './signed-in-page.controller.ts';
 
 const PAGE: RouteSettings = { renderError: renderRefusal };
+/** Where a browser begins a sign-in. */
+const PATH = '/admin/session/oidc';
 const START = '/console/';
 /** Keeps the URLs of a sign-in from leaving with the next request. */
 const NO_REFERRER = { 'referrer-policy': 'no-referrer' };
@@ -62,7 +64,8 @@ export class OidcController {
   async methods(): Promise<SignInMethodsDto> {
     const { name } = this.provider;
     const { localSignIn } = await this.settings.get();
-    return { singleSignOn: name === undefined ? null : { name, path: '/admin/session/oidc' }, localSignIn };
+    const url = this.provider.consoleUrl + PATH;
+    return { singleSignOn: name === undefined ? null : { name, path: PATH, url }, localSignIn };
   }
 
   @Get('oidc')

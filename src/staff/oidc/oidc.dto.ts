@@ -28,8 +28,17 @@ class SingleSignOnDto {
   @ApiProperty({ example: 'Company Login', description: 'What staff call the identity provider.' })
   name!: string;
 
-  @ApiProperty({ example: '/admin/session/oidc', description: 'Where a browser begins the sign-in.' })
+  @ApiProperty({ example: '/admin/session/oidc', description: 'Where a window beside the console begins a sign-in.' })
   path!: string;
+
+  @ApiProperty({
+    format: 'uri',
+    example: 'https://staff.latchkey.example/admin/session/oidc',
+    description:
+      'Where a browser begins a sign-in: at the address of the console, `ADMIN_URL`. The provider sends it back there, ' +
+      'and it then needs the cookie of the beginning.',
+  })
+  url!: string;
 }
 
 export class SignInMethodsDto {

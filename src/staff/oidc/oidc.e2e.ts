@@ -202,7 +202,12 @@ describe('a sign-in at the identity provider', () => {
   it('is offered by name', async () => {
     const answer = await sso.app.request('GET', '/admin/session/methods');
     expect(answer.json()).toEqual({
-      singleSignOn: { name: 'Company Login', path: '/admin/session/oidc' },
+      singleSignOn: {
+        name: 'Company Login',
+        path: '/admin/session/oidc',
+        // Also for a browser at another address, whose cookie would not come to the callback.
+        url: `${CONSOLE_URL}/admin/session/oidc`,
+      },
       localSignIn: 'everybody',
     });
   });
@@ -294,6 +299,9 @@ describe('a person whom the provider knows', () => {
     const { subject, claims } = person({ email: local.email });
     expect(codeOf((await again(subject, claims)).answer)).toBe('session.email-in-use');
     const path = `/admin/staff/${local.id}/identity`;
+    for (const none of ['', ' ', 'sub-ä', 'x'.repeat(256), null]) {
+      expect(codeOf(await asAdmin('PUT', path, { subject: none }))).toBe('request.invalid');
+    }
     const attached = (await asAdmin('PUT', path, { subject })).expect(200);
     expect(attached.json<Staff>().identity).toEqual({ issuer: sso.provider.issuer, subject });
     expect((await sso.app.request('GET', SESSION, { token: local.token })).status).toBe(401);
@@ -457,6 +465,19 @@ describe('an answer that the provider did not give to this browser', () => {
     expectRefused(await sso.app.request('GET', back, { headers: { cookie } }), 'provider-answer-invalid');
     // The browser itself has forgotten the sign-in.
     expectRefused(await visitor.request('GET', back), 'sign-in-expired');
+  });
+
+  it('opens one session if it comes twice at the same moment', async () => {
+    const { visitor, back } = await returning();
+    const headers = { cookie: visitor.cookies.header };
+    const answers = await Promise.all([1, 2].map(() => sso.app.request('GET', back, { headers })));
+    expect(answers.map(({ status }) => status).sort()).toEqual([302, 400]);
+    for (const answer of answers) {
+      for (const line of answer.headers.getSetCookie()) {
+        const [, value] = /^[^=]+=([^;]+)/.exec(line) ?? [];
+        if (value !== undefined) secret(value);
+      }
+    }
   });
 
   it('is refused: the code of one person in the browser of another', async () => {
