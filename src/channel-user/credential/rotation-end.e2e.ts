@@ -210,6 +210,23 @@ describe('a password that nobody uses', () => {
     }
   });
 
+  it('is either used or withdrawn when both happen at the same moment', async () => {
+    for (let round = 0; round < 8; round++) {
+      const partner = await app.newPartner();
+      const next = await rotate(partner.id);
+      pass(30 * DAY_MS + 1_000);
+      const [used] = await Promise.all([outcome(partner, next.password, other), end()]);
+      const [status] = await states(partner.id);
+      const actions = (await laterEvents(partner.id)).map(({ action }) => action).slice(1);
+      expect([
+        '200 token active credential.activated,credential.retired',
+        '401 invalid_credentials withdrawn credential.withdrawn',
+      ]).toContain(`${used} ${String(status)} ${actions.join()}`);
+      expect(await outcome(partner, partner.password, other)).toBe('200 token');
+      pass(-app.clockOffset);
+    }
+  });
+
   it('stays while it is the only one that works', async () => {
     const partner = await app.newPartner();
     const next = await rotate(partner.id);

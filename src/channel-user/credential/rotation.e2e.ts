@@ -380,6 +380,51 @@ describe('a second rotation', () => {
     expect(await statusOf(other.id, ofOther.id)).toBe('pending');
   });
 
+  it('that replaces the pending one loses to a first use, or the first use to it', async () => {
+    for (let round = 0; round < 12; round++) {
+      const partner = await a.newPartner();
+      const first = await rotate(partner.id);
+      const use = (): Promise<string> => outcome(partner, first.password);
+      const replace = (): Promise<Answer> => post(partner.id, { replaces: first.id });
+      const [used, replaced] =
+        round % 2 === 0
+          ? await Promise.all([use(), replace()])
+          : (([answer, text]) => [text, answer] as const)(await Promise.all([replace(), use()]));
+      if (replaced.status === 201) secret(replaced.json<{ credential: NewCredential }>().credential.password);
+      else expectProblem(replaced, 409, 'credential.not-pending');
+      const status = await statusOf(partner.id, first.id);
+      expect(['200 token 409 active', '401 invalid_credentials 201 withdrawn']).toContain(
+        `${used} ${String(replaced.status)} ${status}`,
+      );
+      expect(await outcome(partner)).toBe('200 token');
+      const pending = (await list(partner.id)).filter((each) => each.status === 'pending');
+      expect(pending).toHaveLength(replaced.status === 201 ? 1 : 0);
+    }
+  });
+
+  it('that replaces the pending one happens once, and not after a withdrawal', async () => {
+    for (let round = 0; round < 6; round++) {
+      const partner = await a.newPartner();
+      const first = await rotate(partner.id);
+      const token = await as('admin');
+      const path = `${USERS}/${partner.id}/credentials`;
+      const json = { replaces: first.id };
+      const answers = await Promise.all([
+        ...[a, b, a, b].map((on) => unlessBusy(() => on.request('POST', path, { token, json }))),
+        unlessBusy(() => b.request('POST', `${path}/${first.id}/withdraw`, { token })),
+      ]);
+      const won = answers.filter(({ status }) => status < 300);
+      expect(won).toHaveLength(1);
+      for (const answer of answers) {
+        if (answer.status === 201) secret(answer.json<{ credential: NewCredential }>().credential.password);
+        else if (answer.status !== 200) expectProblem(answer, 409, 'credential.not-pending');
+      }
+      expect(await statusOf(partner.id, first.id)).toBe('withdrawn');
+      expect((await laterActions(partner.id)).filter((action) => action === 'credential.withdrawn')).toHaveLength(1);
+      expect(await outcome(partner)).toBe('200 token');
+    }
+  });
+
   it.each([
     { retireOthers: { after: 'now', seconds: 60 } },
     { retireOthersInSeconds: 60 },
