@@ -250,14 +250,36 @@ describe('a reported password', () => {
     const elsewhere = await a.newPartner({ allowedIps: ['192.0.2.1'] });
     const suspended = await a.newPartner();
     const expired = await a.newPartner({ expiresAt: '2020-01-01T00:00:00Z' });
+    const withoutSelfService = await a.newPartner({ selfService: false });
     await call('POST', `${USERS}/${suspended.id}/suspend`, { reason: 'r' });
-    for (const partner of [elsewhere, suspended, expired]) {
+    for (const partner of [elsewhere, suspended, expired, withoutSelfService]) {
       await reported(partner);
       expect(await statuses(partner.id, partner.credentialId)).toEqual(['revoked']);
     }
     await call('POST', `${USERS}/${suspended.id}/reactivate`, {});
     expect(await signIn(suspended)).toBe('401 invalid_credentials');
     expect(await signIn(withPassword(suspended, (await rotate(suspended.id)).password))).toBe('200 token');
+  });
+
+  it('takes with it what a thief has created, also after the thief has ended the password itself', async () => {
+    const partner = await a.newPartner();
+    const byThief = await createWith(a, partner);
+    const token = await b.generateToken(withPassword(partner, byThief.password));
+    const path = `/me/credentials/${partner.credentialId}`;
+    expect((await b.request('DELETE', path, { token, json: { password: partner.password } })).status).toBe(204);
+    expect(await signIn(partner)).toBe('401 invalid_credentials');
+    const next = await createWith(b, withPassword(partner, byThief.password), { isUsed: false });
+    pass(29 * DAY_MS);
+    await reported(partner);
+    expect(await statuses(partner.id, partner.credentialId, byThief.id, next.id)).toEqual([
+      'revoked',
+      'revoked',
+      'withdrawn',
+    ]);
+    for (const { password } of [byThief, next]) {
+      expect(await signIn(withPassword(partner, password), a)).toBe('401 invalid_credentials');
+    }
+    expect(await notices(partner)).toMatchObject([{ statusBefore: 'revoked', liveCredentials: 0 }]);
   });
 
   it('is withdrawn with its link while it is pending, and the others go on', async () => {
