@@ -113,6 +113,11 @@ describe('the own sign-ins of a partner', () => {
     const theirs = await list(partner.token);
     expect(theirs.items[0]?.requestId).not.toBe(own.items[0]?.requestId);
     expect((await ask(stranger.token, `?channelUserId=${partner.id}`)).status).toBe(400);
+    // A cursor is only a place in the list.
+    await signInFrom(app, newAddress(), { ...partner, password: 'wrong' });
+    const cursor = (await list(partner.token, '?limit=1')).nextCursor ?? '';
+    const ids = (await list(partner.token)).items.map(({ id }) => id);
+    for (const { id } of (await list(stranger.token, `?cursor=${cursor}`)).items) expect(ids).not.toContain(id);
     expect((await ask(undefined)).status).toBe(401);
     expect((await ask((await app.asStaff('viewer')).token)).status).toBe(403);
   });
