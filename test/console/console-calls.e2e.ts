@@ -18,6 +18,7 @@ const UNKNOWN = '3f8f54a6-5f0a-4d2e-9a53-0c4a5b8d7e11';
 interface Partner {
   readonly id: string;
   readonly token: string;
+  readonly password: string;
 }
 
 type CountRow = readonly [hoursAgo: number, call: string, digit: number, calls: number];
@@ -47,7 +48,7 @@ story('the calls of a partner in the console', () => {
     const answer = await stage.asStaff(admin, 'POST', '/admin/channel-users', { username, displayName });
     const made = (await answer.json()) as { channelUser: { id: string }; credential: { password: string } };
     const { text } = await stage.generateToken(username, secret(made.credential.password));
-    return { id: made.channelUser.id, token: text };
+    return { id: made.channelUser.id, token: text, password: made.credential.password };
   };
   /** Calls with a partner's token. @returns the request id */
   const call = async ({ token }: Partner, path: string, status: number): Promise<string> => {
@@ -307,6 +308,17 @@ story('the calls of a partner in the console', () => {
     await look(page, 'request-change');
     await page.getByRole('main').getByRole('link', { name: 'grey-channel' }).first().click();
     await page.getByRole('heading', { name: 'Grey Channel', level: 1 }).waitFor();
+
+    const rotated = await stage.asStaff(grey.token, 'POST', '/me/credentials', { password: grey.password });
+    const { credential } = (await rotated.json()) as { credential: { password: string } };
+    secret(credential.password);
+    await page.goto(`${stage.url}/console/requests/${rotated.headers.get('x-request-id') ?? ''}`);
+    await page.getByRole('heading', { name: 'What it changed' }).waitFor();
+    expect(await facts(page)).toMatchObject({
+      Answered: 'The change was made',
+      Partner: 'Grey Channel (grey-channel)',
+    });
+    await look(page, 'request-own-change');
 
     const gone = await stage.asStaff(admin, 'DELETE', `/admin/channel-users/${grey.id}`);
     expect(gone.status).toBe(204);

@@ -29,8 +29,7 @@ const TABS: Partial<Record<Found['kind'], readonly [tab: string, words: string]>
 };
 
 function Whose({ kind, channelUser }: Found): ReactNode {
-  if (kind === 'change') return null;
-  if (channelUser === null) return <Fact label="Partner">It has been deleted.</Fact>;
+  if (channelUser === null) return kind === 'change' ? null : <Fact label="Partner">It has been deleted.</Fact>;
   const path = `/channel-users/${channelUser.id}/show`;
   const [tab, words] = TABS[kind] ?? [];
   return (

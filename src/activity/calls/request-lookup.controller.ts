@@ -17,8 +17,8 @@ export class RequestLookupController {
     operationId: 'getRequest',
     summary: 'Show what became of a request: what was asked, what was answered, why, and what to do',
     description:
-      'Finds sign-ins of channel users, their refused and failed calls, and changes by staff. Successful calls are ' +
-      'only counted, so the answer to their ids is 404, as it is once a record is no longer kept.',
+      'Finds sign-ins of channel users, their refused and failed calls, and changes, whoever made them. Other ' +
+      'successful calls are only counted, so the answer to their ids is 404, as it is once a record is no longer kept.',
   })
   @ApiParam({ name: 'requestId', format: 'uuid', description: 'The X-Request-Id of an answer.' })
   @ApiOkResponse({ type: StaffRequestRecordDto })

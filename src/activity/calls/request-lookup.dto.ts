@@ -11,7 +11,7 @@ export class RequestRecordDto {
   @ApiProperty({ format: 'uuid' })
   requestId!: string;
 
-  @ApiProperty({ enum: KINDS, description: '`change`, what staff changed, is found by staff only.' })
+  @ApiProperty({ enum: KINDS, description: '`change`, what a successful request changed, is found by staff only.' })
   kind!: RequestKind;
 
   @ApiProperty({ type: String, format: 'date-time' })

@@ -1,6 +1,7 @@
 import { type Answer, TestApp } from '../../../test/support/app.ts';
 import { CallModule } from '../../../test/support/call-module.ts';
 import { onDatabase } from '../../../test/support/database.ts';
+import { secret } from '../../../test/support/secrets.ts';
 import { eventually, LOOPBACK_PROXIES, newAddress, signInFrom } from '../../../test/support/sign-ins.ts';
 
 interface Found {
@@ -104,6 +105,36 @@ describe('the look-up of a request', () => {
     });
     expect(answer.events).toMatchObject([{ requestId, target: { id: partner.id, name: partner.username } }]);
     expect((await own(partner.token, requestId)).status).toBe(404);
+  });
+
+  it('tells staff which partner made a change itself', async () => {
+    const partner = await app.asPartner({ displayName: 'Own Change Channel' });
+    const { token, password } = partner;
+    const made = await app.request('POST', '/me/credentials', { token, json: { password } });
+    secret(made.expect(201).json<{ credential: { password: string } }>().credential.password);
+    const answer = (await any(requestIdOf(made))).expect(200).json<Found>();
+    expect(answer).toMatchObject({
+      kind: 'change',
+      asked: 'credential.created',
+      channelUser: { id: partner.id, username: partner.username, displayName: 'Own Change Channel' },
+    });
+    // The partner's own look-up has no changes: to the partner, it is a successful call.
+    expect((await own(token, requestIdOf(made))).status).toBe(404);
+  });
+
+  it('finds what another instance has answered', async () => {
+    const partner = await app.asPartner();
+    const other = await TestApp.start({ ...app.config }, { features: [CallModule] });
+    const answers = [
+      await other.request('GET', '/boats/broken/engine', { token: partner.token }),
+      await signInFrom(other, newAddress(), { ...partner, password: 'wrong' }),
+    ];
+    for (const answer of answers) {
+      const requestId = requestIdOf(answer);
+      expect(await found(() => own(partner.token, requestId))).toMatchObject({ requestId });
+      expect((await any(requestId)).expect(200).json()).toMatchObject({ channelUser: { id: partner.id } });
+    }
+    await other.close();
   });
 
   it('accepts an id as people paste it, and refuses any other text', async () => {

@@ -16,7 +16,7 @@ export class RequestNotRecordedError extends AppError {
       detail:
         'No record has this request id. Successful calls are only counted and have no record. Refused and failed ' +
         `calls are kept for ${String(days.errors)} days, and sign-ins for ${String(days.signIns)}. Of many equal ` +
-        'refusals in one minute, only the first have records of their own.',
+        'refusals in one minute, only the first have records of their own. A record may follow its answer by a few seconds.',
     });
   }
 }

@@ -54,7 +54,7 @@ export class RequestLookupService {
     ]);
     const record =
       recordOf(requestId, signIn?.attempt, call?.call) ?? changeOf(requestId, events) ?? this.#notRecorded();
-    const owner = signIn?.channelUserId ?? call?.channelUserId;
+    const owner = signIn?.channelUserId ?? call?.channelUserId ?? actingPartnerOf(events);
     return { ...record, channelUser: owner === undefined ? null : await this.#ownerOf(owner), events };
   }
 
@@ -79,6 +79,10 @@ function requestIdOf(text: string): string {
   if (!isUuid(id)) throw new InvalidRequestIdError();
   return id;
 }
+
+/** The channel user that made a change itself. Its successful call has no record of its own. */
+const actingPartnerOf = (events: readonly ReadableEvent[]): string | undefined =>
+  events.find(({ actor }) => actor.type === 'channel-user')?.actor.id ?? undefined;
 
 function recordOf(
   requestId: string,

@@ -53,8 +53,10 @@ export class ActivityDto extends AttemptDto {
     description:
       'The true reason for a refusal: `wrong_password`, `not_checked` (the password was not verified), ' +
       '`password_too_long` (over 72 bytes, the limit of bcrypt), `revoked_credential`, `address_not_allowed`, ' +
-      '`account_suspended`, `account_expired`, `credential_expired` or `issuance_limit`. `legacy_query` marks a ' +
-      'token requested with credentials in the URL, `partner_page` one that a person obtained on the partner’s page.',
+      '`account_suspended`, `account_expired`, `credential_expired`, `issuance_limit`, `invalid_scope`, or `no_proof` ' +
+      '(the channel user tried to change its passwords with one that does not prove the right to do so). ' +
+      '`legacy_query` marks a token requested with credentials in the URL, `partner_page` one that a person obtained ' +
+      'on the partner’s page.',
   })
   reason!: string | null;
 
