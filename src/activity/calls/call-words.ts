@@ -47,7 +47,23 @@ const CODES: Record<string, Explanation> = {
   },
   'credential.rotation-by-staff': {
     reason: 'The pending password was created by your contact, so only your contact can withdraw it.',
-    hint: 'Sign in with the new password, or ask your contact.',
+    hint: 'Sign in with the new password, or ask your contact. If it has leaked, report it at POST /credentials/report-leaked.',
+  },
+  'credential.rotation-pending': {
+    reason: 'A new password is waiting for its first use, and only one can wait at a time.',
+    hint: 'Sign in with it. If you have lost it, withdraw it if you created it yourself, or ask your contact for a new link.',
+  },
+  'credential.not-pending': {
+    reason: 'The password no longer waits for its first use, so it could not be withdrawn.',
+    hint: 'Read GET /me/credentials: the password was used, has ended or was replaced meanwhile.',
+  },
+  'credential.last-active': {
+    reason: 'The password is the last one that your software is known to use, so it could not be ended.',
+    hint: 'Sign in with a new password first. If this one has leaked, report it at POST /credentials/report-leaked.',
+  },
+  'credential.too-many': {
+    reason: 'The account has as many passwords as it can have.',
+    hint: 'End one that you no longer use, then try again.',
   },
   'credential.self-service-off': {
     reason: 'Your account may not create passwords by itself.',

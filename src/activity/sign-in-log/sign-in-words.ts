@@ -13,8 +13,8 @@ const REASONS: Record<string, Explanation> = {
     hint: 'Compare the password that your software sends with the newest one you were given. If you have lost it, ask your contact for a new one.',
   },
   revoked_credential: {
-    reason: 'The password was revoked.',
-    hint: 'One of your systems still uses an old password. Give it the newest one, or ask your contact for a new one.',
+    reason: 'The password was revoked, or withdrawn before its first use.',
+    hint: 'Give your software a password that works: GET /me/credentials and the partner’s page list yours by fingerprint. If you hold none of them, ask your contact for a new one.',
   },
   credential_expired: {
     reason: 'The password has expired.',

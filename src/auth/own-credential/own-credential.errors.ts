@@ -61,7 +61,9 @@ export class RotationByStaffError extends AppError {
     super({
       status: 403,
       code: 'credential.rotation-by-staff',
-      detail: 'You did not begin this rotation. Ask your contact to withdraw it.',
+      detail:
+        'You did not begin this rotation. Ask your contact to withdraw it. If the new password has leaked, report it ' +
+        '(POST /credentials/report-leaked).',
     });
   }
 }
@@ -72,8 +74,8 @@ export class LastActiveCredentialError extends AppError {
       status: 409,
       code: 'credential.last-active',
       detail:
-        'This is the last active password of the account. Create a new one and sign in with it first, or report this ' +
-        'one as leaked.',
+        'This is the last active password of the account; one that waits for its first use does not count. Sign in ' +
+        'with a new one first, or report this one as leaked (POST /credentials/report-leaked).',
     });
   }
 }
