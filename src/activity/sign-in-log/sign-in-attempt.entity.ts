@@ -3,6 +3,11 @@ import { Check, Column, Entity, Index, PrimaryColumn } from 'typeorm';
 export const OUTCOMES = ['token', 'refused'] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
+/** The codes of a 429: to a sign-in, and to a change that a password has to prove. */
+const TOO_MANY: ReadonlySet<string | null> = new Set(['too_many_requests', 'credential.too-many-attempts']);
+/** Whether an attempt was answered 429. */
+export const wasTooMany = (errorCode: string | null): boolean => TOO_MANY.has(errorCode);
+
 /**
  * One sign-in attempt of a channel user, or a count of refusals for one reason in one minute. The table is partitioned
  * by day (see the migration), so that pruning drops whole partitions. Rows outlive their channel user.

@@ -31,7 +31,12 @@ class AttemptDto {
   @ApiProperty({ enum: OUTCOMES })
   outcome!: Outcome;
 
-  @ApiProperty({ type: String, nullable: true, description: 'The error code that the partner received.' })
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description:
+      'The error code that the partner received. `credential.…`: a password that had to prove a change of passwords.',
+  })
   errorCode!: string | null;
 
   @ApiProperty({ format: 'uuid', description: 'The X-Request-Id of the response.' })

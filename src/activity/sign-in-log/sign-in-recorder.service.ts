@@ -9,7 +9,7 @@ import { ReadPatience } from '../../platform/common/read-patience.ts';
 import { minuteOf, RowsPerMinute } from '../../platform/common/rows-per-minute.ts';
 import { timeOrderedId } from '../../platform/common/uuid.ts';
 import { BATCH_MS, BATCH_ROWS, BufferedWriter, RETRY_MS } from '../../platform/database/buffered-writer.ts';
-import { type Outcome, SignInAttempt } from './sign-in-attempt.entity.ts';
+import { type Outcome, SignInAttempt, wasTooMany } from './sign-in-attempt.entity.ts';
 import { COUNT, INSERT, SETTLE } from './sign-in-statements.ts';
 
 /** Records kept while the database is away. Beyond this number the oldest records and new counts are dropped. */
@@ -128,7 +128,7 @@ export class SignInRecorderService implements OnApplicationShutdown {
    */
   #sharedMinute({ channelUserId, outcome, errorCode, reason }: NewSignInAttempt, at: number): number | null {
     if (outcome !== 'refused') return null;
-    if (errorCode === 'too_many_requests') return minuteOf(at);
+    if (wasTooMany(errorCode)) return minuteOf(at);
     return this.#refusals.sharedMinute(`${channelUserId} ${String(reason)}`, at);
   }
 

@@ -1,3 +1,4 @@
+import { wasTooMany } from './sign-in-attempt.entity.ts';
 import type { ActivityDto, OwnActivityDto } from './sign-in-log.dto.ts';
 
 /** What happened and what a partner can do about it, each in one or two sentences. */
@@ -64,7 +65,7 @@ const UNKNOWN: Explanation = { reason: 'The sign-in was refused.', hint: 'Ask yo
 function explain({ outcome, reason, errorCode }: ActivityDto): Explanation | undefined {
   if (outcome === 'token') return reason === 'legacy_query' ? IN_URL : undefined;
   const found = (reason === null ? undefined : REASONS[reason]) ?? UNKNOWN;
-  if (errorCode !== 'too_many_requests' || reason === 'issuance_limit' || reason === 'not_checked') return found;
+  if (!wasTooMany(errorCode) || reason === 'issuance_limit' || reason === 'not_checked') return found;
   return {
     reason: `${found.reason} It was one of too many failed attempts.`,
     hint: `${found.hint} Wait as long as the Retry-After header says before the next attempt.`,

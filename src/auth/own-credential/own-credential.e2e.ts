@@ -404,7 +404,7 @@ describe('the password that proves who the partner is', () => {
       }
       await until(async () => {
         const found = (await activityOf(partner)).filter((item) => item['reason'] === reason);
-        return found.length >= 2 && found.every((item) => item['errorCode'] === 'invalid_credentials');
+        return found.length >= 2 && found.every((item) => item['errorCode'] === WRONG);
       }, `the activity tells ${reason}`);
     }
     expect(await statusOf(partner, pending.id)).toBe('pending');
@@ -456,6 +456,13 @@ describe('the password that proves who the partner is', () => {
     expect((await withdraw(partner, next.id, 'wrong', { headers })).status).toBe(429);
     expect((await withdraw(partner, next.id, partner.password, { headers })).status).toBe(200);
     expect((await post(partner, { password: 'wrong' })).status).toBe(400);
+    // The activity names what each was told, so that nobody takes a proof for a sign-in.
+    const told = (await activityOf(partner)).map((item) => item['errorCode']);
+    expect(new Set(told)).toEqual(new Set([null, 'invalid_credentials', WRONG, 'credential.too-many-attempts']));
+    const own = (await call(partner, 'GET', '/me/activity')).json<{ items: Record<string, unknown>[] }>().items;
+    expect(own.find((item) => item['errorCode'] === 'credential.too-many-attempts')).toMatchObject({
+      reason: 'The password was wrong. It was one of too many failed attempts.',
+    });
   });
 
   it('may be an imported one, which waits in the queue of sign-ins', async () => {

@@ -15,7 +15,7 @@ import { Clock } from '../../platform/common/clock.ts';
 import type { Actor, CurrentChannelUser } from '../../platform/common/principal.ts';
 import { InvalidTokenError } from '../access-token/access-token.errors.ts';
 import { PasswordProofService } from '../sign-in/password-proof.service.ts';
-import { SignInError } from '../sign-in/sign-in.errors.ts';
+import { SignInError, type SignInErrorCode } from '../sign-in/sign-in.errors.ts';
 import {
   type CreateOwnCredentialRequest,
   DEFAULT_OVERLAP_SECONDS,
@@ -201,8 +201,9 @@ export class OwnCredentialService {
   ): Promise<AccountCredential> {
     const isProof = (credential: AccountCredential, status: CredentialStatus): boolean =>
       statuses.includes(status) && (id === undefined || credential.id === id);
+    const codeOf = (code: SignInErrorCode): string => problemOf(new SignInError(code), expected).code;
     try {
-      return await this.proofs.prove(password, caller, request, isProof);
+      return await this.proofs.prove(password, caller, request, { isProof, codeOf });
     } catch (error) {
       throw error instanceof SignInError ? problemOf(error, expected) : error;
     }

@@ -3,10 +3,16 @@ import type { FastifyRequest } from 'fastify';
 import type { Account, AccountCredential } from '../../channel-user/account/account.rules.ts';
 import type { CredentialStatus } from '../../channel-user/model/credential.entity.ts';
 import { Clock } from '../../platform/common/clock.ts';
+import type { SignInErrorCode } from './sign-in.errors.ts';
 import { SignInService, type Verdict } from './sign-in.service.ts';
 
-/** Whether the state of a credential whose password matches makes it a proof. */
-type IsProof = (credential: AccountCredential, status: CredentialStatus) => boolean;
+/** What a password has to prove. */
+interface Proof {
+  /** Whether the state of a credential whose password matches makes it a proof. */
+  readonly isProof: (credential: AccountCredential, status: CredentialStatus) => boolean;
+  /** The code that the client is told instead of that of a sign-in. */
+  readonly codeOf: (code: SignInErrorCode) => string;
+}
 
 /** Checks passwords with which the holder of a token proves to be the partner, for what a token alone must not do. */
 @Injectable()
@@ -28,7 +34,7 @@ export class PasswordProofService {
     password: string,
     caller: { readonly id: string; readonly username: string },
     request: FastifyRequest,
-    isProof: IsProof,
+    { isProof, codeOf }: Proof,
   ): Promise<AccountCredential> {
     const amend = (verdict: Verdict, account: Account): Verdict => {
       if (account.id !== caller.id) return { kind: 'mismatch', credential: undefined, reason: 'wrong_password' };
@@ -39,7 +45,8 @@ export class PasswordProofService {
         ? { kind: 'ok', credential }
         : { kind: 'mismatch', credential, reason: 'no_proof' };
     };
-    const { credential } = await this.signIns.authenticate({ username: caller.username, password }, request, amend);
+    const presented = { username: caller.username, password };
+    const { credential } = await this.signIns.authenticate(presented, request, { amend, codeOf });
     return credential;
   }
 }

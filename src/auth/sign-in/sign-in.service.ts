@@ -40,10 +40,22 @@ type Failure =
   /** The password was not checked. */
   | { readonly kind: 'unchecked'; readonly credential: undefined; readonly reason: string };
 
-/** Changes the verdict on a credential whose password matches. */
-type Amend = (verdict: Verdict, account: Account) => Verdict;
+/** What credentials are checked for. */
+export interface Check {
+  /** Has the last word on a credential whose password matches. */
+  readonly amend: (verdict: Verdict, account: Account) => Verdict;
+  /** The code that the client is told, which the activity shows. */
+  readonly codeOf: (code: SignInErrorCode) => string;
+}
 
-const AS_JUDGED: Amend = (verdict) => verdict;
+/** One check of credentials. */
+interface Attempt {
+  readonly request: FastifyRequest;
+  readonly delay: ResponseDelay;
+  readonly check: Check;
+}
+
+const SIGN_IN: Check = { amend: (verdict) => verdict, codeOf: (code) => code };
 const WRONG_PASSWORD: Failure = { kind: 'mismatch', credential: undefined, reason: 'wrong_password' };
 const UNKNOWN_USERNAME: Failure = { kind: 'mismatch', credential: undefined, reason: 'unknown_username' };
 const NOT_CHECKED: Failure = { kind: 'unchecked', credential: undefined, reason: 'not_checked' };
@@ -115,17 +127,16 @@ export class SignInService {
    * Returns the channel user that the credentials belong to, if it may act now. A mismatch reveals nothing about the
    * account and is answered after the common delay (contract §2).
    *
-   * @param amend has the last word on a credential that matches
    * @throws SignInError
    */
   async authenticate(
     presented: Pick<PresentedCredentials, 'username' | 'password'>,
     request: FastifyRequest,
-    amend: Amend = AS_JUDGED,
+    check: Check = SIGN_IN,
   ): Promise<Authenticated> {
     const delay = this.responseDelays.delayFor(request.arrivedAt, this.responseDelays.partnerHashes);
     try {
-      return await this.#authenticate(presented, request, delay, amend);
+      return await this.#authenticate(presented, { request, delay, check });
     } finally {
       delay.cancel();
     }
@@ -133,26 +144,25 @@ export class SignInService {
 
   async #authenticate(
     { username, password }: Pick<PresentedCredentials, 'username' | 'password'>,
-    request: FastifyRequest,
-    delay: ResponseDelay,
-    amend: Amend,
+    attempt: Attempt,
   ): Promise<Authenticated> {
+    const { request, check } = attempt;
     const address = request.clientAddress;
     const hash = this.passwords.fastHash(password);
     let account = this.accounts.peekByUsername(username);
-    let verdict = account ? this.#judge(account, hash, address, amend) : UNKNOWN_USERNAME;
+    let verdict = account ? this.#judge(account, hash, address, check) : UNKNOWN_USERNAME;
     if (verdict.kind !== 'ok') {
       // The cached account may be outdated, so the database decides before anything is refused.
       account = await this.#readFresh(username, account !== undefined);
-      verdict = account ? this.#judge(account, hash, address, amend) : UNKNOWN_USERNAME;
+      verdict = account ? this.#judge(account, hash, address, check) : UNKNOWN_USERNAME;
       if (account && verdict === WRONG_PASSWORD) {
-        verdict = await this.#trySlowHash(account, password, request, delay, amend);
+        verdict = await this.#trySlowHash(account, password, attempt);
       }
     }
-    if (!account) return this.#refuse(UNKNOWN_USERNAME, username, account, request, delay);
+    if (!account) return this.#refuse(UNKNOWN_USERNAME, username, account, attempt);
     if (verdict.kind === 'ok') return { account, credential: verdict.credential };
-    if (verdict.kind !== 'refused') return this.#refuse(verdict, username, account, request, delay);
-    this.#recordRefusal(request, account, verdict.credential, verdict.code, verdict.code);
+    if (verdict.kind !== 'refused') return this.#refuse(verdict, username, account, attempt);
+    this.#recordRefusal(request, account, verdict.credential, check.codeOf(verdict.code), verdict.code);
     throw new SignInError(verdict.code);
   }
 
@@ -161,8 +171,7 @@ export class SignInService {
     { kind, credential, reason }: Failure,
     username: string,
     account: Account | undefined,
-    request: FastifyRequest,
-    delay: ResponseDelay,
+    { request, delay, check }: Attempt,
   ): Promise<never> {
     const refusal = await this.responseDelays.refuse(
       this.throttle.partnerFailures,
@@ -173,7 +182,7 @@ export class SignInService {
     );
     const code = REFUSAL_CODES[refusal.kind];
     // An unknown username is not recorded, because it may be a password in the wrong field.
-    if (account) this.#recordRefusal(request, account, credential, code, reason);
+    if (account) this.#recordRefusal(request, account, credential, check.codeOf(code), reason);
     await refusal.wait();
     throw new SignInError(code, retryAfter(refusal.retryAfter));
   }
@@ -187,7 +196,7 @@ export class SignInService {
     return this.accounts.readByUsername(username);
   }
 
-  #judge(account: Account, hash: string, address: string | undefined, amend: Amend): Verdict {
+  #judge(account: Account, hash: string, address: string | undefined, { amend }: Check): Verdict {
     const credential = this.passwords.match(account, hash);
     return credential ? amend(this.#judgeMatch(account, credential, address), account) : WRONG_PASSWORD;
   }
@@ -204,13 +213,7 @@ export class SignInService {
   }
 
   /** Queues the check of a password imported from an older system. While the client must wait, skips the check. */
-  async #trySlowHash(
-    account: Account,
-    password: string,
-    request: FastifyRequest,
-    delay: ResponseDelay,
-    amend: Amend,
-  ): Promise<Verdict> {
+  async #trySlowHash(account: Account, password: string, { request, delay, check }: Attempt): Promise<Verdict> {
     const credential = this.passwords.slowCredential(account);
     if (!credential) return WRONG_PASSWORD;
     const address = request.clientAddress;
@@ -223,7 +226,7 @@ export class SignInService {
       const reason = this.passwords.isBeyondHash(credential, password) ? 'password_too_long' : 'wrong_password';
       return { kind: 'mismatch', credential: undefined, reason };
     }
-    const verdict = amend(this.#judgeMatch(account, credential, address), account);
+    const verdict = check.amend(this.#judgeMatch(account, credential, address), account);
     if (verdict.kind === 'ok') {
       this.passwords.recordAccepted(credential, password, address);
       this.passwords.upgrade(account, credential, password);
@@ -235,7 +238,7 @@ export class SignInService {
     request: FastifyRequest,
     account: Account,
     credential: AccountCredential | undefined,
-    errorCode: SignInErrorCode,
+    errorCode: string,
     reason: string,
   ): void {
     this.activity.record(request, {

@@ -32,13 +32,16 @@ export function reasonWords(reason: string | null): string {
   return REASONS[reason] ?? reason.replaceAll('_', ' ');
 }
 
+/** The codes of a 429: to a sign-in, and to a change that a password has to prove. */
+const TOO_MANY: readonly (string | null)[] = ['too_many_requests', 'credential.too-many-attempts'];
+
 /** The outcome of a sign-in. @param reason the code of the true reason */
 function outcomeWords({ outcome, errorCode }: SignInState, reason: string | null): string {
   if (outcome === 'token') {
     if (reason === 'partner_page') return 'Signed in on the partner’s page';
     return reason === 'legacy_query' ? 'Got a token, but sent its password in the URL' : 'Got a token';
   }
-  const isHeldOff = errorCode === 'too_many_requests' && reason !== 'issuance_limit';
+  const isHeldOff = TOO_MANY.includes(errorCode) && reason !== 'issuance_limit';
   return isHeldOff ? `${reasonWords(reason)}, too many times` : reasonWords(reason);
 }
 
