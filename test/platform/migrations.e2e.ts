@@ -1,5 +1,4 @@
 import { globSync, readFileSync } from 'node:fs';
-import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../src/platform/database/data-source.ts';
@@ -8,6 +7,7 @@ import { hasPendingMigrations, revertMigration, runMigrations } from '../../src/
 import { TestApp } from '../support/app.ts';
 import { createDatabase } from '../support/database.ts';
 import { PostgresProxy } from '../support/postgres-proxy.ts';
+import { realTime } from '../support/real-time.ts';
 
 /** Everything that a schema consists of, as text, so that two of them can be compared. */
 async function schemaOf(url: string): Promise<string[]> {
@@ -87,7 +87,7 @@ it('wait for a server that is too busy to accept a connection as fast as request
   try {
     proxy.stall();
     const run = runMigrations(proxy.url);
-    await setTimeout(2_500);
+    await realTime('a connection waits longer than requests do');
     proxy.mend();
     expect(await run).toHaveLength((await loadMigrations()).length);
   } finally {

@@ -4,6 +4,7 @@
  * response delay, of timeouts and of other software's clocks last as long as what they test.
  */
 const WAITS = {
+  'a connection waits longer than requests do': { ms: 2_500, because: 'the limit is that of a real socket' },
   'a rejection is reported': { ms: 200, because: 'Node reports a rejection that nobody handles after a turn or more' },
   'a job is slow': { ms: 300, because: 'the queue measures how long a job takes' },
   'a token is nearly over': { ms: 1_100, because: 'the client counts by a clock that no test can move' },
