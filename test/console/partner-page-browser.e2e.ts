@@ -473,6 +473,19 @@ story("the partner's page", () => {
     await context.close();
   });
 
+  it('says when the account expires, and nothing of the notes of staff', async () => {
+    const fields = { expiresAt: '2099-12-31T12:00:00Z', notes: 'Pays late' };
+    const partner = await provision('Noted Channel', fields);
+    const { context, page } = await signIn(partner);
+    await page.getByText('31 Dec 2099').waitFor();
+    for (const name of ['Sign-ins', 'Calls', 'Errors', 'Passwords']) {
+      await page.getByRole('tab', { name }).click();
+      expect(await page.locator('body').innerText()).not.toContain(fields.notes);
+    }
+    expect((await (await staff('GET', `/${partner.id}`)).json()) as object).toMatchObject({ notes: fields.notes });
+    await context.close();
+  });
+
   it('shows older entries on demand', async () => {
     const partner = await provision('Busy Channel');
     const token = await tokenOf(partner);
