@@ -16,6 +16,7 @@ import {
   newAddress,
   signInFrom,
   tally,
+  unlessBusy,
   until,
 } from '../../../test/support/sign-ins.ts';
 
@@ -731,7 +732,7 @@ describe('records that wait in memory', () => {
         await client.query('LOCK TABLE activity IN ACCESS EXCLUSIVE MODE');
         const lines = logLines().length;
         // More than one batch.
-        const answers = await inParallel(700, 50, () => signIn(leaver, { on: leaving }));
+        const answers = await inParallel(700, 50, () => unlessBusy(() => signIn(leaver, { on: leaving })));
         expect(tally(answers)).toEqual({ 200: 700 });
         // Waits until both instances have logged that a write failed.
         const haveNoticed = (): boolean => {
@@ -740,10 +741,10 @@ describe('records that wait in memory', () => {
             .filter(({ msg }) => String(msg).startsWith('Writing the sign-in log failed, retrying'));
           return found.length >= 2;
         };
-        for (const end = Date.now() + 10_000; !haveNoticed() && Date.now() < end;) {
-          const started = performance.now();
-          expect(tally(await inParallel(5, 5, () => signIn(stayer, { on: staying })))).toEqual({ 200: 5 });
-          expect(performance.now() - started).toBeLessThan(1_000);
+        for (const end = Date.now() + 60_000; !haveNoticed() && Date.now() < end;) {
+          // A sign-in that waited for the lock would be 503 each time.
+          const more = await inParallel(5, 5, () => unlessBusy(() => signIn(stayer, { on: staying })));
+          expect(tally(more)).toEqual({ 200: 5 });
           sent += 5;
           await realTime('sign-ins arrive one after another');
         }
