@@ -1,6 +1,13 @@
 import { type Answer, type Partner, TestApp } from '../../../test/support/app.ts';
 import { secret } from '../../../test/support/secrets.ts';
-import { LOOPBACK_PROXIES, inParallel, newAddress, signInFrom, until } from '../../../test/support/sign-ins.ts';
+import {
+  LOOPBACK_PROXIES,
+  inParallel,
+  newAddress,
+  signInFrom,
+  unlessBusy,
+  until,
+} from '../../../test/support/sign-ins.ts';
 
 interface Impact {
   liveTokens: number;
@@ -32,7 +39,8 @@ afterEach(() => {
 
 const pathOf = ({ id, credentialId }: Partner): string => `${USERS}/${id}/credentials/${credentialId}/impact`;
 const impactOf = async (partner: Partner, on = app): Promise<Impact> => {
-  const answer = await on.request('GET', pathOf(partner), { token: (await app.asStaff('viewer')).token });
+  const { token } = await app.asStaff('viewer');
+  const answer = await unlessBusy(() => on.request('GET', pathOf(partner), { token }));
   expect({ status: answer.status, text: answer.status === 200 ? '' : answer.text }).toEqual({ status: 200, text: '' });
   return answer.json<Impact>();
 };
