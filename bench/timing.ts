@@ -14,9 +14,9 @@ import { latchkey } from './variants.ts';
  * nothing about its result: the times until the first byte of the answer are compared with those for an unknown user.
  */
 
-const SAMPLES = 240;
+const SAMPLES = 100;
 /** Connections, each with one probe in progress. */
-const PARALLEL = 8;
+const PARALLEL = 24;
 /** Maximum random wait before each probe, which keeps the connections out of step. */
 const MAX_PAUSE_MS = 20;
 /** Probes that are not counted, during which the engine compiles code. */
